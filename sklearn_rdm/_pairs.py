@@ -1,0 +1,554 @@
+"""Pairs of images that share one array of images, and everything that checks what users give.
+
+The first file of the flow images -> pairs -> network -> dissimilarities -> score: it knows
+neither networks nor scores.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+__all__ = ["ImagePairs", "read_images"]
+
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SYMMETRY_TOLERANCE = 1e-6  # of the largest absolute dissimilarity: float32 files pass
+
+
+class ImagePairs:
+    """Pairs of images: one sample is two row numbers into a shared array of images.
+
+    Every scikit-learn tool slices it as it slices an array. A slice holds fewer pairs and the
+    *same* ``images`` object, so that folds, workers and pipelines share one copy.
+
+    Parameters
+    ----------
+    images : ndarray or memmap of shape (n_images, height, width, 3) or (n_images, ...)
+        Photographs as uint8 in 0..255 or float in 0..1, or one feature array per image.
+    index : array-like of int, shape (n_pairs, 2)
+        Rows of ``images`` that each pair compares; the order within a pair has no meaning.
+    image_groups : array-like of shape (n_images,), default=None
+        One label per image (category, stimulus set), read by the group and stratified splitters.
+
+    Attributes
+    ----------
+    shape : tuple
+        ``(n_pairs,)``.
+    n_left_out : int
+        Pairs that :meth:`from_rdms` left out because no subject has a dissimilarity for them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays have the wrong kind, shape or range; the message names the entry.
+
+    See Also
+    --------
+    read_images : Decode image files to the array that this class holds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rdm import ImagePairs
+    >>> images = np.random.default_rng(0).random((4, 8, 8, 3))
+    >>> rdm = np.array([[0, 1, 2, 3], [1, 0, 4, 5], [2, 4, 0, 6], [3, 5, 6, 0]])
+    >>> pairs, dissim = ImagePairs.from_rdms(images, rdm)
+    >>> pairs
+    ImagePairs(6 pairs of 4 images, images: float64 (4, 8, 8, 3))
+    >>> pairs[dissim > 3].index.tolist()
+    [[1, 2], [1, 3], [2, 3]]
+    """
+
+    def __init__(self, images: Any, index: Any, *, image_groups: Any = None) -> None:
+        self.images = check_images(images)
+        self.index = _check_index(index, len(self.images))
+        self.image_groups = _check_groups(image_groups, len(self.images))
+        self.n_left_out = 0
+
+    @classmethod
+    def from_rdms(
+        cls, images: Any, rdms: Any, *, image_groups: Any = None
+    ) -> tuple[ImagePairs, np.ndarray]:
+        """Take the labelled pairs out of one or several dissimilarity matrices.
+
+        Parameters
+        ----------
+        images : array-like of shape (n_images, ...)
+            As in the constructor; image ``i`` belongs to row ``i`` of the matrices.
+        rdms : array-like
+            ``(n, n)`` or condensed ``(n * (n - 1) / 2,)`` for one subject, ``(n_subjects, n, n)``
+            or ``(n_subjects, n * (n - 1) / 2)`` for several. Condensed order is the upper
+            triangle row by row, as in scipy and rsatoolbox. The diagonal is not read.
+        image_groups : array-like of shape (n_images,), default=None
+            As in the constructor.
+
+        Returns
+        -------
+        pairs : ImagePairs
+            The pairs that at least one subject has, upper triangle row by row.
+        dissim : ndarray of float64, shape (n_pairs,) or (n_pairs, n_subjects)
+            Their dissimilarities; NaN where this subject lacks the pair.
+        """
+        images = check_images(images)
+        condensed = _condense(np.asarray(rdms), len(images))
+        dissim = condensed.reshape(-1, condensed.shape[-1]).T
+        labelled = ~np.isnan(dissim).all(axis=1)
+        if not labelled.any():
+            raise ValueError("rdms hold no dissimilarity at all: every pair is NaN.")
+        index = np.column_stack(np.triu_indices(len(images), 1))[labelled]
+        pairs = cls(images, index, image_groups=image_groups)
+        pairs.n_left_out = int((~labelled).sum())
+        dissim = dissim[labelled]
+        return pairs, np.ascontiguousarray(dissim[:, 0] if condensed.ndim == 1 else dissim)
+
+    @classmethod
+    def from_arrays(cls, X: Any, *, size: Any = None, n_jobs: int | None = None) -> ImagePairs:
+        """Find the distinct images among the two sides of every pair.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_pairs, 2, ...) or (n_pairs, 2)
+            Two image or feature arrays per pair, or two paths of image files.
+        size : int or (height, width), default=None
+            What files are resized to; None needs files of one size.
+        n_jobs : int, default=None
+            Threads that decode files.
+
+        Returns
+        -------
+        pairs : ImagePairs
+            Images with equal content are stored once, in order of first appearance.
+        """
+        X = np.asarray(X)
+        if X.ndim < 2 or X.shape[1] != 2:
+            raise ValueError(
+                "pairs must be an ImagePairs, an array (n_pairs, 2, ...) of two images each, or "
+                f"an array (n_pairs, 2) of image paths; got an array of shape {X.shape}."
+            )
+        flat = X.reshape(2 * len(X), *X.shape[2:])
+        rows = np.arange(len(flat))
+        if X.ndim == 2:
+            if X.dtype.kind not in "UO" or not all(isinstance(p, str | os.PathLike) for p in flat):
+                raise ValueError(
+                    f"an array of shape {X.shape} must hold image paths, got {X.dtype}. Row "
+                    "numbers of an image array are given as ImagePairs(images, index)."
+                )
+            paths, rows = np.unique(flat.astype(str), return_inverse=True)
+            flat = read_images(list(paths), size, n_jobs=n_jobs)
+        first, inverse = _distinct(flat)
+        order = np.unique(inverse[rows], return_index=True)[1].argsort()
+        rank = np.empty(len(first), dtype=np.intp)
+        rank[order] = np.arange(len(first))
+        return cls(flat[first[order]], rank[inverse[rows]].reshape(-1, 2))
+
+    @classmethod
+    def concatenate(cls, pairs: Sequence[ImagePairs]) -> ImagePairs:
+        """Join image sets that share no pair into one training set.
+
+        Parameters
+        ----------
+        pairs : sequence of ImagePairs
+            Sets whose images have one shape and dtype, and of which all or none have
+            ``image_groups``. Sets that hold the same ``images`` object are joined without a copy.
+
+        Returns
+        -------
+        pairs : ImagePairs
+            Images and pairs in the order given; concatenate the targets the same way.
+        """
+        pairs = list(pairs)
+        kinds = {(p.images.shape[1:], p.images.dtype) for p in pairs}
+        if len(kinds) != 1:
+            raise ValueError(
+                "image sets to concatenate must have one shape and dtype, got "
+                f"{[f'{p.images.dtype} {p.images.shape}' for p in pairs]}. Read them at one size: "
+                "read_images(folder, size)."
+            )
+        if len({p.image_groups is None for p in pairs}) != 1:
+            raise ValueError("all or none of the image sets must have image_groups.")
+        if all(p.images is pairs[0].images for p in pairs):
+            joined = copy.copy(pairs[0])
+            joined.index = np.concatenate([p.index for p in pairs])
+            return joined
+        starts = np.cumsum([0] + [len(p.images) for p in pairs])
+        joined = cls(
+            np.concatenate([p.images for p in pairs]),
+            np.concatenate([p.index + start for p, start in zip(pairs, starts, strict=False)]),
+            image_groups=None
+            if pairs[0].image_groups is None
+            else np.concatenate([p.image_groups for p in pairs]),
+        )
+        joined.n_left_out = sum(p.n_left_out for p in pairs)
+        return joined
+
+    def to_rdms(self, dissim: Any) -> np.ndarray:
+        """Put one value per pair into square matrices, the inverse of :meth:`from_rdms`.
+
+        Parameters
+        ----------
+        dissim : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+            Observed or predicted dissimilarities of these pairs.
+
+        Returns
+        -------
+        rdms : ndarray of shape (n_images, n_images) or (n_subjects, n_images, n_images)
+            Symmetric, zero diagonal, NaN where these pairs say nothing.
+        """
+        dissim = np.asarray(dissim, dtype=float)
+        if len(dissim) != len(self):
+            raise ValueError(f"got {len(dissim)} dissimilarities for {len(self)} pairs.")
+        n_images = len(self.images)
+        rdms = np.full((*dissim.shape[1:], n_images, n_images), np.nan)
+        first, second = self.index.T
+        rdms[..., first, second] = rdms[..., second, first] = dissim.T
+        rdms[..., range(n_images), range(n_images)] = 0
+        return rdms
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (len(self.index),)
+
+    @property
+    def used_images(self) -> np.ndarray:
+        """Rows of the images that occur in a pair, ascending."""
+        return np.unique(self.index)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, key: Any) -> ImagePairs:
+        if isinstance(key, tuple):  # scikit-learn asks for X[rows, ...]
+            if len(key) == 0 or any(k is not Ellipsis for k in key[1:]):
+                raise TypeError(f"ImagePairs has one axis, its pairs; got the key {key!r}.")
+            key = key[0]
+        if isinstance(key, int | np.integer):
+            raise TypeError(f"one pair is not a sample set: use pairs[{key}:{key} + 1].")
+        subset = copy.copy(self)
+        subset.index = self.index[key if isinstance(key, slice) else np.asarray(key)]
+        return subset
+
+    def __sizeof__(self) -> int:
+        # Dask scatters, instead of copying into every task, only what reports its size.
+        return object.__sizeof__(self) + self.images.nbytes + self.index.nbytes
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError(
+            "ImagePairs is not an array: this tool needs one row of numbers per sample. Use an "
+            "estimator of sklearn_rdm, or pairs.images and pairs.index."
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"ImagePairs({len(self)} pairs of {len(self.used_images)} images, "
+            f"images: {self.images.dtype} {self.images.shape})"
+        )
+
+
+def read_images(
+    paths_or_folder: Any,
+    size: Any = None,
+    *,
+    n_jobs: int | None = None,
+    out: Any = None,
+    verbose: int = 0,
+) -> np.ndarray:
+    """Decode image files into one array.
+
+    Parameters
+    ----------
+    paths_or_folder : path or sequence of paths
+        Files in this order, or a folder whose image files are taken in name order.
+    size : int or (height, width), default=None
+        What every image is resized to (bicubic, the whole image, no crop), in pixels. None keeps
+        the files' own size, which must then be the same for all.
+    n_jobs : int, default=None
+        Threads that decode; None means 1, -1 all cores.
+    out : path, default=None
+        A ``.npy`` file to write, for image sets larger than memory. It appears under this name
+        only when it is whole.
+    verbose : int, default=0
+        Above 0 shows a progress bar.
+
+    Returns
+    -------
+    images : ndarray or memmap of uint8, shape (n_images, height, width, 3)
+        RGB; a read-only memmap of the file if ``out`` is given.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing, broken or truncated, or of another size than the first; it is named.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from sklearn_rdm import read_images
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ["b.png", "a.png"]:
+    ...         Image.new("RGB", (20, 10)).save(Path(folder) / name)
+    ...     read_images(folder, size=32).shape
+    (2, 32, 32, 3)
+    """
+    paths = list_images(paths_or_folder)
+    size = check_size(size)
+    decode = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
+        delayed(read_image)(path, size) for path in paths
+    )
+    decoded = tqdm(decode, total=len(paths), desc="images", unit="img", disable=verbose <= 0)
+    if out is None:
+        return _fill(decoded, paths, lambda shape: np.empty(shape, dtype=np.uint8))
+    out = Path(out)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        _fill(
+            decoded,
+            paths,
+            lambda shape: np.lib.format.open_memmap(partial, "w+", dtype=np.uint8, shape=shape),
+        ).flush()
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return np.load(out, mmap_mode="r")
+
+
+def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Decode one file to (height, width, 3) uint8, resized to ``size`` if one is given."""
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ValueError(f"the image file {os.fspath(path)!r} cannot be read: {error}") from error
+    if size is not None and image.size != size[::-1]:
+        image = image.resize(size[::-1], Image.Resampling.BICUBIC)
+    return np.array(image)
+
+
+def list_images(paths_or_folder: Any) -> list[str]:
+    """Paths as given, or the image files of a folder in name order."""
+    if isinstance(paths_or_folder, str | os.PathLike):
+        folder = Path(paths_or_folder)
+        if not folder.is_dir():
+            raise ValueError(f"{str(folder)!r} is not a folder; give a folder or a list of files.")
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise ValueError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) in {str(folder)!r}.")
+    else:
+        paths = list(paths_or_folder)
+        if not paths:
+            raise ValueError("the list of image files is empty.")
+    return [os.fspath(path) for path in paths]
+
+
+def are_paths(images: Any) -> bool:
+    """Whether ``images`` names files (a folder, or a sequence of paths) and is not an array."""
+    if isinstance(images, str | os.PathLike):
+        return True
+    if isinstance(images, np.ndarray):
+        return images.dtype.kind in "UO" and images.ndim == 1
+    return isinstance(images, Sequence) and all(isinstance(p, str | os.PathLike) for p in images)
+
+
+def check_size(size: Any) -> tuple[int, int] | None:
+    """Return (height, width) of a size given as one int or two, None for None."""
+    if size is None:
+        return None
+    height_width = (size, size) if isinstance(size, int | np.integer) else tuple(size)
+    if len(height_width) != 2 or not all(
+        isinstance(s, int | np.integer) and s > 0 for s in height_width
+    ):
+        raise ValueError(f"an image size must be a positive int or (height, width), got {size!r}.")
+    return int(height_width[0]), int(height_width[1])
+
+
+def check_images(images: Any) -> np.ndarray:
+    """Return the images as one numeric array, unchanged if they are one already."""
+    if are_paths(images):
+        raise TypeError("images are given as paths: decode them first with read_images(paths).")
+    images = images if type(images) in (np.ndarray, np.memmap) else np.asarray(images)
+    if images.dtype.kind not in "uif" or images.ndim < 2:
+        raise ValueError(
+            "images must be one numeric array of shape (n_images, height, width, 3) or "
+            f"(n_images, ...), got {images.dtype} of shape {images.shape}."
+        )
+    # A memmap may be larger than memory: it is not read through here, but checked as it is used.
+    if images.dtype.kind == "f" and type(images) is np.ndarray:
+        finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+        if not finite.all():
+            raise ValueError(f"image {finite.argmin()} holds NaN or infinity.")
+    return images
+
+
+def as_pairs(X: Any) -> ImagePairs:
+    """Return ``X`` if it is ImagePairs already, else what ``from_arrays`` makes of it."""
+    return X if isinstance(X, ImagePairs) else ImagePairs.from_arrays(X)
+
+
+def check_fit_pairs(X: Any, y: Any) -> tuple[ImagePairs, np.ndarray]:
+    """Check what is given to a ``fit``: pairs of three or more images, targets that vary."""
+    pairs = as_pairs(X)
+    y = check_dissimilarities(y, len(pairs))
+    n_images = len(pairs.used_images)
+    if n_images < 3:
+        raise ValueError(
+            f"{n_images} images make {len(pairs)} pair(s): at least 3 images (3 pairs) are needed "
+            "to learn how dissimilarities vary."
+        )
+    columns = y.reshape(len(y), -1)
+    constant = np.nanmax(columns, axis=0) == np.nanmin(columns, axis=0)
+    if constant.any():
+        which = "" if y.ndim == 1 else f" of subject {constant.argmax()}"
+        raise ValueError(
+            f"all dissimilarities{which} are equal ({columns[0, constant.argmax()]}): there is "
+            "nothing to learn. Give measured, varying dissimilarities."
+        )
+    return pairs, y
+
+
+def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
+    """Return y as float64 (n_pairs,) or (n_pairs, n_subjects), every pair labelled.
+
+    A pair may be NaN for some subjects, not for all; infinity is refused.
+    """
+    if y is None:
+        raise ValueError("dissimilarities are required: fit(pairs, dissim), got None.")
+    y = np.asarray(y, dtype=np.float64)
+    if y.ndim not in (1, 2) or len(y) != n_pairs or y.size == 0:
+        raise ValueError(
+            f"dissimilarities must have shape ({n_pairs},) or ({n_pairs}, n_subjects), one row "
+            f"per pair, got {y.shape}. ImagePairs.from_rdms makes both from square matrices."
+        )
+    infinite = np.isinf(y).reshape(n_pairs, -1).any(axis=1)
+    if infinite.any():
+        raise ValueError(f"the dissimilarity of pair {infinite.argmax()} is infinite.")
+    columns = y.reshape(n_pairs, -1)
+    unlabelled = np.isnan(columns).all(axis=1)
+    if unlabelled.any():
+        raise ValueError(
+            f"{unlabelled.sum()} of {n_pairs} pairs have no dissimilarity (NaN), the first is pair "
+            f"{unlabelled.argmax()}. Leave them out: ImagePairs.from_rdms does, or "
+            "pairs[keep], dissim[keep]."
+        )
+    empty = np.isnan(columns).all(axis=0)
+    if empty.any():
+        raise ValueError(f"subject {empty.argmax()} has no dissimilarity (NaN) for these pairs.")
+    return y
+
+
+def image_digests(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return a 16-byte content hash (dtype, shape and bytes) of every image, dtype S16."""
+    digests = []
+    for image in images:
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(f"{image.dtype.str}{image.shape}".encode())
+        digest.update(np.ascontiguousarray(image).data)
+        digests.append(np.frombuffer(digest.digest(), dtype="V16"))
+    return np.concatenate(digests)
+
+
+def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First row of every distinct image, and for every image its place among those."""
+    first: dict[bytes, int] = {}
+    inverse = np.empty(len(images), dtype=np.intp)
+    rows = []
+    for row, digest in enumerate(image_digests(images)):
+        inverse[row] = first.setdefault(digest.tobytes(), len(first))
+        if inverse[row] == len(rows):
+            rows.append(row)
+    return np.asarray(rows), inverse
+
+
+def _fill(decoded: Iterable[np.ndarray], paths: Sequence[str], allocate: Any) -> np.ndarray:
+    images = None
+    for row, image in enumerate(decoded):
+        if images is None:
+            images = allocate((len(paths), *image.shape))
+        if image.shape != images.shape[1:]:
+            raise ValueError(
+                f"{paths[row]!r} is {image.shape[:2]} pixels, {paths[0]!r} is "
+                f"{images.shape[1:3]}. Give size=(height, width) to resize all of them."
+            )
+        images[row] = image
+    return images
+
+
+def _check_index(index: Any, n_images: int) -> np.ndarray:
+    index = np.asarray(index)
+    if index.ndim != 2 or index.shape[1] != 2 or len(index) == 0:
+        raise ValueError(f"index must have shape (n_pairs, 2), n_pairs > 0, got {index.shape}.")
+    if index.dtype.kind not in "ui":
+        raise TypeError(f"index must hold integers, row numbers of images, got {index.dtype}.")
+    outside = ((index < 0) | (index >= n_images)).any(axis=1)
+    if outside.any():
+        pair = outside.argmax()
+        raise ValueError(
+            f"pair {pair} is {index[pair].tolist()}, but there are {n_images} images: rows must "
+            f"be from 0 to {n_images - 1}."
+        )
+    same = index[:, 0] == index[:, 1]
+    if same.any():
+        raise ValueError(
+            f"pair {same.argmax()} joins image {index[same.argmax(), 0]} with itself: its "
+            "dissimilarity is 0 by definition. Leave such pairs out."
+        )
+    return index.astype(np.intp)
+
+
+def _check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
+    if image_groups is None:
+        return None
+    image_groups = np.asarray(image_groups)
+    if image_groups.shape != (n_images,):
+        raise ValueError(
+            f"image_groups must have one label per image, shape ({n_images},), got "
+            f"{image_groups.shape}."
+        )
+    return image_groups
+
+
+def _condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
+    """Upper triangles, (n_pairs,) or (n_subjects, n_pairs), of checked matrices or vectors."""
+    n_pairs = n_images * (n_images - 1) // 2
+    if rdms.dtype.kind not in "uif":
+        raise TypeError(f"rdms must be numbers, got {rdms.dtype}.")
+    if rdms.ndim >= 2 and rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 3:
+        rdms = rdms.astype(np.float64)
+        _check_symmetric(rdms)
+        condensed = rdms[(..., *np.triu_indices(n_images, 1))]
+    elif rdms.ndim in (1, 2) and rdms.shape[-1] == n_pairs and n_pairs > 0:
+        condensed = rdms.astype(np.float64)
+    else:
+        raise ValueError(
+            f"for {n_images} images, rdms must have shape ({n_images}, {n_images}), (n_subjects, "
+            f"{n_images}, {n_images}), ({n_pairs},) or (n_subjects, {n_pairs}), got {rdms.shape}."
+        )
+    infinite = np.argwhere(np.isinf(condensed))
+    if len(infinite):
+        *subject, pair = infinite[0]
+        i, j = np.column_stack(np.triu_indices(n_images, 1))[pair]
+        raise ValueError(f"rdms{[*map(int, subject), int(i), int(j)]} is infinite.")
+    return condensed
+
+
+def _check_symmetric(rdms: np.ndarray) -> None:
+    off_diagonal = np.where(np.eye(rdms.shape[-1], dtype=bool), 0, rdms)
+    mirrored = np.swapaxes(off_diagonal, -1, -2)
+    finite = np.abs(off_diagonal[np.isfinite(off_diagonal)])
+    tolerance = SYMMETRY_TOLERANCE * finite.max(initial=0)
+    same = np.isclose(off_diagonal, mirrored, rtol=0, atol=tolerance, equal_nan=True)
+    if not same.all():
+        *subject, i, j = (int(k) for k in np.argwhere(~same)[0])
+        raise ValueError(
+            f"rdms must be symmetric, but rdms{[*subject, i, j]} = "
+            f"{rdms[(*subject, i, j)]} and rdms{[*subject, j, i]} = {rdms[(*subject, j, i)]}."
+        )
