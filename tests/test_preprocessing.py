@@ -1,0 +1,243 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata, zscore
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_rdm import ImagePairs
+from sklearn_rdm.preprocessing import PerImage, SubjectPooling
+
+
+@pytest.fixture
+def dissim(rng):
+    return rng.random(40)[:, None] * [1, 5, 0.1] + rng.normal(0, [0.1, 2, 0.01], (40, 3))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def pairs(rng):
+    images = rng.normal(2, 3, (8, 5)).astype(np.float32)
+    return ImagePairs(images, np.column_stack(np.triu_indices(8, 1)), image_groups=list("aabbccdd"))
+
+
+def test_zscore_is_the_papers_formula(dissim):
+    expected = (zscore(dissim, axis=0).mean(axis=1) + 2) / 5
+    np.testing.assert_allclose(SubjectPooling().fit_transform(dissim), expected)
+
+
+def test_zscore_averages_the_subjects_that_have_the_pair(dissim):
+    dissim[3, 0] = dissim[7, 1:] = np.nan
+    expected = (np.nanmean(zscore(dissim, axis=0, nan_policy="omit"), axis=1) + 2) / 5
+    np.testing.assert_allclose(SubjectPooling().fit_transform(dissim), expected)
+
+
+def test_transform_uses_only_what_fit_saw(dissim):
+    pooling = SubjectPooling().fit(dissim[:30])
+    train = dissim[:30]
+    z = (dissim[30:] - train.mean(axis=0)) / train.std(axis=0)
+    np.testing.assert_allclose(pooling.transform(dissim[30:]), (z.mean(axis=1) + 2) / 5)
+    assert pooling.transform(dissim[[35]]) == pooling.transform(dissim)[35]
+
+
+def test_mean(dissim):
+    dissim[0, 1] = np.nan
+    pooled = SubjectPooling("mean").fit_transform(dissim)
+    np.testing.assert_allclose(pooled, np.nanmean(dissim, axis=1))
+
+
+def test_rank_equals_scipys_ranks(rng):
+    dissim = rng.integers(0, 6, (20, 2)).astype(float)
+    expected = (rankdata(dissim, axis=0) - 1) / 19
+    pooled = SubjectPooling("rank").fit_transform(dissim)
+    np.testing.assert_allclose(pooled, expected.mean(axis=1))
+
+
+def test_rank_of_unseen_values_lies_between_their_neighbours():
+    pooling = SubjectPooling("rank").fit([[10.0], [20.0], [30.0]])
+    unseen = [[-5.0], [10.0], [15.0], [20.0], [99.0]]
+    np.testing.assert_allclose(pooling.transform(unseen), [0, 0, 0.25, 0.5, 1])
+
+
+@pytest.mark.parametrize("method", ["zscore", "mean", "rank"])
+def test_one_measurement_is_returned_as_it_is(method, rng):
+    y = rng.random(10)
+    np.testing.assert_array_equal(SubjectPooling(method).fit_transform(y), y)
+
+
+@pytest.mark.parametrize("method", ["zscore", "mean", "rank"])
+def test_method_forgets_the_scale_of_a_subject_unless_it_is_mean(method, dissim):
+    pooled = SubjectPooling(method).fit_transform(dissim)
+    rescaled = SubjectPooling(method).fit_transform(dissim * [1, 100, 3] + [0, 7, 1])
+    assert np.allclose(pooled, rescaled) == (method != "mean")
+
+
+def test_reliability_is_the_correlation_with_the_mean_of_the_others(dissim, rng):
+    dissim = np.column_stack([dissim, -dissim[:, 0]])
+    pooling = SubjectPooling(subject_weight="reliability").fit(dissim)
+    z = zscore(dissim, axis=0)
+    others = [np.delete(z, s, axis=1).mean(axis=1) for s in range(4)]
+    expected = [max(np.corrcoef(z[:, s], others[s])[0, 1], 0) for s in range(4)]
+    np.testing.assert_allclose(pooling.weights_, expected)
+    assert pooling.weights_[3] == 0
+    np.testing.assert_allclose(
+        pooling.transform(dissim), (np.average(z, axis=1, weights=expected) + 2) / 5
+    )
+
+
+def test_a_pair_that_only_a_subject_without_weight_has_keeps_its_value(dissim):
+    dissim = np.column_stack([dissim, -dissim.mean(axis=1)])
+    dissim[5, :3] = np.nan
+    pooling = SubjectPooling("mean", subject_weight="reliability").fit(dissim)
+    assert pooling.weights_[3] == 0
+    assert pooling.transform(dissim)[5] == dissim[5, 3]
+
+
+def test_a_single_column_has_weight_one(dissim):
+    pooling = SubjectPooling(subject_weight="reliability").fit(dissim[:, :1])
+    np.testing.assert_array_equal(pooling.weights_, [1])
+
+
+def test_held_out_pairs_without_any_subject_are_nan(dissim):
+    pooling = SubjectPooling().fit(dissim)
+    held_out = np.array([[np.nan, np.nan, np.nan], [1, 2, np.nan]])
+    np.testing.assert_array_equal(np.isnan(pooling.transform(held_out)), [True, False])
+
+
+@pytest.mark.parametrize("method", ["zscore", "mean", "rank"])
+def test_constant_subject_is_named(method, dissim):
+    dissim[:, 1] = 0.5
+    with pytest.raises(ValueError, match=r"subject 1 are equal \(0.5\)"):
+        SubjectPooling(method).fit(dissim)
+
+
+@pytest.mark.parametrize("given", [np.ones(4), np.ones((4, 2)), np.ones((4, 4))])
+def test_other_subjects_than_in_fit_are_refused(given, dissim):
+    with pytest.raises(ValueError, match="fitted on 3 subject"):
+        SubjectPooling().fit(dissim).transform(given)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "message"),
+    [
+        (SubjectPooling("median"), "method must be one of"),
+        (SubjectPooling(subject_weight="age"), "subject_weight must be"),
+    ],
+)
+def test_unknown_parameters_are_refused(pooling, message, dissim):
+    with pytest.raises(ValueError, match=message):
+        pooling.fit(dissim)
+
+
+def test_infinite_dissimilarities_are_refused(dissim):
+    pooling = SubjectPooling().fit(dissim)
+    dissim[4, 1] = np.inf
+    with pytest.raises(ValueError, match="pair 4 is infinite"):
+        SubjectPooling().fit(dissim)
+    with pytest.raises(ValueError, match="infinity"):
+        pooling.transform(dissim)
+
+
+def test_unfitted(dissim, pairs):
+    with pytest.raises(NotFittedError):
+        SubjectPooling().transform(dissim)
+    with pytest.raises(NotFittedError):
+        PerImage(StandardScaler()).transform(pairs)
+
+
+def test_per_image_fits_on_the_used_images_each_once(pairs):
+    train = pairs[(pairs.index < 5).all(axis=1)][:7]  # image 0 in 4 pairs, image 4 in 2
+    scaler = PerImage(StandardScaler()).fit(train).transformer_
+    expected = StandardScaler().fit(pairs.images[:5])
+    np.testing.assert_array_equal(scaler.mean_, expected.mean_)
+    np.testing.assert_array_equal(scaler.scale_, expected.scale_)
+
+
+def test_per_image_does_not_see_a_poisoned_held_out_image(pairs):
+    train = pairs[(pairs.index < 7).all(axis=1)]
+    before = PerImage(StandardScaler()).fit(train)
+    train.images[7] = 1e30
+    after = PerImage(StandardScaler()).fit(train)
+    np.testing.assert_array_equal(before.transformer_.mean_, after.transformer_.mean_)
+    np.testing.assert_array_equal(before.transformer_.var_, after.transformer_.var_)
+
+
+def test_per_image_keeps_pairs_groups_and_dtype(pairs):
+    transformed = PerImage(StandardScaler()).fit_transform(pairs[3:9])
+    assert isinstance(transformed, ImagePairs)
+    np.testing.assert_array_equal(transformed.index, pairs.index[3:9])
+    np.testing.assert_array_equal(transformed.image_groups, pairs.image_groups)
+    assert transformed.images.shape == pairs.images.shape
+    assert transformed.images.dtype == np.float32
+    assert transformed.images is not pairs.images
+
+
+def test_per_image_transforms_arrays_of_images_and_of_pairs(pairs, rng):
+    per_image = PerImage(PCA(2)).fit(pairs)
+    images = rng.normal(size=(3, 5))
+    expected = per_image.transformer_.transform(images)
+    np.testing.assert_array_equal(per_image.transform(images), expected)
+    two_per_sample = per_image.transform(images[[[0, 1], [2, 0]]])
+    np.testing.assert_array_equal(two_per_sample.index, [[0, 1], [2, 0]])
+    np.testing.assert_allclose(two_per_sample.images, expected)
+
+
+def test_per_image_flattens_images(rng):
+    images = rng.integers(0, 255, (4, 3, 2, 3), dtype=np.uint8)
+    pairs = ImagePairs(images, [[0, 1], [1, 2], [0, 2]])
+    per_image = PerImage(StandardScaler()).fit(pairs)
+    assert per_image.n_features_in_ == 18
+    assert per_image.transform(pairs).images.shape == (4, 18)
+    assert per_image.transform(images[:2]).shape == (2, 18)
+
+
+def test_images_of_two_rows_are_not_taken_for_pairs(rng):
+    images = rng.normal(size=(4, 2, 3))
+    per_image = PerImage(StandardScaler()).fit(ImagePairs(images, [[0, 1], [1, 2], [0, 2]]))
+    assert per_image.transform(images).shape == (4, 6)
+
+
+def test_per_image_refuses_another_number_of_features(pairs, rng):
+    with pytest.raises(ValueError, match="have 4 features each, .* images of 5 features"):
+        PerImage(StandardScaler()).fit(pairs).transform(rng.normal(size=(3, 4)))
+
+
+def test_per_image_parameters_are_nested_and_cloned(pairs):
+    per_image = PerImage(make_pipeline(StandardScaler(), PCA(3)))
+    per_image.set_params(transformer__pca__n_components=2)
+    assert clone(per_image).get_params()["transformer__pca__n_components"] == 2
+    assert per_image.fit_transform(pairs).images.shape == (8, 2)
+    assert not hasattr(per_image.transformer.named_steps["pca"], "components_")
+
+
+def test_per_image_reads_a_memmap(pairs, tmp_path):
+    np.save(tmp_path / "images.npy", pairs.images)
+    mapped = ImagePairs(np.load(tmp_path / "images.npy", mmap_mode="r"), pairs.index)
+    expected = PerImage(StandardScaler()).fit_transform(pairs).images
+    np.testing.assert_array_equal(PerImage(StandardScaler()).fit_transform(mapped).images, expected)
+
+
+@pytest.mark.data
+def test_pooling_of_real_subjects():
+    h5py = pytest.importorskip("h5py")
+    if "SKLEARN_RDM_DATA" not in os.environ:
+        pytest.skip("SKLEARN_RDM_DATA is not set")
+    folder = Path(os.environ["SKLEARN_RDM_DATA"], "algonauts2019/Training_Data/92_Image_Set")
+    with h5py.File(folder / "target_fmri.mat") as file:
+        rdms = np.moveaxis(file["IT_RDMs"][:], np.argmin(file["IT_RDMs"].shape), 0)
+    _, dissim = ImagePairs.from_rdms(np.zeros((92, 1)), rdms)
+    assert dissim.shape == (4186, 15)
+    expected = (zscore(dissim, axis=0).mean(axis=1) + 2) / 5
+    np.testing.assert_allclose(SubjectPooling().fit_transform(dissim), expected)
+    weights = SubjectPooling(subject_weight="reliability").fit(dissim).weights_
+    assert (weights > 0.1).all()  # every subject's IT resembles the others'
+    assert (weights < 0.7).all()
