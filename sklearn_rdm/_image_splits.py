@@ -80,10 +80,12 @@ def k_folds(
     images = pairs.used_images
     plain = KFold(n_splits, shuffle=shuffle, random_state=random_state)  # its errors come first
     if len(images) < MIN_HELD_OUT * n_splits:
+        most = len(images) // MIN_HELD_OUT
         raise ValueError(
             f"n_splits={n_splits} folds of {len(images)} images hold out fewer than "
-            f"{MIN_HELD_OUT} images, and the one pair of two images has no correlation. Use "
-            f"n_splits <= {len(images) // MIN_HELD_OUT}, or give more images."
+            f"{MIN_HELD_OUT} images, and the one pair of two images has no correlation. "
+            + (f"Use n_splits <= {most}, or give" if most > 1 else "Give at least 6, or")
+            + " more images."
         )
     unit, strata = _units(pairs, 2 * n_splits, labels[images])
     largest = np.bincount(strata).max()

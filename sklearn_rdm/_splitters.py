@@ -53,18 +53,19 @@ class _ImageSplitter(BaseCrossValidator):
             If a split holds out fewer than 3 images, or leaves no pair to train on or fewer than
             two to test on. Every split is checked before the first is given.
         """
-        pairs = check_split_pairs(X, type(self).__name__)
+        name = type(self).__name__
+        pairs = check_split_pairs(X, name)
         if y is not None:
             check_consistent_length(pairs, y)
         if groups is not None:
             raise ValueError(
-                f"{type(self).__name__} takes no groups: a pair has two images, each with its own "
+                f"{name} takes no groups: a pair has two images, each with its own "
                 "label. Give labels per image: ImagePairs(images, index, image_groups=labels)."
             )
         held_out = list(self._iter_images(pairs))
         for number, (train_images, test_images) in enumerate(held_out):
             split = pairs_of(pairs, train_images, test_images, self.test_pairs)
-            check_split(f"split {number} of {self!r}", test_images, split, self._advice)
+            check_split(f"split {number} of {name}", test_images, split, self._advice)
         for train_images, test_images in held_out:
             yield pairs_of(pairs, train_images, test_images, self.test_pairs)
 
