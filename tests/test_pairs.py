@@ -668,7 +668,7 @@ def test_no_pairs_at_all_are_refused(X):
 def test_no_images_at_all_are_refused():
     with pytest.raises(ValueError, match=r"one numeric array.*\(0, 3\)"):
         ImagePairs(np.zeros((0, 3)), [[0, 1]])
-    with pytest.raises(ValueError, match="no dissimilarity at all"):
+    with pytest.raises(ValueError, match="needs 2 images, got 1"):
         ImagePairs.from_rdms(np.zeros((1, 3)), [[0.0]])
 
 
