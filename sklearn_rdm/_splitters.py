@@ -365,6 +365,8 @@ class RepeatedImageKFold(_ImageSplitter):
         return self.n_splits * self.n_repeats
 
     def _iter_images(self, pairs: ImagePairs) -> Iterator[Rows]:
+        if self.n_repeats < 1:
+            raise ValueError(f"n_repeats must be 1 or more, got {self.n_repeats}.")
         rng = check_random_state(self.random_state)
         for _ in range(self.n_repeats):
             yield from k_folds(pairs, no_labels(pairs), self.n_splits, True, rng)
@@ -445,6 +447,8 @@ def check_image_cv(cv: Any, pairs: ImagePairs, y: np.ndarray) -> list[Rows]:
     if cv is None or isinstance(cv, int | np.integer):
         cv = ImageKFold(5 if cv is None else int(cv))
     splits = [(np.asarray(train), np.asarray(test)) for train, test in check_cv(cv).split(pairs, y)]
+    if not splits:
+        raise ValueError(f"cv={cv!r} gives no split.")
     for number, (train, test) in enumerate(splits):
         leaked = leaks(pairs, train, test)
         if leaked.any():

@@ -368,6 +368,7 @@ def test_designs_without_training_pairs_are_refused():
         (ImageKFold(1), "k-fold cross-validation requires at least one train/test split"),
         (ImageKFold(3, random_state=0), "has no effect since shuffle is False"),
         (ImageKFold(2, test_pairs="all"), "test_pairs must be 'both' or 'any', got 'all'"),
+        (RepeatedImageKFold(3, n_repeats=0), "n_repeats must be 1 or more, got 0"),
         (ImageShuffleSplit(test_size=1.5), "test_size=1.5 should be"),
         (StratifiedImageKFold(2), "StratifiedImageKFold needs a label per image"),
         (GroupImageKFold(2), "GroupImageKFold needs a label per image"),
@@ -626,6 +627,8 @@ def test_held_out_rdm_refuses_leaks_and_bad_targets():
         cross_val_rdm(DistanceRegressor(), pairs, dissim[1:])
     with pytest.raises(ValueError, match="fewer than 3 images"):
         cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=6)
+    with pytest.raises(ValueError, match="gives no split"):
+        cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=[])
 
 
 def test_poisoned_held_out_images_and_targets_change_no_fit():
