@@ -404,8 +404,9 @@ def _write_npy(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
 
 def _write_npz(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
     labels = {"image_names": names, "subjects": subjects}
-    given = {key: np.array(value) for key, value in labels.items() if value is not None}
-    np.savez_compressed(file, rdms=rdms, **given)
+    arrays: dict[str, Any] = {"rdms": rdms}
+    arrays |= {key: np.array(value) for key, value in labels.items() if value is not None}
+    np.savez_compressed(file, **arrays)
 
 
 def _write_mat(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
