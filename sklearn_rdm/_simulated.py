@@ -84,6 +84,8 @@ def make_rdm_regression(
     Returns
     -------
     data : Bunch
+        With the attributes
+
         images : uint8 ndarray of shape (n_images, image_size, image_size, 3)
         rdms : float64 ndarray of shape (n_subjects, n_images, n_images)
             Correlation distances, 0 to 2.
@@ -103,6 +105,7 @@ def make_rdm_regression(
             subjects with their own mean, which no matrix can exceed by much and which a user
             computes without knowing the truth; NaN for one subject.
         description : str
+            Where the data come from and what to cite.
 
     Raises
     ------

@@ -121,6 +121,8 @@ def fetch_algonauts2019(
     Returns
     -------
     data : Bunch
+        With the attributes
+
         images : uint8 ndarray of shape (n_images, height, width, 3)
         rdms : float64 ndarray of shape (15, n_images, n_images)
             One matrix per subject, 1 - Pearson r (0 to 2), row ``i`` = image ``i``;
@@ -130,6 +132,7 @@ def fetch_algonauts2019(
             official download lacks.
         image_names, subjects : list of str
         description : str
+            Where the data come from and what to cite.
 
     Raises
     ------
@@ -219,6 +222,8 @@ def fetch_kriegeskorte92(
     Returns
     -------
     data : Bunch
+        With the attributes
+
         images : uint8 ndarray of shape (92, height, width, 3)
         rdms : float64 ndarray of shape (n_subjects, 92, 92)
             4, 1, 1 or 16 matrices; 1 - Pearson r (0 to 2), for "behaviour" distances of at most
@@ -231,6 +236,7 @@ def fetch_kriegeskorte92(
             The authors' 12 overlapping categories, such as "animate" or "monkeyape".
         image_names, subjects : list of str
         description : str
+            Where the data come from and what to cite.
 
     Raises
     ------
@@ -243,8 +249,8 @@ def fetch_kriegeskorte92(
 
     See Also
     --------
-    fetch_algonauts2019 : 15 subjects, early visual cortex and MEG for the same 92 objects (on
-        white).
+    fetch_algonauts2019 : 15 subjects, early visual cortex and MEG for the same 92 objects, in
+        the same order, on white instead of grey.
 
     References
     ----------
@@ -254,9 +260,9 @@ def fetch_kriegeskorte92(
     Examples
     --------
     >>> from sklearn_rdm.datasets import fetch_kriegeskorte92
-    >>> data = fetch_kriegeskorte92("monkey_it")  # doctest: +SKIP
-    >>> data.rdms.shape  # doctest: +SKIP
-    (1, 92, 92)
+    >>> fetch_kriegeskorte92("monkey_v4")
+    Traceback (most recent call last):
+    ValueError: target must be one of 'human_it', ..., 'behaviour', got 'monkey_v4'.
     """
     _check_choice("target", target, KRIEGESKORTE_TARGETS)
     if target != "human_it" and not average_sessions:
