@@ -174,6 +174,8 @@ def read_long_table(
     ValueError
         If a column or an image is unknown, or a pair has two different values for one subject
         (average repeated trials first); the message names it.
+    ImportError
+        If pandas is not installed.
 
     See Also
     --------
@@ -235,6 +237,13 @@ def to_long_table(
         Columns ``image_1``, ``image_2``, ``dissimilarity``, and ``subject`` if ``rdms`` has a
         subject axis. Upper triangle row by row; pairs that are NaN are left out.
 
+    Raises
+    ------
+    ValueError
+        If the names do not fit the matrices, or these have a time axis.
+    ImportError
+        If pandas is not installed.
+
     See Also
     --------
     write_rdms : Keeps matrices in fewer bytes.
@@ -293,6 +302,8 @@ def to_rsatoolbox(
     ------
     ImportError
         If rsatoolbox is not installed.
+    ValueError
+        If the names do not fit the matrices, or these have a time axis.
 
     See Also
     --------
@@ -404,8 +415,9 @@ def _write_npy(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
 
 def _write_npz(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
     labels = {"image_names": names, "subjects": subjects}
-    given = {key: np.array(value) for key, value in labels.items() if value is not None}
-    np.savez_compressed(file, rdms=rdms, **given)
+    arrays: dict[str, Any] = {"rdms": rdms}
+    arrays |= {key: np.array(value) for key, value in labels.items() if value is not None}
+    np.savez_compressed(file, **arrays)
 
 
 def _write_mat(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
