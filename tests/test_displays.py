@@ -370,10 +370,16 @@ def test_map_refuses_images_that_do_not_match():
         RDMEmbeddingDisplay(np.eye(3)).plot()
 
 
-@pytest.mark.parametrize("name", ["raw", "ten chars.", "fine-tuned EfficientNet"])
-@pytest.mark.parametrize("n_models", [2, 6])
-def test_names_of_bars_do_not_overlap(name, n_models):
-    display = RDMScoresDisplay(np.linspace(0.1, 0.5, n_models), names=[name] * n_models).plot()
+@pytest.mark.parametrize("name", ["raw", "fine-tuned", "fine-tuned EfficientNet"])
+@pytest.mark.parametrize("n_models", [1, 2, 3, 6])
+def test_nothing_overlaps_or_leaves_the_figure(name, n_models):
+    display = RDMScoresDisplay(
+        np.linspace(0.1, 0.5, 5 * n_models).reshape(n_models, 5),
+        names=[name] * n_models,
+        errors=[[0, 0.6]] * n_models,
+        noise_ceiling=(0.5, 0.6),
+        null=0.1,
+    ).plot()
     display.figure_.canvas.draw()
     labels = display.ax_.get_xticklabels()
     if labels[0].get_rotation() == 0:
@@ -381,3 +387,9 @@ def test_names_of_bars_do_not_overlap(name, n_models):
         assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
     else:
         assert len(name) > 10
+    for artist in [display.ax_.get_legend(), *labels]:
+        box, figure = artist.get_window_extent(), display.figure_.bbox
+        assert box.x0 >= figure.x0
+        assert box.x1 <= figure.x1
+        assert box.y0 >= figure.y0
+        assert box.y1 <= figure.y1

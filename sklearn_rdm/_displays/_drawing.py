@@ -39,10 +39,12 @@ def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
 
 
 def legend_above(ax: Any) -> None:
+    """Put the legend over the axes, in as many columns as they are wide."""
+    inches = ax.get_position().width * ax.figure.get_figwidth()
     ax.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=4,
+        ncols=max(1, int(inches / 1.25)),
         frameon=False,
         fontsize="small",
         handletextpad=0.4,

@@ -117,7 +117,7 @@ class RDMScoresDisplay:
         scores, errors, null = self._checked()
         means = np.nanmean(scores, axis=1)
         at = np.arange(len(scores))
-        self.ax_ = one_axes(ax, figsize=(max(3.5, 1.2 + 0.9 * len(at)), 3.6))
+        self.ax_ = one_axes(ax, figsize=(max(4.0, 1.2 + 1.1 * len(at)), 3.8))
         self.figure_ = self.ax_.figure
         style = {"width": 0.7, "color": "#8FB8D8", "edgecolor": "#28536F", "zorder": 2}
         self.bars_ = self.ax_.bar(at, means, **{**style, **(bar_kwargs or {})})
