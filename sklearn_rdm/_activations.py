@@ -36,8 +36,10 @@ __all__ = [
     "compute_rows",
     "keep_frozen",
     "load_photographs",
+    "reference_image",
 ]
 
+REFERENCES = {"white": 1.0, "grey": 0.5, "black": 0.0}
 MEMORY_BUDGET = 2 << 30  # bytes of one array of activations; a larger one goes to a temporary file
 STORED_AT_ONCE = 256  # images; what a killed process loses at most
 
@@ -61,6 +63,8 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         Input size in pixels; None takes the weights' own resizing and centre crop.
     fully_convolutional : bool, default=False
         Whether AlexNet's and VGG's fully connected layers slide over maps of any size.
+    reference : {"white", "grey", "black"}, (r, g, b) or None, default=None
+        A blank image (colour in 0..1) whose activations are subtracted from those of every image.
     device : str, default="cpu"
         Where the network runs.
     memory : str or joblib.Memory, default=None
@@ -74,6 +78,8 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         The features that each layer fills.
     n_features_out_ : int
         Number of features per image.
+    reference_features_ : ndarray of shape (1, n_features_out_) or None
+        Activations of the reference.
     preprocessing_ : Preprocessing
         How photographs become the network's input.
     trunk_ : Trunk
@@ -102,6 +108,7 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         weights: Any = "DEFAULT",
         image_size: Any = None,
         fully_convolutional: bool = False,
+        reference: Any = None,
         device: str = "cpu",
         memory: Any = None,
         random_state: Any = None,
@@ -111,6 +118,7 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         self.weights = weights
         self.image_size = image_size
         self.fully_convolutional = fully_convolutional
+        self.reference = reference
         self.device = device
         self.memory = memory
         self.random_state = random_state
@@ -146,6 +154,12 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
         with torch.no_grad():
             sizes = [activations[0].numel() for activations in self.trunk_(blank)]
+        reference = reference_image(self.reference, self.preprocessing_)
+        self.reference_features_ = None
+        if reference is not None:
+            self.reference_features_ = compute_rows(
+                self._flat_activations, lambda _: reference, np.arange(1), self.device
+            )
         ends = np.cumsum(sizes).tolist()
         names = [layer or node for layer, node in zip(layers, self.trunk_.layers, strict=True)]
         self.layer_slices_ = {
@@ -183,6 +197,8 @@ class LayerActivations(TransformerMixin, BaseEstimator):
             else:
                 stored, places = stored_rows(folder, images, rows, compute)
                 features = stored[places]
+        if self.reference_features_ is not None:
+            features -= self.reference_features_
         if not isinstance(X, ImagePairs):
             return features
         groups = None if X.image_groups is None else X.image_groups[rows]
@@ -201,6 +217,21 @@ class LayerActivations(TransformerMixin, BaseEstimator):
 def check_image_source(images: Any) -> Any:
     """Return an image array, or a list of the paths of image files."""
     return list_images(images) if are_paths(images) else check_images(images)
+
+
+def reference_image(reference: Any, preprocessing: Preprocessing) -> Tensor | None:
+    """Return the network input, (1, 3, height, width), of a blank image of a named colour or RGB."""
+    if reference is None:
+        return None
+    colour = np.asarray(
+        REFERENCES.get(reference, np.nan) if isinstance(reference, str) else reference
+    )
+    if colour.shape not in ((), (3,)) or not ((colour >= 0) & (colour <= 1)).all():
+        raise ValueError(
+            f"reference must be one of {[*REFERENCES]}, (r, g, b) in 0..1, or None, got "
+            f"{reference!r}."
+        )
+    return preprocessing(np.broadcast_to(colour.astype(float), (1, *preprocessing.size, 3)))
 
 
 def load_photographs(images: Any, preprocessing: Preprocessing) -> Callable[[np.ndarray], Tensor]:

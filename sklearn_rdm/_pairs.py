@@ -99,6 +99,8 @@ class ImagePairs:
             Their dissimilarities; NaN where this subject lacks the pair.
         """
         images = check_images(images)
+        if np.ma.isMaskedArray(rdms):
+            rdms = np.ma.filled(rdms.astype(float), np.nan)
         condensed = _condense(np.asarray(rdms), len(images))
         dissim = condensed.reshape(-1, condensed.shape[-1]).T
         labelled = ~np.isnan(dissim).all(axis=1)
@@ -129,7 +131,7 @@ class ImagePairs:
             Images with equal content are stored once, in order of first appearance.
         """
         X = np.asarray(X)
-        if X.ndim < 2 or X.shape[1] != 2:
+        if X.ndim < 2 or X.shape[1] != 2 or len(X) == 0:
             raise ValueError(
                 "pairs must be an ImagePairs, an array (n_pairs, 2, ...) of two images each, or "
                 f"an array (n_pairs, 2) of image paths; got an array of shape {X.shape}."
@@ -176,6 +178,9 @@ class ImagePairs:
         if len({p.image_groups is None for p in pairs}) != 1:
             raise ValueError("all or none of the image sets must have image_groups.")
         if all(p.images is pairs[0].images for p in pairs):
+            groups: list[Any] = [p.image_groups for p in pairs]
+            if not all(np.array_equal(g, groups[0]) for g in groups):
+                raise ValueError("sets that hold the same images must have the same image_groups.")
             joined = copy.copy(pairs[0])
             joined.index = np.concatenate([p.index for p in pairs])
             return joined
@@ -232,8 +237,12 @@ class ImagePairs:
             key = key[0]
         if isinstance(key, int | np.integer):
             raise TypeError(f"one pair is not a sample set: use pairs[{key}:{key} + 1].")
+        if not isinstance(key, slice):
+            key = np.asarray(key) if np.size(key) else np.empty(0, dtype=np.intp)
+            if key.ndim != 1:
+                raise TypeError(f"ImagePairs has one axis, its pairs; got a {key.ndim}-d array.")
         subset = copy.copy(self)
-        subset.index = self.index[key if isinstance(key, slice) else np.asarray(key)]
+        subset.index = self.index[key]
         return subset
 
     def __sizeof__(self) -> int:
@@ -326,9 +335,15 @@ def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode one file to (height, width, 3) uint8, resized to ``size`` if one is given."""
     try:
         with Image.open(path) as file:
+            mode = file.mode
             image = ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"the image file {os.fspath(path)!r} cannot be read: {error}") from error
+    if mode.startswith(("I", "F")):  # Pillow clips these to white
+        raise ValueError(
+            f"the image file {os.fspath(path)!r} has grey values of more than 8 bits (Pillow mode "
+            f"{mode}): save it with 8 bits per channel."
+        )
     if size is not None and image.size != size[::-1]:
         image = image.resize(size[::-1], Image.Resampling.BICUBIC)
     return np.array(image)
@@ -363,7 +378,7 @@ def check_size(size: Any) -> tuple[int, int] | None:
     """Return (height, width) of a size given as one int or two, None for None."""
     if size is None:
         return None
-    height_width = (size, size) if isinstance(size, int | np.integer) else tuple(size)
+    height_width = tuple(size) if np.iterable(size) else (size, size)
     if len(height_width) != 2 or not all(
         isinstance(s, int | np.integer) and s > 0 for s in height_width
     ):
@@ -376,7 +391,7 @@ def check_images(images: Any) -> np.ndarray:
     if are_paths(images):
         raise TypeError("images are given as paths: decode them first with read_images(paths).")
     images = images if type(images) in (np.ndarray, np.memmap) else np.asarray(images)
-    if images.dtype.kind not in "uif" or images.ndim < 2:
+    if images.dtype.kind not in "uif" or images.ndim < 2 or images.size == 0:
         raise ValueError(
             "images must be one numeric array of shape (n_images, height, width, 3) or "
             f"(n_images, ...), got {images.dtype} of shape {images.shape}."
@@ -405,11 +420,12 @@ def check_fit_pairs(X: Any, y: Any) -> tuple[ImagePairs, np.ndarray]:
             "to learn how dissimilarities vary."
         )
     columns = y.reshape(len(y), -1)
-    constant = np.nanmax(columns, axis=0) == np.nanmin(columns, axis=0)
+    lowest = np.nanmin(columns, axis=0)
+    constant = np.nanmax(columns, axis=0) == lowest
     if constant.any():
         which = "" if y.ndim == 1 else f" of subject {constant.argmax()}"
         raise ValueError(
-            f"all dissimilarities{which} are equal ({columns[0, constant.argmax()]}): there is "
+            f"all dissimilarities{which} are equal ({lowest[constant.argmax()]}): there is "
             "nothing to learn. Give measured, varying dissimilarities."
         )
     return pairs, y
@@ -446,7 +462,7 @@ def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
 
 
 def image_digests(images: Iterable[np.ndarray]) -> np.ndarray:
-    """Return a 16-byte content hash (dtype, shape and bytes) of every image, dtype S16."""
+    """Return a 16-byte content hash (dtype, shape and bytes) of every image, dtype V16."""
     digests = []
     for image in images:
         digest = hashlib.blake2b(digest_size=16)
@@ -519,13 +535,15 @@ def _check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
 def _condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
     """Upper triangles, (n_pairs,) or (n_subjects, n_pairs), of checked matrices or vectors."""
     n_pairs = n_images * (n_images - 1) // 2
+    if n_pairs == 0:
+        raise ValueError(f"a dissimilarity needs 2 images, got {n_images}.")
     if rdms.dtype.kind not in "uif":
         raise TypeError(f"rdms must be numbers, got {rdms.dtype}.")
     if rdms.ndim >= 2 and rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 3:
         rdms = rdms.astype(np.float64)
         _check_symmetric(rdms)
         condensed = rdms[(..., *np.triu_indices(n_images, 1))]
-    elif rdms.ndim in (1, 2) and rdms.shape[-1] == n_pairs and n_pairs > 0:
+    elif rdms.ndim in (1, 2) and rdms.shape[-1] == n_pairs:
         condensed = rdms.astype(np.float64)
     else:
         raise ValueError(

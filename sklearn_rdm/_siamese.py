@@ -20,6 +20,7 @@ from sklearn_rdm._activations import (
     compute_rows,
     keep_frozen,
     load_photographs,
+    reference_image,
 )
 from sklearn_rdm._backbones import check_photographs, load_backbone
 from sklearn_rdm._batches import (
@@ -54,6 +55,7 @@ NETWORK_OPTIONS = (
     "fully_convolutional",
     "freeze_batch_norm",
     "dropout",
+    "reference",
     "precision",
 )
 PRECISIONS = {None: None, "float32": None, "bf16": torch.bfloat16}
@@ -70,7 +72,7 @@ class TwinNetwork(nn.Module):
     Parameters
     ----------
     backbone, layer, weights, freeze_up_to, freeze_from, image_size, fully_convolutional, \
-freeze_batch_norm, dropout, precision, random_state
+freeze_batch_norm, dropout, reference, precision, random_state
         As in :class:`SiameseRDMRegressor`.
 
     Attributes
@@ -93,6 +95,7 @@ freeze_batch_norm, dropout, precision, random_state
         fully_convolutional: bool = False,
         freeze_batch_norm: bool = True,
         dropout: bool = False,
+        reference: Any = None,
         precision: str | None = None,
         random_state: Any = None,
     ) -> None:
@@ -116,6 +119,9 @@ freeze_batch_norm, dropout, precision, random_state
             freeze_batch_norm=freeze_batch_norm,
             dropout=dropout,
         ).to(memory_format=torch.channels_last)
+        blank = reference_image(reference, self.preprocessing)
+        inputs = None if blank is None else self.trunk.prefix(blank)
+        self.register_buffer("reference_inputs", inputs, persistent=False)
         if not any(p.requires_grad for p in self.trunk.parameters()):
             raise ValueError(
                 f"nothing is left to train: every layer up to the read-out {layer!r} is frozen by "
@@ -130,13 +136,26 @@ freeze_batch_norm, dropout, precision, random_state
         return 1 - (features @ features.T)[first, second]
 
     def activations(self, inputs: Tensor) -> Tensor:
-        """Flattened activations of the read-out layer, (n_images, n_features) float32."""
+        """Read-out of images given at the cut, minus the reference's: (n_images, n_features)."""
+        if self.reference_inputs is None:
+            return self._run(inputs)
+        # The reference runs along: its activations change as the layers are trained.
+        joint = self._run(torch.cat([inputs, self.reference_inputs]))
+        return joint[:-1] - joint[-1]
+
+    def _run(self, inputs: Tensor) -> Tensor:
         if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
             return self.read_out(inputs)
         if torch.is_grad_enabled():
             trained = [p for p in self.trunk.parameters() if p.requires_grad]
             return run_in_shards(self.read_out, inputs, trained)
         return torch.cat(list(map_in_threads(self._read_out_padded, inputs.split(SHARD_SIZE))))
+
+    def reference_activations(self) -> Tensor | float:
+        """Read-out of the reference, to be subtracted from that of every image."""
+        if self.reference_inputs is None:
+            return 0.0
+        return self._read_out_padded(self.reference_inputs)
 
     def read_out(self, inputs: Tensor) -> Tensor:
         """Run the layers behind the cut on one shard."""
@@ -198,6 +217,11 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         With False, a prediction in training depends on the other images of the batch.
     dropout : bool, default=False
         Whether dropout and stochastic depth of trained layers are active in training.
+    reference : {"white", "grey", "black"}, (r, g, b) or None, default=None
+        A blank image of the display's background (colour in 0..1), whose activations are
+        subtracted from those of every image before the correlation: what all images share because
+        of their common background then no longer counts as similarity. It comes from the display,
+        never from the images.
     batching : {"images", "pairs"}, default="images"
         "images" trains on all labelled pairs among a mini-batch of images (never mixing image sets
         that share no pair), "pairs" on a mini-batch of random pairs, as in [1]_.
@@ -282,6 +306,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         fully_convolutional: bool = False,
         freeze_batch_norm: bool = True,
         dropout: bool = False,
+        reference: Any = None,
         batching: str = "images",
         batch_size: int = 32,
         criterion: Any = nn.MSELoss,
@@ -307,6 +332,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         self.fully_convolutional = fully_convolutional
         self.freeze_batch_norm = freeze_batch_norm
         self.dropout = dropout
+        self.reference = reference
         self.batching = batching
         self.subject_pooling = subject_pooling
         self.memory = memory
@@ -435,13 +461,19 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         Returns
         -------
         activations : ndarray of float32, shape (n_images, n_features)
-            Flattened with channels first, as torchvision returns them.
+            Flattened with channels first, as torchvision returns them; minus the reference's.
         """
         check_is_fitted(self)
         self.module_.eval()
         load, rows = self._image_loader(X)
         with shard_threads():
-            return compute_rows(self.module_.read_out_images, load, rows, self.device)
+            reference = self.module_.reference_activations()
+            return compute_rows(
+                lambda images: self.module_.read_out_images(images) - reference,
+                load,
+                rows,
+                self.device,
+            )
 
     def score(self, X: Any, y: Any) -> float:
         """Mean over subjects of Spearman's correlation of predicted and observed dissimilarities.
@@ -493,10 +525,10 @@ class SiameseRDMRegressor(NeuralNetRegressor):
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Iterate over mini-batches, as ``batching`` and ``batch_size`` say when training."""
-        pairs, chosen = dataset, slice(None)
+        whole: Any = dataset.dataset if isinstance(dataset, Subset) else dataset
+        index = whole.index
         if isinstance(dataset, Subset):
-            pairs, chosen = dataset.dataset, np.asarray(dataset.indices)
-        index = pairs.index[chosen]
+            index = index[np.asarray(dataset.indices)]
         name = "iterator_train" if training else "iterator_valid"
         options = self.get_params_for(name)
         batch_size = options.pop("batch_size", self.batch_size)

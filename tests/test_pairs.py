@@ -507,7 +507,6 @@ def test_missing_values_of_one_subject_pass():
     np.testing.assert_array_equal(check_dissimilarities(y, 3), y)
 
 
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 def test_equal_dissimilarities_beside_missing_ones_are_named_by_value(pairs):
     y = np.column_stack([np.full(6, 2.5), np.arange(6)])
     y[0, 0] = np.nan
@@ -628,43 +627,34 @@ def test_paths_are_told_from_arrays(images):
         assert not are_paths(arrays)
 
 
-# What _pairs.py let through when this file was written
-
-
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 @pytest.mark.parametrize("size", [2.5, np.float64(3)])
 def test_float_sizes_are_named(image_files, size):
     with pytest.raises(ValueError, match="an image size must be"):
         read_images(image_files, size)
 
 
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 @pytest.mark.parametrize("key", [np.array(1), np.array([[0, 1]])])
 def test_keys_with_other_than_one_axis_are_refused(pairs, key):
     with pytest.raises(TypeError, match="one axis"):
         pairs[key]
 
 
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 def test_an_empty_list_selects_no_pair(pairs):
     assert len(pairs[[]]) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 def test_slices_of_one_set_must_have_the_same_groups(images):
     sets = [ImagePairs(images, [[0, 1]], image_groups=list(g)) for g in ["aabb", "abab"]]
     with pytest.raises(ValueError, match="image_groups"):
         ImagePairs.concatenate(sets)
 
 
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 @pytest.mark.parametrize("X", [np.zeros((0, 2, 4)), np.empty((0, 2), dtype=str)])
 def test_no_pairs_at_all_are_refused(X):
     with pytest.raises(ValueError, match="got an array of shape"):
         ImagePairs.from_arrays(X)
 
 
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 def test_no_images_at_all_are_refused():
     with pytest.raises(ValueError, match=r"one numeric array.*\(0, 3\)"):
         ImagePairs(np.zeros((0, 3)), [[0, 1]])
@@ -672,14 +662,12 @@ def test_no_images_at_all_are_refused():
         ImagePairs.from_rdms(np.zeros((1, 3)), [[0.0]])
 
 
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 def test_masked_entries_of_a_matrix_are_missing(images):
     pairs, dissim = ImagePairs.from_rdms(images, np.ma.masked_equal(SQUARE, 4))
     np.testing.assert_array_equal(dissim, [1, 2, 3, 5, 6])
     assert pairs.n_left_out == 1
 
 
-@pytest.mark.xfail(strict=True, reason="reported with a patch of _pairs.py")
 def test_files_of_more_than_8_bits_are_refused_and_not_clipped_to_white(tmp_path):
     grey = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
     Image.fromarray(grey).save(tmp_path / "deep.png")
