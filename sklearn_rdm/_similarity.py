@@ -20,6 +20,7 @@ from sklearn_rdm._pairs import ImagePairs
 
 Measure = Callable[..., np.ndarray]
 MIN_PAIRS = 2
+SINGULAR = 1e-12  # smallest over largest variance of a contrast
 CG_TOLERANCE = 1e-10  # relative residual: scores agree with a dense solve to 8 digits
 
 
@@ -228,7 +229,14 @@ def _unmix_covariance(columns: np.ndarray, rows: np.ndarray, covariance: np.ndar
     n_images, n_pairs = len(covariance), len(rows)
     first, second = rows.T
     centering = np.eye(n_images) - 1 / n_images
-    precision = linalg.pinvh(centering @ covariance @ centering)
+    variances, components = linalg.eigh(centering @ covariance @ centering)
+    # One is 0, that of the mean image, which no pair measures.
+    if variances[1] <= SINGULAR * variances[-1]:
+        raise ValueError(
+            "pattern_covariance is singular between the images of these pairs, or has a negative "
+            "eigenvalue. Shrink it, for example with sklearn.covariance.ledoit_wolf."
+        )
+    precision = components[:, 1:] / variances[1:] @ components[:, 1:].T
 
     def symmetric(weights: np.ndarray) -> np.ndarray:
         shape = (n_images, n_images)
@@ -240,8 +248,8 @@ def _unmix_covariance(columns: np.ndarray, rows: np.ndarray, covariance: np.ndar
         laplacian = -symmetric(weights)
         np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
         mixed = covariance @ laplacian @ covariance
-        variances = np.diag(mixed)
-        return variances[first] + variances[second] - 2 * mixed[first, second]
+        diagonal = np.diag(mixed)
+        return diagonal[first] + diagonal[second] - 2 * mixed[first, second]
 
     def unmix_complete(distances: np.ndarray) -> np.ndarray:
         # The exact inverse of ``mix`` if no pair is missing, else a good first guess.
@@ -254,8 +262,8 @@ def _unmix_covariance(columns: np.ndarray, rows: np.ndarray, covariance: np.ndar
     solutions = [cg(mixing, column, rtol=CG_TOLERANCE, M=guess) for column in columns.T]
     if any(failed for _, failed in solutions):
         raise ValueError(
-            "pattern_covariance is singular or nearly so: whitening does not converge. Shrink it "
-            "towards its diagonal, for example with sklearn.covariance.ledoit_wolf."
+            "whitening does not converge: pattern_covariance is nearly singular. Shrink it, for "
+            "example with sklearn.covariance.ledoit_wolf."
         )
     return np.column_stack([solution for solution, _ in solutions])
 
