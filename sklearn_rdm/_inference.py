@@ -108,7 +108,7 @@ def rdm_permutation_test(
     >>> result.pvalue
     0.01
     """
-    index, observed, predicted = _check_inputs(pairs, y_true, [y_pred])
+    index, observed, predicted, _ = _check_inputs(pairs, y_true, [y_pred])
     score_all = _columns_of(metric, observed)
     sets = _image_sets(index)
     if max(map(len, sets)) < 3:
@@ -143,7 +143,7 @@ def rdm_bootstrap(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> Bunch:
-    """Percentile interval of a score by resampling images, subjects or both.
+    """Estimate the interval of a score by resampling images, subjects or both.
 
     Images are drawn with replacement within their image set (the connected parts of the pairs'
     graph); a pair whose images were drawn ``a`` and ``b`` times counts ``a b`` times, and pairs of
@@ -242,7 +242,7 @@ def compare_rdm_scores(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> Bunch:
-    """Difference of the scores of two models of the same pairs, with its interval.
+    """Compare the scores of two models on the same pairs.
 
     Both models are scored on each of the samples of :func:`rdm_bootstrap`, so that what images and
     subjects have in common cancels. ``pvalue = 2 (1 + min(n(d <= 0), n(d >= 0))) / (1 + n)``, at
@@ -343,7 +343,7 @@ def _bootstrap(
     """Scores (n_predictions, n_folds), and those of samples (n_resamples, n_predictions)."""
     if over not in UNITS:
         raise ValueError(f"over must be one of {UNITS}, got {over!r}.")
-    index, observed, predicted = _check_inputs(pairs, y_true, y_preds, folds)
+    index, observed, predicted, tests = _check_inputs(pairs, y_true, y_preds, folds)
     if over != "images" and observed.shape[1] < 2:
         raise ValueError(f"over={over!r} needs two or more subjects, got one: use over='images'.")
     score = partial(
@@ -352,7 +352,7 @@ def _bootstrap(
         observed,
         predicted,
         index,
-        _check_folds(folds, len(index)),
+        tests,
     )
     full = score(np.ones(index.max() + 1, dtype=int))
     draw = partial(_score_resampled, score, full, _image_sets(index), over)
@@ -494,18 +494,22 @@ def _score_each(
 
 def _check_inputs(
     pairs: Any, y_true: Any, y_preds: list, folds: Sequence | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image numbers from 0 on, targets and predictions of the pairs that are in a fold."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Image numbers from 0 on, targets, predictions and folds of the pairs that are in a fold."""
     observed = check_observed(y_true)
-    index = check_index(pairs, len(observed))
-    tested = np.arange(len(observed)) if folds is None else np.unique(np.concatenate(folds))
+    n_pairs = len(observed)
+    index = check_index(pairs, n_pairs)
+    tests = [np.arange(n_pairs)] if folds is None else _check_folds(folds, n_pairs)
+    tested = np.unique(np.concatenate(tests))
     predicted = []
+    untested = np.isin(np.arange(n_pairs), tested, invert=True)
     for y_pred in y_preds:
-        if np.shape(y_pred) != (len(observed),):
-            check_predicted(y_pred, len(observed))
-        predicted.append(check_predicted(np.asarray(y_pred)[tested], len(tested)))
+        if np.shape(y_pred) == (n_pairs,):
+            y_pred = np.where(untested, 0, y_pred)
+        predicted.append(check_predicted(y_pred, n_pairs)[tested])
     numbers = np.unique(index[tested], return_inverse=True)[1].reshape(-1, 2)
-    return numbers, observed[tested], np.column_stack(predicted)
+    places = [np.searchsorted(tested, rows) for rows in tests]
+    return numbers, observed[tested], np.column_stack(predicted), places
 
 
 def _image_sets(index: np.ndarray) -> list[np.ndarray]:
@@ -516,9 +520,16 @@ def _image_sets(index: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(label == part) for part in range(n_sets)]
 
 
-def _check_folds(folds: Sequence | None, n_pairs: int) -> list[np.ndarray]:
-    """Rows of each fold among the tested pairs."""
-    if folds is None:
-        return [np.arange(n_pairs)]
-    tested = np.unique(np.concatenate(folds))
-    return [np.searchsorted(tested, fold) for fold in folds]
+def _check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:
+    tests = [np.asarray(rows) for rows in folds]
+    for number, rows in enumerate(tests):
+        if rows.dtype.kind not in "ui" or rows.ndim != 1 or len(rows) == 0:
+            raise ValueError(
+                f"fold {number} must be a list of row numbers of pairs, got {rows.dtype} of shape "
+                f"{rows.shape}. Give [test for _, test in cv.split(pairs)]."
+            )
+        if rows.min() < 0 or rows.max() >= n_pairs:
+            raise ValueError(f"fold {number} has rows outside 0 to {n_pairs - 1}.")
+    if not tests:
+        raise ValueError("folds is empty: give the test rows of one fold or more, or None.")
+    return tests

@@ -103,7 +103,7 @@ def noise_ceiling(
     metric: str | None = None,
     pairs: Any = None,
 ) -> tuple[float, float]:
-    """Bounds of the score that the best possible model reaches on these subjects.
+    """Compute the bounds of the score that the best possible model reaches on these subjects.
 
     ``upper = mean_s f(y_s, pool(all subjects))`` and
     ``lower = mean_s f(y_s, pool(all subjects but s))``, with the measure ``f`` (or its square) and
@@ -182,7 +182,7 @@ def noise_normalized_r2_score(
     pairs: Any = None,
     subject_average: bool = True,
 ) -> float | np.ndarray:
-    """Squared correlation with each subject, as a fraction of the noise ceiling of these pairs.
+    """Compute the squared correlation with each subject, as a fraction of the noise ceiling of these pairs.
 
     ``R2 = mean_s f(y_s, p)**2`` over ``ceiling``, that bound of :func:`noise_ceiling` with which
     the convention normalises, computed on the very pairs that are scored. For several targets, the
@@ -280,7 +280,10 @@ def get_convention(
             f"convention must be one of {sorted(CONVENTIONS)} or a NoiseCeilingConvention, got "
             f"{convention!r}."
         )
-    return replace(choices, metric=(metric or choices.metric).removeprefix("rdm_"))
+    metric = choices.metric if metric is None else metric
+    return replace(
+        choices, metric=metric.removeprefix("rdm_") if isinstance(metric, str) else metric
+    )
 
 
 def check_subjects(y: Any) -> np.ndarray:

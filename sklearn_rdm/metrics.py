@@ -66,7 +66,7 @@ __all__ = [
 def rdm_spearman_score(
     y_true: Any, y_pred: Any, *, subject_average: bool = True
 ) -> float | np.ndarray:
-    """Spearman's rank correlation of predicted and measured dissimilarities.
+    """Compute Spearman's rank correlation of predicted and measured dissimilarities.
 
     The Pearson correlation of average ranks, ``rho_s = corr(rank(y_s), rank(y_pred))``, for each
     subject ``s``; the score is the mean over subjects.
@@ -118,7 +118,7 @@ def rdm_spearman_score(
 def rdm_pearson_score(
     y_true: Any, y_pred: Any, *, subject_average: bool = True
 ) -> float | np.ndarray:
-    """Pearson correlation of predicted and measured dissimilarities.
+    """Compute the Pearson correlation of predicted and measured dissimilarities.
 
     ``r_s = (y_s - mean(y_s)) . (p - mean(p)) / (|y_s - mean(y_s)| |p - mean(p)|)`` for each
     subject ``s`` and the prediction ``p``; the score is the mean over subjects.
@@ -165,7 +165,7 @@ def rdm_pearson_score(
 def rdm_cosine_score(
     y_true: Any, y_pred: Any, *, subject_average: bool = True
 ) -> float | np.ndarray:
-    """Cosine similarity of predicted and measured dissimilarities.
+    """Compute the cosine similarity of predicted and measured dissimilarities.
 
     ``cos_s = y_s . p / (|y_s| |p|)`` for each subject ``s`` and the prediction ``p``; the score
     is the mean over subjects.
@@ -214,7 +214,7 @@ def rdm_cosine_score(
 def rdm_rho_a_score(
     y_true: Any, y_pred: Any, *, subject_average: bool = True
 ) -> float | np.ndarray:
-    """Spearman's correlation without credit for ties: the expectation over random tie breaking.
+    """Compute Spearman's correlation without credit for ties, its mean over random tie breaking.
 
     ``rho_a = 12 sum_k (R_k - m) (Q_k - m) / (P^3 - P)`` over the ``P`` pairs, with the average
     ranks ``R`` of the subject's and ``Q`` of the predicted dissimilarities and ``m = (P + 1) / 2``;
@@ -263,7 +263,7 @@ def rdm_rho_a_score(
 def rdm_kendall_tau_a_score(
     y_true: Any, y_pred: Any, *, subject_average: bool = True
 ) -> float | np.ndarray:
-    """Kendall's tau-a of predicted and measured dissimilarities.
+    """Compute Kendall's tau-a of predicted and measured dissimilarities.
 
     ``tau_a = (concordant - discordant) / (P (P - 1) / 2)`` over all couples of the ``P`` pairs,
     for each subject; the score is the mean over subjects. Ties count as neither.
@@ -315,7 +315,7 @@ def rdm_whitened_cosine_score(
     pattern_covariance: Any = None,
     subject_average: bool = True,
 ) -> float | np.ndarray:
-    """Cosine similarity after whitening the dependence of pairs that share an image.
+    """Compute the cosine similarity after whitening the dependence of pairs that share an image.
 
     ``y' V^-1 p / sqrt(y' V^-1 y  p' V^-1 p)`` with ``V = (C S C')**2`` element by element, where
     a row of ``C`` is +1 and -1 at the two images of a pair and ``S`` is the covariance between
@@ -374,7 +374,7 @@ def rdm_whitened_pearson_score(
     pattern_covariance: Any = None,
     subject_average: bool = True,
 ) -> float | np.ndarray:
-    """Pearson correlation after whitening the dependence of pairs that share an image.
+    """Compute the Pearson correlation after whitening the dependence of pairs that share an image.
 
     As :func:`rdm_whitened_cosine_score`, of the vectors less their means:
     ``y' V^-1 p / sqrt(y' V^-1 y  p' V^-1 p)`` with ``y - mean(y)`` and ``p - mean(p)``.
@@ -482,7 +482,7 @@ _SCORERS = {
 
 
 def get_rdm_scorer_names() -> list[str]:
-    """Names that :func:`get_rdm_scorer` knows.
+    """List the names that :func:`get_rdm_scorer` knows.
 
     Returns
     -------
@@ -503,7 +503,7 @@ def get_rdm_scorer_names() -> list[str]:
 
 
 def get_rdm_scorer(name: str | Callable, **params: Any) -> Callable:
-    """Scorer by name, for ``scoring=`` of scikit-learn's tools.
+    """Get a scorer by name, for ``scoring=`` of scikit-learn's tools.
 
     Parameters
     ----------

@@ -332,6 +332,13 @@ def test_wrong_inputs_are_refused():
             function(pairs, y_true, np.where(np.arange(10) == 3, np.nan, y_pred))
         with pytest.raises(ValueError, match="two or more subjects"):
             function(pairs, y_true[:, 0], y_pred, metric="noise_normalized_r2")
+    for folds, message in [
+        ([], "folds is empty"),
+        ([np.ones(10, dtype=bool)], "fold 0 must be a list of row numbers of pairs, got bool"),
+        ([[0, 1], [9, 10]], "fold 1 has rows outside 0 to 9"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rdm_bootstrap(pairs, y_true, y_pred, folds=folds)
     with pytest.raises(ValueError, match="over must be one of"):
         rdm_bootstrap(pairs, y_true, y_pred, over="pairs")
     with pytest.raises(ValueError, match="over='both' needs two or more subjects"):

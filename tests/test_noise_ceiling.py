@@ -172,6 +172,8 @@ def test_unknown_choices_are_refused():
         noise_ceiling(y, convention="nili")
     with pytest.raises(ValueError, match=r"metric must be one of \['cosine'.*'r2'"):
         noise_ceiling(y, metric="r2")
+    with pytest.raises(ValueError, match="metric must be one of"):
+        noise_ceiling(y, metric=rdm_spearman_score)
     with pytest.raises(ValueError, match=r"pooling must be one of .* got 'median'"):
         NoiseCeilingConvention(pooling="median")
     with pytest.raises(ValueError, match="bound must be one of"):
