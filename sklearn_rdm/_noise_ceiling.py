@@ -182,7 +182,7 @@ def noise_normalized_r2_score(
     pairs: Any = None,
     subject_average: bool = True,
 ) -> float | np.ndarray:
-    """Compute the squared correlation with each subject, as a fraction of the noise ceiling of these pairs.
+    """Compute the squared correlation with subjects as a fraction of these pairs' noise ceiling.
 
     ``R2 = mean_s f(y_s, p)**2`` over ``ceiling``, that bound of :func:`noise_ceiling` with which
     the convention normalises, computed on the very pairs that are scored. For several targets, the
