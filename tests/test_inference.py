@@ -1,0 +1,385 @@
+import os
+from functools import partial
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.spatial.distance import pdist
+from sklearn.exceptions import UndefinedMetricWarning
+
+from sklearn_rdm import ImagePairs
+from sklearn_rdm._inference import _image_sets, _repeat_pairs
+from sklearn_rdm.metrics import (
+    compare_rdm_scores,
+    noise_normalized_r2_score,
+    rdm_bootstrap,
+    rdm_permutation_test,
+    rdm_spearman_score,
+    rdm_whitened_pearson_score,
+)
+
+METRICS = ["spearman", "rdm_pearson", "kendall_tau_a", "whitened_pearson", "noise_normalized_r2"]
+
+
+def all_pairs(n_images):
+    return np.column_stack(np.triu_indices(n_images, 1))
+
+
+def simulate(n_images=12, n_subjects=5, noise=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((n_images, 4))
+    noisy = features + noise * rng.standard_normal((n_subjects, n_images, 4))
+    return all_pairs(n_images), np.array([pdist(x) for x in noisy]).T, pdist(features)
+
+
+# ---- permutation test
+
+
+def test_null_is_that_of_relabelled_images():
+    pairs, y_true, y_pred = simulate(n_images=4)
+    result = rdm_permutation_test(pairs, y_true, y_pred, n_permutations=500, random_state=0)
+    rdm = np.zeros((4, 4))
+    rdm[tuple(pairs.T)] = y_pred
+    rdm += rdm.T
+    every = [
+        rdm_spearman_score(y_true, rdm[np.ix_(order, order)][tuple(pairs.T)])
+        for order in permutations(range(4))
+    ]
+    assert_array_equal(np.unique(result.null_distribution.round(9)), np.unique(np.round(every, 9)))
+    assert result.expected_score == pytest.approx(np.mean(every), abs=0.05)
+    assert result.score == pytest.approx(rdm_spearman_score(y_true, y_pred))
+    n_reached = np.sum(result.null_distribution >= result.score - 1e-12)
+    assert result.pvalue == (1 + n_reached) / 501
+    assert_array_equal(result.n_pairs, 6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_related_and_unrelated_predictions(metric):
+    pairs, y_true, y_pred = simulate()
+    draw = {"metric": metric, "n_permutations": 99, "random_state": 0}
+    result = rdm_permutation_test(pairs, y_true, y_pred, **draw)
+    assert result.pvalue == 0.01
+    assert result.score > np.quantile(result.null_distribution, 0.95)
+    unrelated = rdm_permutation_test(pairs, y_true, simulate(seed=7)[2], **draw)
+    assert unrelated.pvalue > 0.05
+
+
+def test_p_values_of_unrelated_predictions_are_uniform():
+    pvalues = []
+    for seed in range(40):
+        pairs, y_true, _ = simulate(n_images=8, n_subjects=2, seed=seed)
+        y_pred = simulate(n_images=8, seed=1000 + seed)[2]
+        result = rdm_permutation_test(pairs, y_true, y_pred, n_permutations=49, random_state=seed)
+        pvalues.append(result.pvalue)
+    assert 0.35 < np.mean(pvalues) < 0.65
+    assert 0 < np.mean(np.array(pvalues) <= 0.2) < 0.4
+
+
+def test_chance_of_squared_scores_is_not_zero():
+    pairs, y_true, y_pred = simulate()
+    options = {"n_permutations": 200, "random_state": 0}
+    signed = rdm_permutation_test(pairs, y_true, y_pred, **options)
+    squared = rdm_permutation_test(pairs, y_true, y_pred, metric="noise_normalized_r2", **options)
+    assert abs(signed.expected_score) < 0.03
+    assert squared.expected_score > 0.02
+    assert squared.score == pytest.approx(noise_normalized_r2_score(y_true, y_pred))
+
+
+@pytest.mark.parametrize(
+    ("metric", "function"),
+    [("spearman", rdm_spearman_score), ("noise_normalized_r2", noise_normalized_r2_score)],
+)
+def test_a_score_function_gives_what_its_name_gives(metric, function):
+    pairs, y_true, y_pred = simulate(n_images=9)
+    sparse = np.random.default_rng(0).random(len(pairs)) < 0.7
+    data = pairs[sparse], y_true[sparse], y_pred[sparse]
+    y_true[3, 1] = np.nan
+    draw = {"n_permutations": 40, "random_state": 0}
+    named = rdm_permutation_test(*data, metric=metric, **draw)
+    given = rdm_permutation_test(*data, metric=function, **draw)
+    assert_allclose(named.null_distribution, given.null_distribution)
+    draw = {"n_resamples": 40, "random_state": 0}
+    named, given = (rdm_bootstrap(*data, metric=f, **draw) for f in (metric, function))
+    assert_allclose(named.bootstrap_distribution, given.bootstrap_distribution)
+
+
+def test_a_convention_is_given_as_a_partial():
+    pairs, y_true, y_pred = simulate(n_images=9)
+    metric = partial(noise_normalized_r2_score, convention="net2brain")
+    result = rdm_permutation_test(pairs, y_true, y_pred, metric=metric, n_permutations=9)
+    assert result.score == pytest.approx(metric(y_true, y_pred))
+
+
+def test_images_stay_in_their_set():
+    first, y_first, _ = simulate(n_images=6)
+    second, y_second, _ = simulate(n_images=7, seed=1)
+    pairs = np.concatenate([first, second + 6])
+    y_true = np.concatenate([y_first, y_second])
+    # Only the level differs between the sets: shuffling within them changes nothing.
+    y_pred = np.repeat([0.0, 1.0], [len(first), len(second)])
+    result = rdm_permutation_test(pairs, y_true, y_pred, n_permutations=20, random_state=0)
+    assert_allclose(result.null_distribution, result.score)
+    assert result.pvalue == 1
+    assert [len(members) for members in _image_sets(pairs)] == [6, 7]
+
+
+def test_an_incomplete_design_keeps_pairs_that_exist_before_and_after():
+    pairs, y_true, y_pred = simulate(n_images=10)
+    keep = np.random.default_rng(0).random(len(pairs)) < 0.5
+    result = rdm_permutation_test(
+        pairs[keep], y_true[keep], y_pred[keep], n_permutations=50, random_state=0
+    )
+    assert (result.n_pairs < keep.sum()).any()
+    assert (result.n_pairs > 0).all()
+    assert np.isfinite(result.null_distribution).all()
+
+
+def test_nothing_to_shuffle_is_refused():
+    with pytest.raises(ValueError, match="no three images are connected"):
+        rdm_permutation_test([[0, 1], [2, 3], [4, 5]], [1, 2, 3], [1, 2, 3])
+
+
+def test_image_pairs_and_their_index_give_the_same():
+    pairs, y_true, y_pred = simulate(n_images=6)
+    draw = {"n_permutations": 10, "random_state": 0}
+    by_index = rdm_permutation_test(pairs, y_true, y_pred, **draw)
+    holder = ImagePairs(np.zeros((20, 1)), pairs * 3)  # other numbers of the same images
+    by_pairs = rdm_permutation_test(holder, y_true, y_pred, **draw)
+    assert_array_equal(by_index.null_distribution, by_pairs.null_distribution)
+
+
+# ---- bootstrap
+
+
+def test_resampled_pairs_are_those_of_all_copies():
+    counts = np.array([2, 0, 3, 1])
+    index = all_pairs(4)
+    rows, copies = _repeat_pairs(index, counts)
+    labels = np.repeat(np.arange(4), counts)
+    expected = [(i, j) for i, j in all_pairs(6) if labels[i] != labels[j]]
+    assert sorted(map(tuple, copies)) == expected
+    assert_array_equal(np.sort(labels[copies], axis=1), index[rows])
+    rows, copies = _repeat_pairs(index, np.ones(4, dtype=int))
+    assert_array_equal(copies, index)
+
+
+def test_bootstrap_over_subjects_resamples_their_scores():
+    pairs, y_true, y_pred = simulate(n_subjects=8)
+    result = rdm_bootstrap(pairs, y_true, y_pred, over="subjects", n_resamples=2000, random_state=0)
+    scores = rdm_spearman_score(y_true, y_pred, subject_average=False)
+    assert result.score == pytest.approx(scores.mean())
+    assert result.standard_error == pytest.approx(scores.std() / np.sqrt(8), rel=0.1)
+    low, high = np.quantile(result.bootstrap_distribution, [0.025, 0.975])
+    assert result.confidence_interval == (low, high)
+
+
+def test_both_vary_more_than_each():
+    pairs, y_true, y_pred = simulate(n_images=20, n_subjects=6, noise=2)
+    errors = {
+        over: rdm_bootstrap(
+            pairs, y_true, y_pred, over=over, n_resamples=300, random_state=0
+        ).standard_error
+        for over in ("images", "subjects", "both")
+    }
+    assert errors["both"] > max(errors["images"], errors["subjects"])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_interval_holds_the_score(metric):
+    pairs, y_true, y_pred = simulate(n_images=15)
+    result = rdm_bootstrap(
+        pairs, y_true, y_pred, over="images", metric=metric, n_resamples=60, random_state=0
+    )
+    low, high = result.confidence_interval
+    assert low < result.score < high
+    narrow = rdm_bootstrap(
+        pairs,
+        y_true,
+        y_pred,
+        over="images",
+        metric=metric,
+        n_resamples=60,
+        random_state=0,
+        confidence_level=0.5,
+    )
+    assert low < narrow.confidence_interval[0] < narrow.confidence_interval[1] < high
+
+
+def test_interval_covers_the_score_of_the_population_of_images():
+    rng = np.random.default_rng(0)
+    large, other = rng.standard_normal((2, 600, 3))
+    y_true, y_pred = pdist(large), pdist(large + other)
+    population = rdm_spearman_score(y_true, y_pred)
+    covered = []
+    for seed in range(40):
+        chosen = np.random.default_rng(seed).choice(600, 30, replace=False)
+        result = rdm_bootstrap(
+            all_pairs(30),
+            pdist(large[chosen]),
+            pdist((large + other)[chosen]),
+            over="images",
+            n_resamples=100,
+            confidence_level=0.9,
+            random_state=0,
+        )
+        low, high = result.confidence_interval
+        covered.append(low < population < high)
+    assert np.mean(covered) > 0.75
+
+
+def test_folds_are_scored_one_by_one():
+    pairs, y_true, y_pred = simulate(n_images=24)
+    fold_of_image = np.arange(24) % 3
+    first, second = fold_of_image[pairs].T
+    folds = [np.flatnonzero((first == fold) & (second == fold)) for fold in range(3)]
+    y_pred[first != second] = np.nan  # never tested
+    result = rdm_bootstrap(
+        pairs, y_true, y_pred, folds=folds, over="images", n_resamples=50, random_state=0
+    )
+    expected = [rdm_spearman_score(y_true[fold], y_pred[fold]) for fold in folds]
+    assert_allclose(result.fold_scores, expected)
+    assert result.score == pytest.approx(np.mean(expected))
+    assert np.ptp(result.bootstrap_distribution) > 0
+
+
+def test_three_images_leave_few_samples():
+    pairs, y_true, y_pred = simulate(n_images=3)
+    with pytest.warns(UndefinedMetricWarning, match="samples have too few distinct images"):
+        result = rdm_bootstrap(
+            pairs, y_true, y_pred, over="images", n_resamples=100, random_state=0
+        )
+    assert 0 < np.isnan(result.bootstrap_distribution).sum() < 100
+    assert np.isfinite(result.confidence_interval).all()
+
+
+# ---- comparison
+
+
+def test_comparison_is_paired():
+    pairs, y_true, y_pred = simulate(n_images=20, noise=0.3)
+    worse = y_pred + 0.3 * np.random.default_rng(0).standard_normal(len(y_pred))
+    draw = {"over": "images", "n_resamples": 199, "random_state": 0}
+    result = compare_rdm_scores(pairs, y_true, y_pred, worse, **draw)
+    alone = [rdm_bootstrap(pairs, y_true, p, **draw) for p in (y_pred, worse)]
+    assert_allclose(result.scores, [one.score for one in alone])
+    assert result.difference == pytest.approx(alone[0].score - alone[1].score)
+    assert_allclose(
+        result.bootstrap_distribution,
+        alone[0].bootstrap_distribution - alone[1].bootstrap_distribution,
+    )
+    assert result.pvalue == 0.01
+    opposite = compare_rdm_scores(pairs, y_true, worse, y_pred, **draw)
+    assert opposite.pvalue == result.pvalue
+    assert opposite.difference == -result.difference
+
+
+def test_a_model_does_not_differ_from_itself():
+    pairs, y_true, y_pred = simulate()
+    result = compare_rdm_scores(pairs, y_true, y_pred, y_pred, n_resamples=20, random_state=0)
+    assert result.difference == 0
+    assert result.pvalue == 1
+
+
+def test_comparison_fold_by_fold():
+    pairs, y_true, y_pred = simulate()
+    folds = [np.arange(0, 33), np.arange(33, 66)]
+    other = simulate(seed=3)[2]
+    result = compare_rdm_scores(pairs, y_true, y_pred, other, folds=folds, n_resamples=20)
+    expected = [
+        rdm_spearman_score(y_true[fold], y_pred[fold])
+        - rdm_spearman_score(y_true[fold], other[fold])
+        for fold in folds
+    ]
+    assert_allclose(result.fold_differences, expected)
+    assert result.difference == pytest.approx(np.mean(expected))
+
+
+# ---- all of them
+
+
+def test_the_seed_decides_and_not_the_number_of_jobs():
+    pairs, y_true, y_pred = simulate()
+    draw = {"random_state": 3}
+    one = rdm_permutation_test(pairs, y_true, y_pred, n_permutations=100, n_jobs=1, **draw)
+    two = rdm_permutation_test(pairs, y_true, y_pred, n_permutations=100, n_jobs=2, **draw)
+    assert_array_equal(one.null_distribution, two.null_distribution)
+    one = rdm_bootstrap(pairs, y_true, y_pred, n_resamples=100, n_jobs=1, **draw)
+    two = rdm_bootstrap(pairs, y_true, y_pred, n_resamples=100, n_jobs=2, **draw)
+    assert_array_equal(one.bootstrap_distribution, two.bootstrap_distribution)
+    other = rdm_bootstrap(pairs, y_true, y_pred, n_resamples=100, random_state=4)
+    assert (one.bootstrap_distribution != other.bootstrap_distribution).any()
+    assert len(np.unique(one.bootstrap_distribution)) == 100
+
+
+def test_the_global_random_state_is_left_alone():
+    pairs, y_true, y_pred = simulate()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    rdm_permutation_test(pairs, y_true, y_pred, n_permutations=5, random_state=0)
+    rdm_bootstrap(pairs, y_true, y_pred, n_resamples=5, random_state=0)
+    assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_wrong_inputs_are_refused():
+    pairs, y_true, y_pred = simulate(n_images=5)
+    for function in (rdm_permutation_test, rdm_bootstrap):
+        with pytest.raises(ValueError, match=r"metric must be one of .*'noise_normalized_r2'"):
+            function(pairs, y_true, y_pred, metric="r2")
+        with pytest.raises(ValueError, match="got 9 pairs for 10"):
+            function(pairs[:9], y_true, y_pred)
+        with pytest.raises(ValueError, match="y_pred of pair 3 is nan"):
+            function(pairs, y_true, np.where(np.arange(10) == 3, np.nan, y_pred))
+        with pytest.raises(ValueError, match="two or more subjects"):
+            function(pairs, y_true[:, 0], y_pred, metric="noise_normalized_r2")
+    for folds, message in [
+        ([], "folds is empty"),
+        ([np.ones(10, dtype=bool)], "fold 0 must be a list of row numbers of pairs, got bool"),
+        ([[0, 1], [9, 10]], "fold 1 has rows outside 0 to 9"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rdm_bootstrap(pairs, y_true, y_pred, folds=folds)
+    with pytest.raises(ValueError, match="over must be one of"):
+        rdm_bootstrap(pairs, y_true, y_pred, over="pairs")
+    with pytest.raises(ValueError, match="over='both' needs two or more subjects"):
+        rdm_bootstrap(pairs, y_true[:, 0], y_pred)
+    with pytest.raises(ValueError, match="confidence_level must be between 0 and 1, got 95"):
+        rdm_bootstrap(pairs, y_true, y_pred, confidence_level=95, n_resamples=5)
+    with pytest.raises(ValueError, match="at least one draw"):
+        rdm_permutation_test(pairs, y_true, y_pred, n_permutations=0)
+
+
+def test_whitening_treats_copies_of_an_image_as_images():
+    pairs, y_true, y_pred = simulate(n_images=5)
+    rows, copies = _repeat_pairs(pairs, np.array([2, 1, 1, 1, 0]))
+    score = rdm_whitened_pearson_score(y_true[rows], y_pred[rows], pairs=copies)
+    contrasts = np.zeros((len(rows), 5))
+    contrasts[range(len(rows)), copies[:, 0]] = 1
+    contrasts[range(len(rows)), copies[:, 1]] = -1
+    whitening = np.linalg.inv((contrasts @ contrasts.T) ** 2)
+    x = y_pred[rows] - y_pred[rows].mean()
+    y = y_true[rows] - y_true[rows].mean(axis=0)
+    norms = np.sqrt(x @ whitening @ x * np.einsum("ps,pq,qs->s", y, whitening, y))
+    assert score == pytest.approx(np.mean(x @ whitening @ y / norms))
+
+
+@pytest.mark.data
+def test_chance_level_of_the_challenge():
+    home = os.environ.get("SKLEARN_RDM_DATA")
+    if home is None:
+        pytest.skip("SKLEARN_RDM_DATA is not set: the Algonauts RDMs are needed")
+    h5py = pytest.importorskip("h5py")
+    folder = Path(home, "algonauts2019", "Training_Data", "118_Image_Set")
+    # FIELD.md 3.4: relabelled group means score 2.8 and 3.2 % of the ceiling
+    for name, percent in [("EVC_RDMs", 2.8), ("IT_RDMs", 3.2)]:
+        with h5py.File(folder / "target_fmri.mat") as file:
+            y_true = file[name][:].T[:, *np.triu_indices(118, 1)].T
+        result = rdm_permutation_test(
+            all_pairs(118),
+            y_true,
+            y_true.mean(axis=1),
+            metric="noise_normalized_r2",
+            n_permutations=500,
+            random_state=0,
+        )
+        assert 100 * result.expected_score == pytest.approx(percent, abs=0.3)

@@ -1,0 +1,247 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.io import loadmat
+from scipy.stats import rankdata, spearmanr
+from sklearn.exceptions import UndefinedMetricWarning
+
+from sklearn_rdm._noise_ceiling import CONVENTIONS
+from sklearn_rdm.metrics import (
+    NoiseCeilingConvention,
+    noise_ceiling,
+    noise_normalized_r2_score,
+    rdm_spearman_score,
+    rdm_whitened_pearson_score,
+)
+
+# FIELD.md 3.4 and shared/data/README.md: upper bounds, squared
+CHALLENGE = {
+    (92, "EVC_RDMs"): 0.1589,
+    (92, "IT_RDMs"): 0.3075,
+    (92, "MEG_RDMs_early"): 0.5000,
+    (92, "MEG_RDMs_late"): 0.2122,
+    (118, "EVC_RDMs"): 0.1048,
+    (118, "IT_RDMs"): 0.0728,
+    (118, "MEG_RDMs_early"): 0.3555,
+    (118, "MEG_RDMs_late"): 0.2163,
+}
+# FIELD.md 3.4: the same formula without the subject itself
+LOWER = {
+    (92, "EVC_RDMs"): 0.0686,
+    (92, "IT_RDMs"): 0.2264,
+    (118, "EVC_RDMs"): 0.0245,
+    (118, "IT_RDMs"): 0.0038,
+}
+# FIELD.md 3.1: rsatoolbox's (min, max)
+RSATOOLBOX = {
+    ("spearman", 92, "EVC_RDMs"): (0.2419, 0.3917),
+    ("spearman", 92, "IT_RDMs"): (0.4525, 0.5422),
+    ("spearman", 118, "EVC_RDMs"): (0.1292, 0.3213),
+    ("spearman", 118, "IT_RDMs"): (0.0363, 0.2732),
+    ("whitened_pearson", 92, "EVC_RDMs"): (0.2401, 0.3953),
+    ("whitened_pearson", 92, "IT_RDMs"): (0.4979, 0.5752),
+    ("whitened_pearson", 118, "EVC_RDMs"): (0.0351, 0.2716),
+    ("whitened_pearson", 118, "IT_RDMs"): (0.0419, 0.2755),
+}
+RSATOOLBOX_NAMES = {
+    "cosine": "cosine",
+    "kendall_tau_a": "tau-a",
+    "pearson": "corr",
+    "rho_a": "rho-a",
+    "spearman": "spearman",
+    "whitened_cosine": "cosine_cov",
+    "whitened_pearson": "corr_cov",
+}
+
+
+@pytest.fixture(scope="module")
+def algonauts():
+    home = os.environ.get("SKLEARN_RDM_DATA")
+    if home is None:
+        pytest.skip("SKLEARN_RDM_DATA is not set: the Algonauts RDMs are needed")
+    h5py = pytest.importorskip("h5py")
+    targets = {}
+    for n_images in (92, 118):
+        folder = Path(home, "algonauts2019", "Training_Data", f"{n_images}_Image_Set")
+        rdms = {k: v for k, v in loadmat(folder / "target_meg.mat").items() if k.startswith("MEG")}
+        with h5py.File(folder / "target_fmri.mat") as file:
+            rdms |= {name: file[name][:].T for name in file}
+        for name, matrices in rdms.items():
+            targets[n_images, name] = matrices[:, *np.triu_indices(n_images, 1)].T
+    return targets
+
+
+def simulate(n_images=8, n_subjects=5, seed=0):
+    rng = np.random.default_rng(seed)
+    signal = rng.random(n_images * (n_images - 1) // 2)
+    return signal[:, None] + 0.4 * rng.standard_normal((len(signal), n_subjects)), signal
+
+
+@pytest.mark.data
+def test_challenge_constants(algonauts):
+    for target, constant in CHALLENGE.items():
+        assert round(noise_ceiling(algonauts[target])[1], 4) == constant
+    for target, constant in LOWER.items():
+        assert round(noise_ceiling(algonauts[target], convention="net2brain")[0], 4) == constant
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("metric", "n_images", "name"), RSATOOLBOX)
+def test_rsatoolbox_reference_values(metric, n_images, name, algonauts):
+    bounds = noise_ceiling(algonauts[n_images, name], convention="rsatoolbox", metric=metric)
+    assert_allclose(bounds, RSATOOLBOX[metric, n_images, name], rtol=0, atol=0.5001e-4)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("metric", ["spearman", "pearson", "cosine", "whitened_cosine"])
+def test_ceiling_equals_rsatoolbox_on_measured_rdms(metric, algonauts):
+    check_against_rsatoolbox(algonauts[118, "IT_RDMs"], metric)
+
+
+@pytest.mark.filterwarnings("ignore:Noise ceiling for tau")
+@pytest.mark.parametrize("metric", RSATOOLBOX_NAMES)
+def test_ceiling_equals_rsatoolbox(metric):
+    check_against_rsatoolbox(simulate()[0], metric)
+    check_against_rsatoolbox(simulate()[0].round(1), metric)
+
+
+def check_against_rsatoolbox(y, metric):
+    inference = pytest.importorskip("rsatoolbox.inference")
+    rdm = pytest.importorskip("rsatoolbox.rdm")
+    expected = inference.boot_noise_ceiling(rdm.RDMs(y.T), RSATOOLBOX_NAMES[metric])
+    assert_allclose(noise_ceiling(y, convention="rsatoolbox", metric=metric), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("convention", "power"), [("net2brain", 2), ("brain-score", 1)])
+def test_ceiling_equals_a_loop_of_scipy(convention, power):
+    y, _ = simulate()
+    upper = [spearmanr(column, y.mean(axis=1)).statistic ** power for column in y.T]
+    lower = [
+        spearmanr(y[:, s], np.delete(y, s, axis=1).mean(axis=1)).statistic ** power
+        for s in range(5)
+    ]
+    assert_allclose(noise_ceiling(y, convention=convention), (np.mean(lower), np.mean(upper)))
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # in the expectation
+def test_missing_pairs_are_pooled_over_the_subjects_that_have_them():
+    y, _ = simulate(n_subjects=3)
+    y[[0, 4], 0] = y[4, 1] = np.nan  # of pair 4, subject 2 is alone
+    lower, upper = noise_ceiling(y, convention="rsatoolbox")
+    ranks = np.full_like(y, np.nan)
+    for subject in range(3):
+        present = ~np.isnan(y[:, subject])
+        ranks[present, subject] = rankdata(y[present, subject])
+
+    def score(subject, pool):
+        both = ~np.isnan(y[:, subject]) & ~np.isnan(pool)
+        return spearmanr(y[both, subject], pool[both]).statistic
+
+    others = [np.delete(ranks, subject, axis=1) for subject in range(3)]
+    pools = [np.nanmean(pool, axis=1) for pool in others]
+    assert upper == pytest.approx(np.mean([score(s, np.nanmean(ranks, axis=1)) for s in range(3)]))
+    assert lower == pytest.approx(np.mean([score(s, pools[s]) for s in range(3)]))
+
+
+def test_a_subject_without_pairs_is_left_out():
+    y, _ = simulate(n_subjects=4)
+    for convention, metric in [("rsatoolbox", "pearson"), ("algonauts2019", "cosine")]:
+        expected = noise_ceiling(y, convention=convention, metric=metric)
+        absent = np.column_stack([y, np.full(len(y), np.nan)])
+        with pytest.warns(UndefinedMetricWarning, match="1 of 5 subject.*first subject 4"):
+            assert_allclose(noise_ceiling(absent, convention=convention, metric=metric), expected)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_one_subject_has_no_ceiling(convention):
+    y, y_pred = simulate(n_subjects=1)
+    for one in (y, y[:, 0]):
+        with pytest.raises(ValueError, match="two or more subjects, got one"):
+            noise_ceiling(one, convention=convention)
+        with pytest.raises(ValueError, match="two or more subjects, got one"):
+            noise_normalized_r2_score(one, y_pred)
+
+
+def test_unknown_choices_are_refused():
+    y, y_pred = simulate()
+    with pytest.raises(ValueError, match=r"convention must be one of \['algonauts2019'.*'nili'"):
+        noise_ceiling(y, convention="nili")
+    with pytest.raises(ValueError, match=r"metric must be one of \['cosine'.*'r2'"):
+        noise_ceiling(y, metric="r2")
+    with pytest.raises(ValueError, match="metric must be one of"):
+        noise_ceiling(y, metric=rdm_spearman_score)
+    with pytest.raises(ValueError, match=r"pooling must be one of .* got 'median'"):
+        NoiseCeilingConvention(pooling="median")
+    with pytest.raises(ValueError, match="bound must be one of"):
+        NoiseCeilingConvention(bound="both")
+    with pytest.raises(ValueError, match="convention that squares"):
+        noise_normalized_r2_score(y, y_pred, convention="rsatoolbox")
+    with pytest.raises(ValueError, match="got 2 targets and 1 predictions"):
+        noise_normalized_r2_score([y, y], [y_pred])
+
+
+def test_identical_subjects_reach_one():
+    y = np.repeat(simulate()[1][:, None], 3, axis=1)
+    assert_allclose(noise_ceiling(y), (1, 1))
+    assert noise_normalized_r2_score(y, y[:, 0]) == pytest.approx(1)
+
+
+def test_whitened_ceiling_needs_the_pairs_of_an_incomplete_set():
+    y, _ = simulate()
+    index = np.column_stack(np.triu_indices(8, 1))[::2]
+    with pytest.raises(ValueError, match="give pairs="):
+        noise_ceiling(y[1::2][:-1], metric="whitened_pearson")
+    mine = NoiseCeilingConvention(metric="whitened_pearson", pooling="mean")
+    upper = noise_ceiling(y[::2], convention=mine, pairs=index)[1]
+    expected = rdm_whitened_pearson_score(y[::2], y[::2].mean(axis=1), pairs=index)
+    assert upper == pytest.approx(expected)
+
+
+# ---- normalised scores
+
+
+@pytest.mark.parametrize(("convention", "bound"), [("algonauts2019", 1), ("net2brain", 0)])
+def test_normalized_r2_uses_the_ceiling_of_the_pairs_scored(convention, bound):
+    y, y_pred = simulate()
+    for rows in (slice(None), slice(0, 12)):
+        squares = rdm_spearman_score(y[rows], y_pred[rows], subject_average=False) ** 2
+        ceiling = noise_ceiling(y[rows], convention=convention)[bound]
+        score = noise_normalized_r2_score(y[rows], y_pred[rows], convention=convention)
+        assert score == pytest.approx(squares.mean() / ceiling)
+        scores = noise_normalized_r2_score(
+            y[rows], y_pred[rows], convention=convention, subject_average=False
+        )
+        assert_allclose(scores, squares / ceiling)
+
+
+def test_several_targets_are_a_ratio_of_means_in_the_challenge():
+    first, y_pred = simulate(seed=0)
+    second, _ = simulate(n_images=6, n_subjects=3, seed=1)
+    targets, predictions = [first, second], [y_pred, second[:, 0] ** 3]
+    squares = [
+        np.mean(rdm_spearman_score(y, p, subject_average=False) ** 2)
+        for y, p in zip(targets, predictions, strict=True)
+    ]
+    ceilings = [noise_ceiling(y)[1] for y in targets]
+    score = noise_normalized_r2_score(targets, predictions)
+    assert score == pytest.approx(np.mean(squares) / np.mean(ceilings))
+    choices = replace(CONVENTIONS["algonauts2019"], aggregation="mean_of_ratios")
+    score = noise_normalized_r2_score(targets, predictions, convention=choices)
+    assert score == pytest.approx(np.mean(np.divide(squares, ceilings)))
+    with pytest.raises(ValueError, match="the same subjects in every target"):
+        noise_normalized_r2_score(targets, predictions, subject_average=False)
+
+
+def test_the_pooled_subjects_score_one_in_the_challenge():
+    y, _ = simulate()
+    assert noise_normalized_r2_score(y, y.mean(axis=1)) == pytest.approx(1)
+
+
+def test_constant_predictions_have_no_normalized_score():
+    y, y_pred = simulate()
+    with pytest.warns(UndefinedMetricWarning):
+        assert np.isnan(noise_normalized_r2_score(y, np.ones_like(y_pred)))
