@@ -315,7 +315,7 @@ def read_images(
             decoded,
             paths,
             lambda shape: np.lib.format.open_memmap(partial, "w+", dtype=np.uint8, shape=shape),
-        ).flush()
+        )
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
@@ -460,7 +460,7 @@ def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First row of every distinct image, and for every image its place among those."""
     first: dict[bytes, int] = {}
     inverse = np.empty(len(images), dtype=np.intp)
-    rows = []
+    rows: list[int] = []
     for row, digest in enumerate(image_digests(images)):
         inverse[row] = first.setdefault(digest.tobytes(), len(first))
         if inverse[row] == len(rows):
@@ -469,9 +469,9 @@ def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fill(decoded: Iterable[np.ndarray], paths: Sequence[str], allocate: Any) -> np.ndarray:
-    images = None
+    images = np.empty(0)
     for row, image in enumerate(decoded):
-        if images is None:
+        if row == 0:
             images = allocate((len(paths), *image.shape))
         if image.shape != images.shape[1:]:
             raise ValueError(

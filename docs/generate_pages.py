@@ -1,0 +1,54 @@
+"""Write the pages of the documentation that are made from tables, into ``generated/``."""
+
+from pathlib import Path
+
+from api_table import API
+from packaging.requirements import Requirement
+
+NO_RESULTS = "No results are recorded in this copy of the repository."
+
+
+def write_pages(docs: Path, project: dict) -> None:
+    generated = docs / "generated"
+    generated.mkdir(exist_ok=True)
+    _write(generated / "api.rst", api_page())
+    _write(generated / "requirements.rst", requirements_table(project))
+    results = sorted((docs / "results").glob("*.md"))
+    _write(generated / "benchmarks.md", "\n".join(p.read_text() for p in results) or NO_RESULTS)
+
+
+def api_page() -> str:
+    lines = [".. _api:", "", "API reference", "=============", ""]
+    for title, summary, names in API:
+        lines += [title, "-" * len(title), "", summary, ""]
+        modules = {name.rpartition(".")[0] for name in names}
+        for module in sorted(modules):
+            current = ".".join(["sklearn_rdm", module]).rstrip(".")
+            inside = [n.rpartition(".")[2] for n in names if n.rpartition(".")[0] == module]
+            lines += [f".. currentmodule:: {current}", ""]
+            lines += [".. autosummary::", "   :toctree: .", "   :nosignatures:", ""]
+            lines += [f"   {name}" for name in inside] + [""]
+    return "\n".join(lines)
+
+
+def requirements_table(project: dict) -> str:
+    """Every requirement of users with its floor, and the extra that brings it in."""
+    rows = [(r, "always") for r in project["dependencies"]]
+    for extra, requirements in project["optional-dependencies"].items():
+        if extra not in ("dev", "docs", "test"):
+            rows += [(r, f"extra ``{extra}``") for r in requirements]
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    lines += ["   * - project", "     - versions", "     - installed", "   * - Python"]
+    lines += [f"     - {project['requires-python']}", "     - always"]
+    for written, when in rows:
+        requirement = Requirement(written)
+        if requirement.name != project["name"]:
+            specifiers = ", ".join(sorted(map(str, requirement.specifier), reverse=True))
+            lines += [f"   * - {requirement.name}", f"     - {specifiers}", f"     - {when}"]
+    return "\n".join(lines) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    """Leave a file that is the same untouched: Sphinx rebuilds by modification time."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)

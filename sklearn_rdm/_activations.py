@@ -1,0 +1,359 @@
+"""Compute activations once per image, keep them, and give them out as features."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from joblib import Memory
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, check_memory
+from torch import Tensor
+
+from sklearn_rdm._backbones import Preprocessing, load_backbone
+from sklearn_rdm._pairs import (
+    ImagePairs,
+    are_paths,
+    check_images,
+    image_digests,
+    list_images,
+    read_image,
+)
+from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, shard_threads
+from sklearn_rdm._trunk import Trunk
+
+__all__ = [
+    "LayerActivations",
+    "allocate",
+    "check_image_source",
+    "compute_rows",
+    "keep_frozen",
+    "load_photographs",
+]
+
+MEMORY_BUDGET = 2 << 30  # bytes of one array of activations; a larger one goes to a temporary file
+STORED_AT_ONCE = 256  # images; what a killed process loses at most
+
+
+class LayerActivations(TransformerMixin, BaseEstimator):
+    """Activations of a fixed, pretrained network as features of images.
+
+    The first step of every classical RSA baseline:
+    ``make_pipeline(LayerActivations("alexnet", "conv5"), FixedRSARegressor())``.
+
+    Parameters
+    ----------
+    backbone : str or callable, default="alexnet"
+        As in :class:`SiameseRDMRegressor`, like all parameters that have the same name.
+    layers : str or list of str, default=None
+        Read-out layers; the activations of several are concatenated. None reads the input of the
+        network's last layer with parameters.
+    weights : str, path or None, default="DEFAULT"
+        Weights of the network.
+    image_size : int or (height, width), default=None
+        Input size in pixels; None takes the weights' own resizing and centre crop.
+    fully_convolutional : bool, default=False
+        Whether AlexNet's and VGG's fully connected layers slide over maps of any size.
+    device : str, default="cpu"
+        Where the network runs.
+    memory : str or joblib.Memory, default=None
+        Folder in which activations are kept; shared by folds, candidates and workers.
+    random_state : int, RandomState or None, default=None
+        Seeds random weights (``weights=None``).
+
+    Attributes
+    ----------
+    layer_slices_ : dict of str to slice
+        The features that each layer fills.
+    n_features_out_ : int
+        Number of features per image.
+    preprocessing_ : Preprocessing
+        How photographs become the network's input.
+    trunk_ : Trunk
+        The network up to its last read-out layer.
+
+    See Also
+    --------
+    SiameseRDMRegressor : Trains the network instead of reading it out as it is.
+    PerImage : Scales these features, fitted on the images of the training pairs only.
+
+    Examples
+    --------
+    >>> from sklearn_rdm import LayerActivations
+    >>> from sklearn_rdm.datasets import make_rdm_regression
+    >>> images = make_rdm_regression(n_images=4, random_state=0).images
+    >>> features = LayerActivations("alexnet", "conv2", weights=None, random_state=0)
+    >>> features.fit_transform(images).shape
+    (4, 139968)
+    """
+
+    def __init__(
+        self,
+        backbone: Any = "alexnet",
+        layers: Any = None,
+        *,
+        weights: Any = "DEFAULT",
+        image_size: Any = None,
+        fully_convolutional: bool = False,
+        device: str = "cpu",
+        memory: Any = None,
+        random_state: Any = None,
+    ) -> None:
+        self.backbone = backbone
+        self.layers = layers
+        self.weights = weights
+        self.image_size = image_size
+        self.fully_convolutional = fully_convolutional
+        self.device = device
+        self.memory = memory
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> LayerActivations:  # noqa: ARG002
+        """Load the network; nothing is learned from the images.
+
+        Parameters
+        ----------
+        X : ImagePairs, array-like of shape (n_images, height, width, 3), paths or a folder
+            Not read.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : LayerActivations
+            Ready to transform.
+        """
+        layers = (
+            [self.layers] if self.layers is None or isinstance(self.layers, str) else self.layers
+        )
+        backbone = load_backbone(
+            self.backbone,
+            self.weights,
+            image_size=self.image_size,
+            fully_convolutional=self.fully_convolutional,
+            random_state=self.random_state,
+        )
+        self.preprocessing_ = backbone.preprocessing
+        self.trunk_ = Trunk(backbone, layers).requires_grad_(False)
+        self.trunk_.to(device=self.device).to(memory_format=torch.channels_last)
+        blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
+        with torch.no_grad():
+            sizes = [activations[0].numel() for activations in self.trunk_(blank)]
+        ends = np.cumsum(sizes).tolist()
+        names = [layer or node for layer, node in zip(layers, self.trunk_.layers, strict=True)]
+        self.layer_slices_ = {
+            name: slice(end - size, end) for name, size, end in zip(names, sizes, ends, strict=True)
+        }
+        self.n_features_out_ = ends[-1]
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Compute the activations of images.
+
+        Parameters
+        ----------
+        X : ImagePairs, array-like of shape (n_images, height, width, 3), paths or a folder
+            Photographs.
+
+        Returns
+        -------
+        features : ImagePairs or ndarray of float32, shape (n_images, n_features)
+            For pairs, the same pairs of the features of their images (other images of the array
+            are neither computed nor kept); for images, their features in the order given.
+        """
+        check_is_fitted(self, "trunk_")
+        images = X.images if isinstance(X, ImagePairs) else check_image_source(X)
+        rows = X.used_images if isinstance(X, ImagePairs) else np.arange(len(images))
+        load = load_photographs(images, self.preprocessing_)
+
+        def compute(some: np.ndarray) -> np.ndarray:
+            return compute_rows(self._flat_activations, load, some, self.device)
+
+        folder = store_folder(self.memory, self.trunk_.key("whole"), self.preprocessing_)
+        with shard_threads():
+            if folder is None or are_paths(images):
+                features = compute(rows)
+            else:
+                stored, places = stored_rows(folder, images, rows, compute)
+                features = stored[places]
+        if not isinstance(X, ImagePairs):
+            return features
+        groups = None if X.image_groups is None else X.image_groups[rows]
+        return ImagePairs(features, np.searchsorted(rows, X.index), image_groups=groups)
+
+    def _flat_activations(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return torch.cat([a.flatten(1).float() for a in self.trunk_(inputs)], dim=1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def check_image_source(images: Any) -> Any:
+    """Return an image array, or a list of the paths of image files."""
+    return list_images(images) if are_paths(images) else check_images(images)
+
+
+def load_photographs(images: Any, preprocessing: Preprocessing) -> Callable[[np.ndarray], Tensor]:
+    """Return what makes network inputs of some rows of an image array or of a list of paths."""
+    if are_paths(images):
+        return lambda rows: torch.cat([preprocessing(read_image(images[i])[None]) for i in rows])
+    return lambda rows: preprocessing(images[rows])
+
+
+def compute_rows(
+    function: Callable[[Tensor], Tensor],
+    load: Callable[[np.ndarray], Tensor],
+    rows: np.ndarray,
+    device: Any = "cpu",
+) -> np.ndarray:
+    """Stack ``function(load(shard))`` over shards of ``rows``, without gradients, as float32."""
+    shards = [rows[i : i + SHARD_SIZE] for i in range(0, len(rows), SHARD_SIZE)]
+
+    def run(shard: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            inputs = pad_to_shard(load(shard)).to(device)
+            return function(inputs)[: len(shard)].float().cpu().numpy()
+
+    first = run(shards[0])
+    out = allocate((len(rows), *first.shape[1:]))
+    out[: len(first)] = first
+
+    def fill(number: int) -> None:
+        out[number * SHARD_SIZE : (number + 1) * SHARD_SIZE] = run(shards[number])
+
+    for _ in map_in_threads(fill, range(1, len(shards))):
+        pass
+    return out
+
+
+def allocate(shape: Sequence[int]) -> np.ndarray:
+    """Empty float32 array, in a temporary file if it exceeds the budget."""
+    if 4 * int(np.prod(shape, dtype=np.int64)) <= MEMORY_BUDGET:
+        return np.empty(shape, dtype=np.float32)
+    with tempfile.TemporaryFile() as file:  # stays mapped, and is freed with the array
+        return np.memmap(file, np.float32, "w+", shape=tuple(shape))
+
+
+def keep_frozen(
+    trunk: Trunk,
+    images: np.ndarray,
+    rows: np.ndarray,
+    preprocessing: Preprocessing,
+    *,
+    memory: Any = None,
+    device: Any = "cpu",
+) -> tuple[Any, np.ndarray]:
+    """Compute what the frozen prefix makes of some images, once.
+
+    Parameters
+    ----------
+    trunk, preprocessing
+        The cut network and what feeds it.
+    images, rows : ndarray
+        Photographs, and which of them are needed.
+    memory : str or joblib.Memory, default=None
+        Where the result is kept and looked up first, if any layer is frozen.
+
+    Returns
+    -------
+    inputs : array-like
+        Inputs of ``trunk.suffix``, to be indexed by arrays of places.
+    places : ndarray of int, shape (len(rows),)
+        Where in ``inputs`` the images are.
+    """
+    load = load_photographs(images, preprocessing)
+
+    def compute(some: np.ndarray) -> np.ndarray:
+        return compute_rows(trunk.prefix, load, some, device)
+
+    if trunk.has_prefix:
+        folder = store_folder(memory, trunk.key("prefix"), preprocessing)
+        if folder is not None:
+            return stored_rows(folder, images, rows, compute)
+    elif 12 * len(rows) * np.prod(preprocessing.size) > MEMORY_BUDGET:
+        return _Photographs(load), rows  # decoding again is cheaper than reading floats from disk
+    return compute(rows), np.arange(len(rows))
+
+
+class _Photographs:
+    """Network inputs made of photographs each time they are asked for."""
+
+    def __init__(self, load: Callable[[np.ndarray], Tensor]) -> None:
+        self.load = load
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self.load(rows).numpy()
+
+
+def store_folder(memory: Any, key: str, preprocessing: Preprocessing) -> Path | None:
+    """Folder of one network's activations below a joblib memory, None without one."""
+    memory = check_memory(memory)
+    if not isinstance(memory, Memory):
+        raise TypeError(f"memory must be a folder or a joblib.Memory, got {memory!r}.")
+    if memory.location is None:
+        return None
+    name = image_digests([np.frombuffer(f"{key}{preprocessing}".encode(), np.uint8)])[0]
+    return Path(memory.location) / "sklearn_rdm" / name.tobytes().hex()
+
+
+def stored_rows(
+    folder: Path,
+    images: np.ndarray,
+    rows: np.ndarray,
+    compute: Callable[[np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Look images up by content in a store on disk, computing and adding those it lacks.
+
+    The store is two files that only grow: rows of activations, and one digest per row that is
+    written after its row. A row without its digest, left by a killed process, is overwritten.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = [digest.tobytes() for digest in image_digests(images[row] for row in rows)]
+    with FileLock(folder / "lock"):
+        place = {digest: i for i, digest in enumerate(_stored_digests(folder))}
+        missing = {d: row for d, row in zip(digests, rows, strict=True) if d not in place}
+        for start in range(0, len(missing), STORED_AT_ONCE):
+            new = list(missing)[start : start + STORED_AT_ONCE]
+            _append(folder, len(place), new, compute(np.array([missing[d] for d in new])))
+            place |= {digest: len(place) + i for i, digest in enumerate(new)}
+    shape = json.loads((folder / "shape.json").read_text())
+    activations = np.memmap(
+        folder / "activations.float32", np.float32, "r", shape=(len(place), *shape)
+    )
+    return activations, np.array([place[digest] for digest in digests])
+
+
+def _stored_digests(folder: Path) -> list[bytes]:
+    try:
+        content = (folder / "digests").read_bytes()
+    except FileNotFoundError:
+        return []
+    return [content[i : i + 16] for i in range(0, len(content) - 15, 16)]
+
+
+def _append(folder: Path, n_stored: int, digests: list[bytes], activations: np.ndarray) -> None:
+    if n_stored == 0:
+        (folder / "shape.json").write_text(json.dumps(activations.shape[1:]))
+    _write_at(
+        folder / "activations.float32", n_stored * activations[0].nbytes, activations.tobytes()
+    )
+    _write_at(folder / "digests", n_stored * 16, b"".join(digests))
+
+
+def _write_at(path: Path, position: int, content: bytes) -> None:
+    with open(path, "r+b" if path.exists() else "w+b") as file:
+        file.seek(position)
+        file.write(content)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,52 @@
+"""What all displays share: matplotlib itself, axes, colours of missing values, legends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+NEUTRAL = "0.85"  # light grey: no value here
+
+
+def pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("figures need matplotlib: pip install 'sklearn-rdm[plot]'") from error
+    return plt
+
+
+def one_axes(ax: Any, figsize: tuple[float, float]) -> Any:
+    plt = pyplot()
+    return plt.subplots(figsize=figsize, layout="constrained")[1] if ax is None else ax
+
+
+def image_style() -> dict[str, Any]:
+    cmap = pyplot().get_cmap("viridis").with_extremes(bad=NEUTRAL)
+    return {"cmap": cmap, "interpolation": "nearest"}
+
+
+def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
+    if image_groups is None:
+        return None
+    groups = np.asarray(image_groups)
+    if groups.shape != (n_images,):
+        raise ValueError(
+            f"image_groups must have one label per image, shape ({n_images},), got {groups.shape}."
+        )
+    return groups
+
+
+def legend_above(ax: Any) -> None:
+    """Put the legend over the axes, in as many columns as they are wide."""
+    inches = ax.get_position().width * ax.figure.get_figwidth()
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=max(1, int(inches / 1.25)),
+        frameon=False,
+        fontsize="small",
+        handletextpad=0.4,
+        columnspacing=1.2,
+    )

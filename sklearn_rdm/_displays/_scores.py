@@ -1,0 +1,206 @@
+"""Scores of several models beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sklearn_rdm._displays._drawing import legend_above, one_axes
+
+
+class RDMScoresDisplay:
+    """Bars of the models' scores, with every subject or fold, the noise ceiling and chance.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_models, n_repeats) or (n_models,)
+        One score per model and subject (or fold), or one per model. A bar is their mean.
+    names : sequence of str
+        The models' names.
+    errors : array-like of shape (n_models, 2), default=None
+        Lower and upper end of each bar's interval, in units of the score. None draws none.
+    noise_ceiling : (float, float), default=None
+        Lower and upper bound, drawn as a band.
+    null : float or array-like of shape (n_models,), default=None
+        Score of chance (for instance the 95th percentile of a permutation null), drawn as a line
+        across all bars or one across each.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn on.
+    bars_ : matplotlib BarContainer
+        The bars.
+    points_ : matplotlib PathCollection or None
+        The subjects or folds; None if ``scores`` has one score per model.
+    errors_ : matplotlib ErrorbarContainer or None
+        The intervals.
+    ceiling_ : matplotlib Patch or None
+        The band of the noise ceiling.
+    null_ : matplotlib Line2D, LineCollection or None
+        The line of chance.
+    figure_ : matplotlib Figure
+        The figure that holds the axes.
+
+    See Also
+    --------
+    LayerEpochDisplay : Scores of one network over its layers and epochs.
+
+    References
+    ----------
+    Nili et al. (2014). A toolbox for representational similarity analysis. PLOS Computational
+    Biology 10(4), e1003553.
+
+    Examples
+    --------
+    >>> from sklearn_rdm import RDMScoresDisplay
+    >>> scores = [[0.21, 0.25, 0.18], [0.34, 0.37, 0.29]]
+    >>> display = RDMScoresDisplay(scores, names=["fixed", "fine-tuned"], noise_ceiling=(0.4, 0.5))
+    >>> len(display.plot().bars_)
+    2
+    """
+
+    def __init__(
+        self,
+        scores: Any,
+        *,
+        names: Sequence[str],
+        errors: Any = None,
+        noise_ceiling: tuple[float, float] | None = None,
+        null: Any = None,
+    ) -> None:
+        self.scores = scores
+        self.names = names
+        self.errors = errors
+        self.noise_ceiling = noise_ceiling
+        self.null = null
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        score_name: str = "Spearman's r",
+        point_name: str = "one subject",
+        error_name: str = "95 % interval",
+        null_name: str = "chance",
+        bar_kwargs: dict[str, Any] | None = None,
+    ) -> RDMScoresDisplay:
+        """Draw the bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        score_name : str, default="Spearman's r"
+            Label of the axis of scores.
+        point_name : str, default="one subject"
+            What a dot is, for the legend.
+        error_name : str, default="95 % interval"
+            What ``errors`` are, for the legend.
+        null_name : str, default="chance"
+            What ``null`` is, for the legend.
+        bar_kwargs : dict, default=None
+            Passed to ``Axes.bar``.
+
+        Returns
+        -------
+        display : RDMScoresDisplay
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If names, errors, ceiling or null do not match the scores.
+        """
+        scores, errors, null = self._checked()
+        means = np.nanmean(scores, axis=1)
+        at = np.arange(len(scores))
+        self.ax_ = one_axes(ax, figsize=(max(4.0, 1.2 + 1.1 * len(at)), 3.8))
+        self.figure_ = self.ax_.figure
+        style = {"width": 0.7, "color": "#8FB8D8", "edgecolor": "#28536F", "zorder": 2}
+        self.bars_ = self.ax_.bar(at, means, **{**style, **(bar_kwargs or {})})
+        self.points_ = _repeats(self.ax_, scores, point_name)
+        self.errors_ = None
+        if errors is not None:
+            spans = np.abs(errors.T - means)
+            self.errors_ = self.ax_.errorbar(
+                at, means, spans, fmt="none", ecolor="k", capsize=4, lw=1.6, label=error_name
+            )
+        self.ceiling_ = self._draw_ceiling()
+        self.null_ = self._draw_null(null, null_name)
+        self.ax_.axhline(0, color="k", lw=0.8, zorder=3, clip_on=False)
+        self.ax_.set(ylabel=score_name, xlim=(-0.6, len(at) - 0.4))
+        _name_bars(self.ax_, list(self.names))
+        if self.ax_.get_legend_handles_labels()[0]:
+            legend_above(self.ax_)
+        return self
+
+    def _checked(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Scores as (n_models, n_repeats), errors as (n_models, 2), null as (n_models,)."""
+        scores = np.asarray(self.scores, dtype=float)
+        scores = scores[:, None] if scores.ndim == 1 else scores
+        if scores.ndim != 2 or len(scores) != len(self.names):
+            raise ValueError(
+                f"scores must have shape ({len(self.names)},) or ({len(self.names)}, n_repeats), "
+                f"one row per name, got {np.shape(self.scores)}."
+            )
+        errors = None if self.errors is None else np.asarray(self.errors, dtype=float)
+        if errors is not None and errors.shape != (len(scores), 2):
+            raise ValueError(
+                f"errors must hold a lower and an upper end per model, shape ({len(scores)}, 2), "
+                f"got {errors.shape}."
+            )
+        means = np.nanmean(scores, axis=1)
+        if errors is not None and not ((errors[:, 0] <= means) & (means <= errors[:, 1])).all():
+            raise ValueError("errors must enclose the mean score: give both ends, not half widths.")
+        if self.noise_ceiling is not None and np.shape(self.noise_ceiling) != (2,):
+            raise ValueError(f"noise_ceiling must be (lower, upper), got {self.noise_ceiling!r}.")
+        if self.null is None:
+            return scores, errors, None
+        if np.shape(self.null) not in ((), (len(scores),)):
+            raise ValueError(
+                f"null must be one number or one per model, shape ({len(scores)},), got "
+                f"{np.shape(self.null)}."
+            )
+        return scores, errors, np.broadcast_to(np.asarray(self.null, dtype=float), len(scores))
+
+    def _draw_ceiling(self) -> Any:
+        if self.noise_ceiling is None:
+            return None
+        return self.ax_.axhspan(
+            *self.noise_ceiling, color="0.8", lw=0, zorder=0, label="noise ceiling"
+        )
+
+    def _draw_null(self, null: np.ndarray | None, name: str) -> Any:
+        if null is None:
+            return None
+        style = {"color": "#D55E00", "ls": "--", "lw": 1.4, "zorder": 5, "label": name}
+        if np.ndim(self.null) == 0:
+            return self.ax_.axhline(self.null, **style)
+        at = np.arange(len(null))
+        return self.ax_.hlines(null, at - 0.42, at + 0.42, **style)
+
+
+def _repeats(ax: Any, scores: np.ndarray, name: str) -> Any:
+    """One dot per repeat, the same repeat at the same place on every bar."""
+    n_models, n_repeats = scores.shape
+    if n_repeats == 1:
+        return None
+    across = np.linspace(-0.22, 0.22, n_repeats)
+    at = np.arange(n_models)[:, None] + across
+    return ax.scatter(
+        at, scores, s=14, color="#28536F", edgecolor="w", lw=0.5, zorder=4, label=name
+    )
+
+
+def _name_bars(ax: Any, names: list[str]) -> None:
+    ax.set_xticks(range(len(names)), names)
+    if max(len(name) for name in names) > 10:
+        ax.tick_params(axis="x", labelrotation=30)
+        for text in ax.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
+    for side in ("top", "right", "bottom"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(axis="x", length=0)

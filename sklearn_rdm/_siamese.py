@@ -1,0 +1,646 @@
+"""The twin network, and the estimator that trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNetRegressor
+from skorch.utils import to_numpy
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from sklearn_rdm._activations import (
+    check_image_source,
+    compute_rows,
+    keep_frozen,
+    load_photographs,
+)
+from sklearn_rdm._backbones import check_photographs, load_backbone
+from sklearn_rdm._batches import (
+    ImageBatches,
+    OrderedBatches,
+    PairBatch,
+    PairBatches,
+    PairDataset,
+)
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_dissimilarities, check_fit_pairs
+from sklearn_rdm._shards import (
+    SHARD_SIZE,
+    map_in_threads,
+    pad_to_shard,
+    run_in_shards,
+    shard_threads,
+)
+from sklearn_rdm._trunk import Trunk
+from sklearn_rdm.metrics import rdm_spearman_score
+from sklearn_rdm.preprocessing import as_pooling
+
+__all__ = ["SiameseRDMRegressor", "TwinNetwork"]
+
+BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
+NETWORK_OPTIONS = (
+    "backbone",
+    "layer",
+    "weights",
+    "freeze_up_to",
+    "freeze_from",
+    "image_size",
+    "fully_convolutional",
+    "freeze_batch_norm",
+    "dropout",
+    "precision",
+)
+PRECISIONS = {None: None, "float32": None, "bf16": torch.bfloat16}
+ROUNDING = 1e-6  # float32: centred activations below this share of their size are rounding noise
+RDM_BLOCK = 2048  # images; a block of the RDM and its two strips of features fit the cache
+
+
+class TwinNetwork(nn.Module):
+    """Two branches with shared weights: images and pairs in, correlation distances out.
+
+    Built by :class:`SiameseRDMRegressor` from its own parameters; subclass it and pass the class
+    as ``module=`` for another read-out or distance.
+
+    Parameters
+    ----------
+    backbone, layer, weights, freeze_up_to, freeze_from, image_size, fully_convolutional, \
+freeze_batch_norm, dropout, precision, random_state
+        As in :class:`SiameseRDMRegressor`.
+
+    Attributes
+    ----------
+    trunk : Trunk
+        The network up to the read-out layer; its ``network`` has torchvision's weight names.
+    preprocessing : Preprocessing
+        From photographs to the input of the network.
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        layer: str | None = None,
+        *,
+        weights: Any = "DEFAULT",
+        freeze_up_to: str | None = None,
+        freeze_from: str | None = None,
+        image_size: Any = None,
+        fully_convolutional: bool = False,
+        freeze_batch_norm: bool = True,
+        dropout: bool = False,
+        precision: str | None = None,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__()
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
+        self.dtype = PRECISIONS[precision]
+        loaded = load_backbone(
+            backbone,
+            weights,
+            image_size=image_size,
+            fully_convolutional=fully_convolutional,
+            random_state=random_state,
+        )
+        self.preprocessing = loaded.preprocessing
+        self.trunk = Trunk(
+            loaded,
+            [layer],
+            freeze_up_to=freeze_up_to,
+            freeze_from=freeze_from,
+            freeze_batch_norm=freeze_batch_norm,
+            dropout=dropout,
+        ).to(memory_format=torch.channels_last)
+        if not any(p.requires_grad for p in self.trunk.parameters()):
+            raise ValueError(
+                f"nothing is left to train: every layer up to the read-out {layer!r} is frozen by "
+                f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}. Read out a later "
+                "layer, freeze less, or use FixedRSARegressor on LayerActivations."
+            )
+
+    def forward(self, batch: PairBatch) -> Tensor:
+        """Predict the dissimilarities of the pairs of a batch, shape (n_pairs,)."""
+        features = normalise(self.activations(batch.inputs))
+        first, second = batch.index.T
+        return 1 - (features @ features.T)[first, second]
+
+    def activations(self, inputs: Tensor) -> Tensor:
+        """Flattened activations of the read-out layer, (n_images, n_features) float32."""
+        if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
+            return self.read_out(inputs)
+        if torch.is_grad_enabled():
+            trained = [p for p in self.trunk.parameters() if p.requires_grad]
+            return run_in_shards(self.read_out, inputs, trained)
+        return torch.cat(list(map_in_threads(self._read_out_padded, inputs.split(SHARD_SIZE))))
+
+    def read_out(self, inputs: Tensor) -> Tensor:
+        """Run the layers behind the cut on one shard."""
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None):
+            (activations,) = self.trunk.suffix(inputs)
+        return activations.flatten(1).float()
+
+    def read_out_images(self, images: Tensor) -> Tensor:
+        """Run the whole network on one shard of preprocessed images."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        return self.read_out(self.trunk.prefix(images))
+
+    def _read_out_padded(self, inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.read_out(pad_to_shard(inputs))[: len(inputs)]
+
+
+class SiameseRDMRegressor(NeuralNetRegressor):
+    """Fine-tune a pretrained CNN so that distances of its activations predict dissimilarities.
+
+    Two branches with shared weights see the two images of a pair. The prediction is
+    ``1 - Pearson r(f(x1), f(x2))`` with ``f`` the flattened activations of one layer, from 0 to 2;
+    its squared difference from the observed dissimilarity is minimised by gradient descent [1]_.
+    Each distinct image of a mini-batch is forwarded once, whatever number of pairs it is in.
+
+    It is a :class:`skorch.NeuralNetRegressor`: ``callbacks``, ``optimizer__*``, ``warm_start``,
+    ``partial_fit``, ``save_params`` and so on work as documented there, and all its parameters are
+    accepted here.
+
+    Parameters
+    ----------
+    backbone : str or callable, default="alexnet"
+        A torchvision classification network, "efficientnet_lite0" (1, 2), or a factory or module
+        class that returns a :class:`torch.nn.Module`; user-given networks see images resized to
+        224 x 224 (or ``image_size``) and scaled by ImageNet's mean and standard deviation.
+    layer : str, default=None
+        Layer that is read out: a node name as in torchvision's feature extraction, a module name
+        (its last node), or, for AlexNet and VGG, a name of the papers ("conv4", "relu5_2", "pool5",
+        "fc7"). None reads the input of the last layer with parameters.
+    weights : str, path or None, default="DEFAULT"
+        A name of torchvision's weights, a ``.pth`` or ``.safetensors`` file, or None for random
+        weights.
+    freeze_up_to : str, default=None
+        Layers from the input up to and including this one are never changed. Their activations
+        are computed once per image and ``fit``.
+    freeze_from : str, default=None
+        Layers from this one on are never changed.
+    image_size : int or (height, width), default=None
+        Images are resized to this many pixels, without a crop. None takes the resizing and centre
+        crop that the weights were trained with.
+    fully_convolutional : bool, default=False
+        AlexNet and VGG only. False pools the last convolutional map to the size that the fully
+        connected layers were made for (torchvision's way); True lets these slide over larger maps
+        (the paper's toolbox): an image of 300 x 300 pixels gives VGG's fc7 a map of 3 x 3.
+    freeze_batch_norm : bool, default=True
+        Whether the statistics of batch normalisation stay as pretrained also in trained layers.
+        With False, a prediction in training depends on the other images of the batch.
+    dropout : bool, default=False
+        Whether dropout and stochastic depth of trained layers are active in training.
+    batching : {"images", "pairs"}, default="images"
+        "images" trains on all labelled pairs among a mini-batch of images (never mixing image sets
+        that share no pair), "pairs" on a mini-batch of random pairs, as in [1]_.
+    batch_size : int, default=32
+        Images or pairs of a mini-batch, as ``batching`` says.
+    criterion : torch loss, default=torch.nn.MSELoss
+        Called with predicted and observed dissimilarities of a mini-batch, shape (n_pairs,).
+    optimizer : torch optimizer, default=torch.optim.SGD
+        Its own parameters are given as ``optimizer__momentum`` and so on.
+    lr : float, default=0.005
+        Learning rate.
+    max_epochs : int, default=20
+        Passes over the images or pairs.
+    subject_pooling : str or SubjectPooling, default="zscore"
+        How the columns of a two-dimensional ``y`` become one target, learned on the training pairs
+        only: "zscore" is the paper's mean over subjects of z-scores, rescaled by ``(z + 2) / 5``;
+        see :class:`sklearn_rdm.preprocessing.SubjectPooling`. A one-dimensional ``y`` is the
+        target as it is.
+    train_split : splitter, default=None
+        An image-wise splitter of :mod:`sklearn_rdm.model_selection` whose first split gives the
+        validation pairs of ``fit`` (for early stopping, schedulers, checkpoints).
+    memory : str or joblib.Memory, default=None
+        Folder that keeps the activations of frozen layers, found by image content and shared by
+        the folds, candidates and workers of a search, and by later sessions.
+    precision : {None, "float32", "bf16"}, default=None
+        "bf16" runs trained layers in bfloat16 where that is safe (autocast).
+    random_state : int, RandomState or None, default=None
+        Seeds mini-batches, random weights and dropout. The same int gives the same bits, with any
+        number of threads and in any worker.
+    device : str, default="cpu"
+        Where the network runs, e.g. "cuda".
+    verbose : int, default=0
+        1 prints a line per epoch.
+    module : type, default=TwinNetwork
+        The class of the network.
+    **kwargs
+        All other parameters of :class:`skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    module_ : TwinNetwork
+        The trained network.
+    subject_pooling_ : SubjectPooling
+        The pooling as fitted on the training pairs.
+    history_ : skorch.history.History
+        Losses and times of every epoch.
+
+    See Also
+    --------
+    FixedRSARegressor : The same read-out of a fixed network, the baseline to beat.
+    sklearn_rdm.model_selection.ImageKFold : Cross-validation that holds out images, not pairs.
+
+    References
+    ----------
+    .. [1] A. Agrawal (2019). "Dissimilarity learning via Siamese network predicts brain imaging
+       data".
+
+    Examples
+    --------
+    >>> from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+    >>> from sklearn_rdm.datasets import make_rdm_regression
+    >>> data = make_rdm_regression(n_images=6, image_size=64, random_state=0)
+    >>> pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
+    >>> net = SiameseRDMRegressor(
+    ...     "alexnet", "conv2", weights=None, image_size=64, max_epochs=2, random_state=0
+    ... )
+    >>> net.fit(pairs, dissim).predict(pairs).shape
+    (15,)
+    >>> net.transform(data.images).shape
+    (6, 6)
+    """
+
+    def __init__(
+        self,
+        backbone: Any = "alexnet",
+        layer: str | None = None,
+        *,
+        weights: Any = "DEFAULT",
+        freeze_up_to: str | None = None,
+        freeze_from: str | None = None,
+        image_size: Any = None,
+        fully_convolutional: bool = False,
+        freeze_batch_norm: bool = True,
+        dropout: bool = False,
+        batching: str = "images",
+        batch_size: int = 32,
+        criterion: Any = nn.MSELoss,
+        optimizer: Any = torch.optim.SGD,
+        lr: float = 0.005,
+        max_epochs: int = 20,
+        subject_pooling: Any = "zscore",
+        train_split: Any = None,
+        memory: Any = None,
+        precision: str | None = None,
+        random_state: Any = None,
+        device: Any = "cpu",
+        verbose: int = 0,
+        module: Any = TwinNetwork,
+        **kwargs: Any,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.weights = weights
+        self.freeze_up_to = freeze_up_to
+        self.freeze_from = freeze_from
+        self.image_size = image_size
+        self.fully_convolutional = fully_convolutional
+        self.freeze_batch_norm = freeze_batch_norm
+        self.dropout = dropout
+        self.batching = batching
+        self.subject_pooling = subject_pooling
+        self.memory = memory
+        self.precision = precision
+        self.random_state = random_state
+        super().__init__(
+            module,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            train_split=train_split,
+            device=device,
+            verbose=verbose,
+            **kwargs,
+        )
+
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> SiameseRDMRegressor:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...) or (n_pairs, 2) of paths
+            The training pairs.
+        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+            Their observed dissimilarities, in any unit and range (``criterion`` compares them with
+            correlation distances, 0 to 2); NaN where a subject lacks a pair.
+        **fit_params : dict
+            Passed on to skorch.
+
+        Returns
+        -------
+        self : SiameseRDMRegressor
+            The fitted estimator. It is left as it was if the input is refused.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 3 images, if dissimilarities are missing, infinite or all
+            equal, if a layer is unknown or nothing is left to train, if weights do not fit, if an
+            image has constant activations, or if the loss stops being finite.
+        """
+        X, y = check_fit_pairs(X, y)
+        self._check_options(X, y)
+        return super().fit(X, y, **fit_params)
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> SiameseRDMRegressor:
+        """Train on from the present weights for ``max_epochs`` more epochs.
+
+        Parameters
+        ----------
+        X, y : as in :meth:`fit`
+            The subjects' pooling of the first call is kept.
+        classes : None
+            Ignored.
+        **fit_params : dict
+            Passed on to skorch.
+
+        Returns
+        -------
+        self : SiameseRDMRegressor
+            The fitted estimator.
+        """
+        X, y = check_fit_pairs(X, y)
+        self._check_options(X, y)
+        with self._reproducible():
+            return super().partial_fit(X, y, classes=classes, **fit_params)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict dissimilarities.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...) or (n_pairs, 2) of paths
+            Any pairs. Each distinct image is forwarded once.
+
+        Returns
+        -------
+        dissim : ndarray of float32, shape (n_pairs,)
+            ``1 - Pearson r`` of the activations, 0 to 2.
+        """
+        if isinstance(X, torch.utils.data.Dataset):  # skorch's callbacks score their own data
+            return np.concatenate([to_numpy(y) for y in self.forward_iter(X)])
+        check_is_fitted(self)
+        pairs = as_pairs(X)
+        used = pairs.used_images
+        with shard_threads():
+            inputs, places = self._keep_frozen(pairs)
+
+            def load(rows: np.ndarray) -> Tensor:
+                return torch.from_numpy(np.ascontiguousarray(inputs[rows]))
+
+            features = self._unit_features(self.module_.read_out, load, places, used)
+        return pair_distances(features, np.searchsorted(used, pairs.index))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Predict the dissimilarity matrix of images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
+            Images; of pairs, all images of their array.
+
+        Returns
+        -------
+        rdm : ndarray of float32, shape (n_images, n_images)
+            ``1 - Pearson r`` of the activations, 0 to 2; symmetric, zero diagonal.
+        """
+        check_is_fitted(self)
+        load, rows = self._image_loader(X)
+        with shard_threads():
+            features = self._unit_features(self.module_.read_out_images, load, rows, rows)
+        return correlation_rdm(features)
+
+    def embed(self, X: Any) -> np.ndarray:
+        """Compute the activations of images at the read-out layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        activations : ndarray of float32, shape (n_images, n_features)
+            Flattened with channels first, as torchvision returns them.
+        """
+        check_is_fitted(self)
+        self.module_.eval()
+        load, rows = self._image_loader(X)
+        with shard_threads():
+            return compute_rows(self.module_.read_out_images, load, rows, self.device)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Mean over subjects of Spearman's correlation of predicted and observed dissimilarities.
+
+        Parameters
+        ----------
+        X, y : as in :meth:`fit`
+            Held-out pairs.
+
+        Returns
+        -------
+        score : float
+            From -1 to 1, the same as ``rdm_spearman_scorer``; not R2.
+        """
+        pairs = as_pairs(X)
+        return rdm_spearman_score(check_dissimilarities(y, len(pairs)), self.predict(pairs))
+
+    def initialize(self) -> SiameseRDMRegressor:
+        """Load the network and start the random numbers anew (called by ``fit``)."""
+        self.rng_ = check_random_state(self.random_state)
+        super().initialize()
+        self.__dict__.pop("subject_pooling_", None)
+        return self
+
+    def initialize_module(self) -> SiameseRDMRegressor:
+        """Build the twin network from the estimator's parameters (called by ``initialize``)."""
+        options = {name: getattr(self, name) for name in NETWORK_OPTIONS}
+        options["random_state"] = self.rng_.randint(2**31)
+        self.module_ = self.module(**options | self.get_params_for("module"))
+        return self
+
+    def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
+        """Split into training and validation pairs by image, pool subjects by the former."""
+        train, valid = np.arange(len(X)), None
+        if self.train_split is not None:
+            train, valid = next(iter(self.train_split.split(X, y)))
+        if not hasattr(self, "subject_pooling_"):
+            self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
+        dataset = self.get_dataset(X, self.subject_pooling_.transform(y))
+        if valid is None:
+            return dataset, None
+        return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Compute the frozen layers' activations of each image and label the pairs."""
+        if isinstance(X, torch.utils.data.Dataset):
+            return X
+        return PairDataset(X, y, *self._keep_frozen(X))
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Iterate over mini-batches, as ``batching`` and ``batch_size`` say when training."""
+        pairs, chosen = dataset, slice(None)
+        if isinstance(dataset, Subset):
+            pairs, chosen = dataset.dataset, np.asarray(dataset.indices)
+        index = pairs.index[chosen]
+        name = "iterator_train" if training else "iterator_valid"
+        options = self.get_params_for(name)
+        batch_size = options.pop("batch_size", self.batch_size)
+        options.pop("shuffle", None)
+        batches = (
+            BATCHINGS[self.batching](
+                index, len(index) if batch_size == -1 else batch_size, self.rng_
+            )
+            if training
+            else OrderedBatches(index)
+        )
+        return getattr(self, name)(dataset, batch_sampler=batches, collate_fn=_as_it_is, **options)
+
+    def check_data(self, X: Any, y: Any) -> None:
+        """Do nothing: ``fit`` and ``partial_fit`` checked before anything was changed."""
+
+    def infer(self, x: PairBatch, **_: Any) -> Tensor:
+        """Predict the pairs of one mini-batch."""
+        return self.module_(x.to(self.device))
+
+    def get_loss(
+        self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Compute the loss, and stop before a loss that is not finite spoils the weights."""
+        loss = super().get_loss(y_pred, y_true, X=X, training=training)
+        if not torch.isfinite(loss):
+            self._raise_not_finite(X, loss)
+        return loss
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def _check_options(self, X: ImagePairs, y: np.ndarray) -> None:
+        if self.batching not in BATCHINGS:
+            raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
+        if self.batch_size != -1 and self.batch_size < 1:
+            raise ValueError(f"batch_size must be positive, or -1 for all, got {self.batch_size}.")
+        if self.train_split is not None and not hasattr(self.train_split, "split"):
+            raise ValueError(
+                "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
+                f"test_size=0.2), got {self.train_split!r}. skorch's own splits cut pairs, so that "
+                "training and validation pairs would share images."
+            )
+        check_photographs(X.images[:1])
+        as_pooling(self.subject_pooling).fit(y)
+
+    def _keep_frozen(self, pairs: ImagePairs) -> tuple[Any, np.ndarray]:
+        return keep_frozen(
+            self.module_.trunk,
+            pairs.images,
+            pairs.used_images,
+            self.module_.preprocessing,
+            memory=self.memory,
+            device=self.device,
+        )
+
+    def _image_loader(self, X: Any) -> tuple[Callable[[np.ndarray], Tensor], np.ndarray]:
+        images = X.images if isinstance(X, ImagePairs) else check_image_source(X)
+        return load_photographs(images, self.module_.preprocessing), np.arange(len(images))
+
+    def _unit_features(
+        self,
+        read_out: Callable[[Tensor], Tensor],
+        load: Callable[[np.ndarray], Tensor],
+        rows: np.ndarray,
+        images: np.ndarray,
+    ) -> np.ndarray:
+        """Centred, normalised activations; ``images`` name the rows in messages."""
+        self.module_.eval()
+        features = compute_rows(lambda inputs: normalise(read_out(inputs)), load, rows, self.device)
+        undefined = np.isnan(features[:, 0])
+        if undefined.any():
+            raise ValueError(self._name_constant(images[undefined.argmax()]))
+        return features
+
+    def _name_constant(self, image: int) -> str:
+        return (
+            f"image {image} has constant activations at layer {self.module_.trunk.layers[0]!r}, "
+            "so that its correlation with other images is not defined. Leave the image out if it "
+            "is blank; otherwise read out another layer, or train with a lower lr."
+        )
+
+    def _raise_not_finite(self, batch: PairBatch, loss: Tensor) -> None:
+        with torch.no_grad():
+            activations = self.module_.activations(batch.to(self.device).inputs)
+        finite = torch.isfinite(activations).all(dim=1)
+        constant = finite & torch.isnan(normalise(activations)[:, 0])
+        if constant.any():
+            raise ValueError(self._name_constant(batch.images[int(constant.int().argmax())]))
+        raise ValueError(
+            f"the loss became {loss.item()} in epoch {len(self.history)}: training diverged. Use "
+            f"a lower lr than {self.lr}."
+        )
+
+    @contextmanager
+    def _reproducible(self) -> Iterator[None]:
+        """Seed dropout without touching global random numbers; same bits on any thread number."""
+        on_gpu = torch.device(self.device).type == "cuda"
+        devices = [torch.cuda.current_device()] if on_gpu else []
+        with torch.random.fork_rng(devices), shard_threads():
+            torch.manual_seed(self.rng_.randint(2**31))
+            yield
+
+
+def normalise(activations: Tensor) -> Tensor:
+    """Centre each row and scale it to length 1, so that products are Pearson correlations.
+
+    Rows that are constant up to rounding become NaN.
+    """
+    centred = activations - activations.mean(dim=1, keepdim=True)
+    length = centred.norm(dim=1, keepdim=True)
+    size = activations.norm(dim=1, keepdim=True)
+    return centred / torch.where(length > ROUNDING * size, length, torch.nan)
+
+
+def correlation_rdm(features: np.ndarray) -> np.ndarray:
+    """Correlation distances of all pairs of normalised rows: symmetric, 0 to 2, zero diagonal."""
+    n_images = len(features)
+    rdm = np.empty((n_images, n_images), dtype=np.float32)
+    for start in range(0, n_images, RDM_BLOCK):
+        rows = slice(start, start + RDM_BLOCK)
+        for other in range(start, n_images, RDM_BLOCK):
+            columns = slice(other, other + RDM_BLOCK)
+            block = np.clip(1 - features[rows] @ features[columns].T, 0, 2)
+            rdm[rows, columns] = block
+            rdm[columns, rows] = block.T
+    np.fill_diagonal(rdm, 0)
+    return rdm
+
+
+def pair_distances(features: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Correlation distances of some pairs of normalised rows, 0 to 2."""
+    distances = np.empty(len(index), dtype=np.float32)
+    blocks = index // RDM_BLOCK
+    for row, column in np.unique(blocks, axis=0):
+        inside = np.flatnonzero((blocks == (row, column)).all(axis=1))
+        first, second = (index[inside] - RDM_BLOCK * blocks[inside]).T
+        rows = features[row * RDM_BLOCK : (row + 1) * RDM_BLOCK]
+        columns = features[column * RDM_BLOCK : (column + 1) * RDM_BLOCK]
+        distances[inside] = (1 - rows @ columns.T)[first, second]
+    return distances.clip(0, 2)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
