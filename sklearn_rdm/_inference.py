@@ -1,0 +1,524 @@
+"""Chance level, intervals and comparisons, with images and subjects as the random units.
+
+Pairs are never shuffled or resampled by themselves: pairs that share an image depend on each other.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from sklearn_rdm._noise_ceiling import check_subjects, normalized_r2_columns
+from sklearn_rdm._similarity import (
+    MEASURES,
+    average,
+    check_index,
+    check_observed,
+    check_predicted,
+    score_columns,
+)
+
+BATCH_SIZE = 32  # draws that share one seed and one task, whatever n_jobs is
+ROUNDING = 1e-12  # a relabelling that changes nothing must count as a tie
+UNITS = ("images", "subjects", "both")
+
+
+def rdm_permutation_test(
+    pairs: Any,
+    y_true: Any,
+    y_pred: Any,
+    *,
+    metric: str | Callable = "spearman",
+    n_permutations: int = 1000,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Bunch:
+    """Test a score against those of the same prediction with its images shuffled.
+
+    The images of the prediction are relabelled at random, rows and columns of its RDM together,
+    which keeps the dependence between pairs. Images move within their image set only (the
+    connected parts of the pairs' graph), and of an incomplete design those pairs count that exist
+    before and after. ``pvalue = (1 + n(null >= score)) / (1 + n_permutations)``, one-sided.
+
+    Parameters
+    ----------
+    pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
+        Which images each pair compares.
+    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        Measured dissimilarities; NaN: this subject lacks this pair.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    metric : str or callable, default="spearman"
+        A name of :func:`get_rdm_scorer`, or a score function of this module (or a
+        ``functools.partial`` of one) that takes ``subject_average=False``. Whitened measures are
+        given by name.
+    n_permutations : int, default=1000
+        How many relabellings are drawn.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the relabellings; the same for every ``n_jobs``.
+    n_jobs : int, default=None
+        Processes, as everywhere in joblib.
+    verbose : int, default=0
+        Above 0 shows progress.
+
+    Returns
+    -------
+    result : Bunch
+        ``score`` : float, of the prediction as it is; ``null_distribution`` : ndarray of shape
+        (n_permutations,), NaN where too few pairs remain, which counts against the prediction;
+        ``pvalue`` : float; ``expected_score`` : float, the mean of the null, which is not 0 for
+        squared scores; ``n_pairs`` : ndarray of int, pairs behind each entry of the null.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, the metric is unknown, or no image set has 3 images.
+
+    See Also
+    --------
+    rdm_bootstrap : How far the score would vary with other images and subjects.
+
+    References
+    ----------
+    .. [1] Kriegeskorte, N., Mur, M. & Bandettini, P. Representational similarity analysis.
+       Front. Syst. Neurosci. 2, 4 (2008).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.spatial.distance import pdist
+    >>> from sklearn_rdm.metrics import rdm_permutation_test
+    >>> rng = np.random.default_rng(0)
+    >>> features = rng.standard_normal((10, 5))
+    >>> pairs = np.column_stack(np.triu_indices(10, 1))
+    >>> y_true = pdist(features + 0.3 * rng.standard_normal((10, 5)))
+    >>> result = rdm_permutation_test(
+    ...     pairs, y_true, pdist(features), n_permutations=99, random_state=0
+    ... )
+    >>> result.pvalue
+    0.01
+    """
+    index, observed, predicted = _check_inputs(pairs, y_true, [y_pred])
+    score_all = _columns_of(metric, observed)
+    sets = _image_sets(index)
+    if max(map(len, sets)) < 3:
+        raise ValueError(
+            "no three images are connected by pairs: there is nothing to shuffle. A permutation "
+            "test needs pairs that share images."
+        )
+    score = average(score_all(observed, predicted, index))[0]
+    draw = partial(_score_permuted, score_all, observed, predicted[:, 0], index, sets)
+    null, n_pairs = _run_batches(draw, n_permutations, random_state, n_jobs, verbose).T
+    n_reached = np.sum(~(null < score - ROUNDING))
+    return Bunch(
+        score=float(score),
+        null_distribution=null,
+        pvalue=float((1 + n_reached) / (1 + n_permutations)),
+        expected_score=float(average(null)),
+        n_pairs=n_pairs.astype(int),
+    )
+
+
+def rdm_bootstrap(
+    pairs: Any,
+    y_true: Any,
+    y_pred: Any,
+    *,
+    over: str = "both",
+    metric: str | Callable = "spearman",
+    folds: Sequence | None = None,
+    n_resamples: int = 1000,
+    confidence_level: float = 0.95,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Bunch:
+    """Percentile interval of a score by resampling images, subjects or both.
+
+    Images are drawn with replacement within their image set (the connected parts of the pairs'
+    graph); a pair whose images were drawn ``a`` and ``b`` times counts ``a b`` times, and pairs of
+    an image with its own copy are dropped. Resampling both is conservative: measurement noise then
+    counts more than once [1]_.
+
+    Parameters
+    ----------
+    pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
+        Which images each pair compares.
+    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        Measured dissimilarities; NaN: this subject lacks this pair.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    over : {"images", "subjects", "both"}, default="both"
+        What is resampled, thus to which population the interval refers.
+    metric : str or callable, default="spearman"
+        As in :func:`rdm_permutation_test`. A noise ceiling is that of the images drawn and of all
+        the subjects, each once.
+    folds : sequence of array-like of int, default=None
+        Rows of ``pairs`` of each test fold, ``[test for _, test in cv.split(pairs)]``, to score
+        each fold by itself: the score is then the mean over folds, and pairs of no fold need no
+        prediction. None: all pairs together.
+    n_resamples : int, default=1000
+        How many samples are drawn.
+    confidence_level : float, default=0.95
+        Between 0 and 1.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the samples; the same for every ``n_jobs``.
+    n_jobs : int, default=None
+        Processes, as everywhere in joblib.
+    verbose : int, default=0
+        Above 0 shows progress.
+
+    Returns
+    -------
+    result : Bunch
+        ``score`` : float, of the data as they are; ``fold_scores`` : ndarray of shape (n_folds,);
+        ``confidence_interval`` : (low, high); ``standard_error`` : float;
+        ``bootstrap_distribution`` : ndarray of shape (n_resamples,), NaN where a sample has too few
+        distinct images, which the interval leaves out with an ``UndefinedMetricWarning``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, ``over`` or the metric is unknown, or subjects are to be
+        resampled and there is one only.
+
+    See Also
+    --------
+    compare_rdm_scores : The interval of the difference of two models, on the same samples.
+
+    References
+    ----------
+    .. [1] Schuett, H. H. et al. Statistical inference on representational geometries. eLife 12,
+       e82566 (2023).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.spatial.distance import pdist
+    >>> from sklearn_rdm.metrics import rdm_bootstrap
+    >>> rng = np.random.default_rng(0)
+    >>> features = rng.standard_normal((20, 5))
+    >>> pairs = np.column_stack(np.triu_indices(20, 1))
+    >>> y_true = pdist(features + rng.standard_normal((20, 5)))
+    >>> result = rdm_bootstrap(
+    ...     pairs, y_true, pdist(features), over="images", n_resamples=100, random_state=0
+    ... )
+    >>> low, high = result.confidence_interval
+    >>> bool(low < result.score < high)
+    True
+    """
+    sampling: dict[str, Any] = {"over": over, "metric": metric, "folds": folds}
+    drawing: dict[str, Any] = {"random_state": random_state, "n_jobs": n_jobs, "verbose": verbose}
+    fold_scores, samples = _bootstrap(pairs, y_true, [y_pred], n_resamples, **sampling, **drawing)
+    return Bunch(
+        score=float(average(fold_scores[0])),
+        fold_scores=fold_scores[0],
+        **_summarize(samples[:, 0], confidence_level),
+    )
+
+
+def compare_rdm_scores(
+    pairs: Any,
+    y_true: Any,
+    y_pred: Any,
+    y_pred_other: Any,
+    *,
+    over: str = "both",
+    metric: str | Callable = "spearman",
+    folds: Sequence | None = None,
+    n_resamples: int = 1000,
+    confidence_level: float = 0.95,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Bunch:
+    """Difference of the scores of two models of the same pairs, with its interval.
+
+    Both models are scored on each of the samples of :func:`rdm_bootstrap`, so that what images and
+    subjects have in common cancels. ``pvalue = 2 (1 + min(n(d <= 0), n(d >= 0))) / (1 + n)``, at
+    most 1, over the ``n`` differences ``d``.
+
+    Parameters
+    ----------
+    pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
+        Which images each pair compares.
+    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        Measured dissimilarities; NaN: this subject lacks this pair.
+    y_pred, y_pred_other : array-like of shape (n_pairs,)
+        Dissimilarities that the two models predict, finite.
+    over : {"images", "subjects", "both"}, default="both"
+        What is resampled, thus to which population the conclusion refers.
+    metric : str or callable, default="spearman"
+        As in :func:`rdm_permutation_test`.
+    folds : sequence of array-like of int, default=None
+        Rows of ``pairs`` of each test fold, to score each fold by itself, as in
+        :func:`rdm_bootstrap`; right for predictions of models that were fitted fold by fold.
+    n_resamples : int, default=1000
+        How many samples are drawn.
+    confidence_level : float, default=0.95
+        Between 0 and 1.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the samples; the same for every ``n_jobs``.
+    n_jobs : int, default=None
+        Processes, as everywhere in joblib.
+    verbose : int, default=0
+        Above 0 shows progress.
+
+    Returns
+    -------
+    result : Bunch
+        ``difference`` : float, first less second; ``scores`` : the two scores;
+        ``confidence_interval``, ``standard_error`` and ``bootstrap_distribution`` of the
+        difference, as in :func:`rdm_bootstrap`; ``pvalue`` : float, two-sided;
+        ``fold_differences`` : ndarray of shape (n_folds,).
+
+    Raises
+    ------
+    ValueError
+        As :func:`rdm_bootstrap`.
+
+    See Also
+    --------
+    rdm_permutation_test : Whether one model predicts anything at all.
+
+    References
+    ----------
+    .. [1] Schuett, H. H. et al. Statistical inference on representational geometries. eLife 12,
+       e82566 (2023).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.spatial.distance import pdist
+    >>> from sklearn_rdm.metrics import compare_rdm_scores
+    >>> rng = np.random.default_rng(0)
+    >>> features = rng.standard_normal((20, 5))
+    >>> pairs = np.column_stack(np.triu_indices(20, 1))
+    >>> result = compare_rdm_scores(
+    ...     pairs, pdist(features), pdist(features[:, :4]), pdist(features[:, :1]),
+    ...     over="images", n_resamples=99, random_state=0,
+    ... )
+    >>> result.pvalue
+    0.02
+    """
+    sampling: dict[str, Any] = {"over": over, "metric": metric, "folds": folds}
+    drawing: dict[str, Any] = {"random_state": random_state, "n_jobs": n_jobs, "verbose": verbose}
+    predictions = [y_pred, y_pred_other]
+    fold_scores, samples = _bootstrap(
+        pairs, y_true, predictions, n_resamples, **sampling, **drawing
+    )
+    differences = samples[:, 0] - samples[:, 1]
+    n_contrary = min(np.sum(~(differences > 0)), np.sum(~(differences < 0)))
+    scores = average(fold_scores)
+    return Bunch(
+        difference=float(scores[0] - scores[1]),
+        scores=scores,
+        pvalue=float(min(1, 2 * (1 + n_contrary) / (1 + n_resamples))),
+        fold_differences=fold_scores[0] - fold_scores[1],
+        **_summarize(differences, confidence_level),
+    )
+
+
+def _bootstrap(
+    pairs: Any,
+    y_true: Any,
+    y_preds: list,
+    n_resamples: int,
+    *,
+    over: str,
+    metric: str | Callable,
+    folds: Sequence | None,
+    **drawing: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (n_predictions, n_folds), and those of samples (n_resamples, n_predictions)."""
+    if over not in UNITS:
+        raise ValueError(f"over must be one of {UNITS}, got {over!r}.")
+    index, observed, predicted = _check_inputs(pairs, y_true, y_preds, folds)
+    if over != "images" and observed.shape[1] < 2:
+        raise ValueError(f"over={over!r} needs two or more subjects, got one: use over='images'.")
+    score = partial(
+        _score_folds,
+        _columns_of(metric, observed),
+        observed,
+        predicted,
+        index,
+        _check_folds(folds, len(index)),
+    )
+    full = score(np.ones(index.max() + 1, dtype=int))
+    draw = partial(_score_resampled, score, full, _image_sets(index), over)
+    return average(full), _run_batches(draw, n_resamples, **drawing)
+
+
+def _score_permuted(
+    score_all: Callable,
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    index: np.ndarray,
+    sets: list[np.ndarray],
+    seed: int,
+    n_draws: int,
+) -> np.ndarray:
+    rng = np.random.RandomState(seed)
+    first, second = index.T
+    n_images = index.max() + 1
+    rdm = np.full((n_images, n_images), np.nan)
+    rdm[first, second] = rdm[second, first] = predicted
+    shuffled = np.empty((len(index), n_draws))
+    order = np.arange(n_images)
+    for draw in range(n_draws):
+        for members in sets:
+            order[members] = rng.permutation(members)
+        shuffled[:, draw] = rdm[order[first], order[second]]
+    scores = average(score_all(observed, shuffled, index))
+    return np.column_stack([scores, np.sum(~np.isnan(shuffled), axis=0)])
+
+
+def _score_resampled(
+    score: Callable,
+    full: np.ndarray,
+    sets: list[np.ndarray],
+    over: str,
+    seed: int,
+    n_draws: int,
+) -> np.ndarray:
+    rng = np.random.RandomState(seed)
+    n_subjects = full.shape[-1]
+    subjects: Any = np.arange(n_subjects)
+    samples = []
+    for _ in range(n_draws):
+        scores = full
+        if over != "subjects":
+            drawn = np.concatenate([rng.choice(members, len(members)) for members in sets])
+            scores = score(np.bincount(drawn, minlength=len(drawn)))
+        if over != "images":
+            subjects = rng.choice(n_subjects, n_subjects)
+        samples.append(average(average(scores[..., subjects])))
+    return np.array(samples)
+
+
+def _score_folds(
+    score_all: Callable,
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    index: np.ndarray,
+    folds: list[np.ndarray],
+    counts: np.ndarray,
+) -> np.ndarray:
+    """Scores (n_predictions, n_folds, n_subjects) of images that were drawn so many times."""
+    scores = []
+    for fold in folds:
+        rows, copies = _repeat_pairs(index[fold], counts)
+        scores.append(score_all(observed[fold][rows], predicted[fold][rows], copies))
+    return np.stack(scores, axis=1)
+
+
+def _repeat_pairs(index: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the pairs of all copies of images, and the copies' own numbers."""
+    n_first, n_second = counts[index].T
+    n_copies = n_first * n_second
+    rows = np.repeat(np.arange(len(index)), n_copies)
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(n_copies) - n_copies, n_copies)
+    within = np.column_stack(np.divmod(place, n_second[rows]))
+    return rows, (np.cumsum(counts) - counts)[index[rows]] + within
+
+
+def _run_batches(
+    draw: Callable, n_draws: int, random_state: Any, n_jobs: int | None, verbose: int
+) -> np.ndarray:
+    if n_draws < 1:
+        raise ValueError(f"at least one draw is needed, got {n_draws}.")
+    sizes = [min(BATCH_SIZE, n_draws - start) for start in range(0, n_draws, BATCH_SIZE)]
+    seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=len(sizes))
+    batches = Parallel(n_jobs=n_jobs, verbose=verbose)(
+        delayed(draw)(seed, size) for seed, size in zip(seeds, sizes, strict=True)
+    )
+    return np.concatenate(batches)
+
+
+def _summarize(samples: np.ndarray, confidence_level: float) -> dict[str, Any]:
+    if not 0 < confidence_level < 1:
+        raise ValueError(f"confidence_level must be between 0 and 1, got {confidence_level}.")
+    defined = samples[~np.isnan(samples)]
+    if len(defined) < len(samples):
+        warnings.warn(
+            f"{len(samples) - len(defined)} of {len(samples)} samples have too few distinct images "
+            "for a score and are left out of the interval.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+    tail = (1 - confidence_level) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
+    return {
+        "confidence_interval": (float(low), float(high)),
+        "standard_error": float(np.std(defined, ddof=1)) if len(defined) > 1 else np.nan,
+        "bootstrap_distribution": samples,
+    }
+
+
+def _columns_of(metric: str | Callable, observed: np.ndarray) -> Callable:
+    """Return the metric as a function of (observed, predictions, index), by subject."""
+    if callable(metric):
+        return partial(_score_each, metric)
+    name = metric.removeprefix("rdm_") if isinstance(metric, str) else metric
+    if name == "noise_normalized_r2":
+        check_subjects(observed)
+        return normalized_r2_columns
+    if name not in MEASURES:
+        known = sorted([*MEASURES, "noise_normalized_r2"])
+        raise ValueError(f"metric must be one of {known} or a score function, got {metric!r}.")
+    return partial(score_columns, MEASURES[name])
+
+
+def _score_each(
+    metric: Callable, observed: np.ndarray, predicted: np.ndarray, _index: np.ndarray
+) -> np.ndarray:
+    scores = np.full((predicted.shape[1], observed.shape[1]), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        for row, prediction in enumerate(predicted.T):
+            known = ~np.isnan(prediction)
+            if known.any():
+                scores[row] = metric(observed[known], prediction[known], subject_average=False)
+    return scores
+
+
+def _check_inputs(
+    pairs: Any, y_true: Any, y_preds: list, folds: Sequence | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image numbers from 0 on, targets and predictions of the pairs that are in a fold."""
+    observed = check_observed(y_true)
+    index = check_index(pairs, len(observed))
+    tested = np.arange(len(observed)) if folds is None else np.unique(np.concatenate(folds))
+    predicted = []
+    for y_pred in y_preds:
+        if np.shape(y_pred) != (len(observed),):
+            check_predicted(y_pred, len(observed))
+        predicted.append(check_predicted(np.asarray(y_pred)[tested], len(tested)))
+    numbers = np.unique(index[tested], return_inverse=True)[1].reshape(-1, 2)
+    return numbers, observed[tested], np.column_stack(predicted)
+
+
+def _image_sets(index: np.ndarray) -> list[np.ndarray]:
+    """Images of each connected part of the graph whose edges are the pairs."""
+    n_images = index.max() + 1
+    graph = coo_array((np.ones(len(index)), tuple(index.T)), shape=(n_images, n_images))
+    n_sets, label = connected_components(graph, directed=False)
+    return [np.flatnonzero(label == part) for part in range(n_sets)]
+
+
+def _check_folds(folds: Sequence | None, n_pairs: int) -> list[np.ndarray]:
+    """Rows of each fold among the tested pairs."""
+    if folds is None:
+        return [np.arange(n_pairs)]
+    tested = np.unique(np.concatenate(folds))
+    return [np.searchsorted(tested, fold) for fold in folds]
