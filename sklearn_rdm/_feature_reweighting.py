@@ -9,11 +9,12 @@ from scipy.stats import rankdata
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_rdm._features import DENSE, flatten_images, normalise
 from sklearn_rdm._pair_ridge import RidgePath, fit_path, pair_sums, square_sums
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
-from sklearn_rdm._rsa import DENSE, RSARegressor, normalise
+from sklearn_rdm._pooling import as_pooling
+from sklearn_rdm._rsa import RSARegressor
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
-from sklearn_rdm.preprocessing import as_pooling, flatten_images
 
 __all__ = ["FeatureReweightedRSARegressor"]
 
