@@ -1,0 +1,324 @@
+"""Feature-reweighted RSA: a weight for every feature's own dissimilarity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.model_selection import check_cv
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_rdm._features import DENSE, flatten_images, normalise
+from sklearn_rdm._pair_ridge import RidgePath, fit_path, pair_sums, square_sums
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pooling import as_pooling
+from sklearn_rdm._rsa import RSARegressor
+from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
+
+__all__ = ["FeatureReweightedRSARegressor"]
+
+METRICS = ("dot", "sqeuclidean")
+SCORINGS = ("pearson", "spearman")
+DEFAULT_ALPHAS = {
+    "ridge": np.logspace(0, 7, 15),
+    "fractional": np.linspace(0.05, 1, 20),
+    "nonnegative": np.logspace(-1, 5, 7),
+}
+FEW_IMAGES = 15  # below, a fifth of the images makes no 3 pairs to score
+MIN_IMAGES_TO_CHOOSE = 5  # holding out two leaves 3 pairs to train on
+
+
+class FeatureReweightedRSARegressor(RSARegressor):
+    """Feature-reweighted RSA: ridge regression on the dissimilarities in single features.
+
+    The dissimilarity of images ``i`` and ``j`` is ``b + sum_f w_f d_f(i, j)`` [1]_, where
+
+    - ``metric="dot"``: ``d_f(i, j) = -z_if z_jf``. Images are centred and scaled to unit length,
+      so that ``b = 1`` and all weights 1 give the correlation distance ``1 - r``;
+    - ``metric="sqeuclidean"``: ``d_f(i, j) = (x_if - x_jf)^2``. Images are scaled to unit length,
+      so that all weights 1 give ``2 - 2 cos``.
+
+    The ``d_f`` are standardised over the training pairs, then ``|y - D w|^2 + alpha |w|^2`` is
+    minimised. The penalty is chosen by the correlation with dissimilarities between images that
+    were held out, within the training pairs.
+
+    Parameters
+    ----------
+    metric : {"dot", "sqeuclidean"}, default="dot"
+        The dissimilarity in a single feature.
+    penalty : {"ridge", "fractional", "nonnegative"}, default="ridge"
+        "ridge"; "fractional", whose penalty is given as the fraction of the norm that unpenalised
+        weights would have [2]_ (as a rule better spread than a grid of penalties); or
+        "nonnegative", ridge with ``w >= 0``, which is much slower.
+    alphas : float or array-like of shape (n_alphas,), default=None
+        Penalties to choose from, at least 0; fractions above 0 and up to 1 if
+        ``penalty="fractional"``. A single one is taken as it is. None tries 15 from 1 to 1e7
+        ("ridge"), 20 from 0.05 to 1 ("fractional") or 7 from 0.1 to 1e5 ("nonnegative").
+    normalize : bool, default=True
+        Whether to centre ("dot") and scale every image as above.
+    cv : int, cross-validation splitter, iterable or None, default=None
+        How images are held out to choose the penalty: folds of an
+        :class:`~sklearn_rdm.model_selection.ImageKFold`, a splitter of pairs, or (train, test)
+        rows. None draws 25 times a fifth of the images, as published; with fewer than 15 images
+        it holds out the two images of every pair in turn.
+    scoring : {"pearson", "spearman"}, default="pearson"
+        Correlation that the penalty maximises. It is taken over the held-out predictions of all
+        splits together (averaged where a pair is held out repeatedly), so that splits with few
+        pairs are no obstacle. Predictions enter relative to the mean target of their training
+        pairs, which alone would be anticorrelated with what is held out.
+    subject_pooling : str, transformer or None, default="zscore"
+        How the dissimilarities of several subjects become one target: a method of
+        :class:`sklearn_rdm.preprocessing.SubjectPooling` or an instance, fitted on the training
+        pairs. None fits weights and penalty for every subject; predictions are then averaged.
+    random_state : int, RandomState instance or None, default=None
+        Draws the held-out images if ``cv`` is None or an int.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,) or (n_subjects, n_features)
+        The weights ``w``, for ``d_f`` in their own units (not standardised); one row per subject
+        if ``subject_pooling=None`` and targets are two-dimensional.
+    intercept_ : float or ndarray of shape (n_subjects,)
+        The constant ``b``.
+    alpha_ : float or ndarray of shape (n_subjects,)
+        The chosen penalty or fraction.
+    alphas_ : ndarray of shape (n_alphas,)
+        Those compared, the most shrinking first; of equal ones the first is chosen.
+    cv_scores_ : ndarray of shape (n_alphas,) or (n_alphas, n_subjects)
+        Their correlations; 0 where predictions do not vary. None if there is no choice.
+    n_features_in_ : int
+        Features per image.
+
+    See Also
+    --------
+    LayerWeightedRSARegressor : Prefer it to weigh layers; it has few weights and no penalty.
+    FixedRSARegressor : All features alike.
+    SiameseRDMRegressor : Prefer it where features themselves should change.
+
+    Notes
+    -----
+    Memory and time depend on the smaller of the numbers of features and pairs, ``m``: one
+    decomposition, about ``10 m^3`` operations, per split for all penalties and subjects (subjects
+    with different missing pairs need one each).
+
+    References
+    ----------
+    .. [1] P. Kaniuth, M. N. Hebart (2022). "Feature-reweighted representational similarity
+       analysis". NeuroImage 257:119294.
+    .. [2] A. Rokem, K. Kay (2020). "Fractional ridge regression: a fast, interpretable
+       reparameterization of ridge regression". GigaScience 9:giaa133.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rdm import FeatureReweightedRSARegressor, FixedRSARegressor, ImagePairs
+    >>> rng = np.random.default_rng(0)
+    >>> features = rng.normal(size=(30, 40))
+    >>> pairs, dissim = ImagePairs.from_rdms(
+    ...     features, FixedRSARegressor("sqeuclidean").fit(ImagePairs(features[:, :5], [[0, 1]]))
+    ...     .transform(features[:, :5]))
+    >>> model = FeatureReweightedRSARegressor("sqeuclidean", random_state=0).fit(pairs, dissim)
+    >>> bool(model.coef_[:5].min() > np.abs(model.coef_[5:]).max())
+    True
+    >>> model.transform(rng.normal(size=(3, 40))).shape
+    (3, 3)
+    """
+
+    def __init__(
+        self,
+        metric: str = "dot",
+        *,
+        penalty: str = "ridge",
+        alphas: Any = None,
+        normalize: bool = True,
+        cv: Any = None,
+        scoring: str = "pearson",
+        subject_pooling: Any = "zscore",
+        random_state: Any = None,
+    ) -> None:
+        self.metric = metric
+        self.penalty = penalty
+        self.alphas = alphas
+        self.normalize = normalize
+        self.cv = cv
+        self.scoring = scoring
+        self.subject_pooling = subject_pooling
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> FeatureReweightedRSARegressor:
+        """Choose the penalty, then fit the weights on all pairs.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
+            Pairs of images.
+        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+            Dissimilarities, NaN where a subject lacks a pair.
+
+        Returns
+        -------
+        self : FeatureReweightedRSARegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not among the ones documented, if there are fewer than 5 images to
+            choose a penalty with, or if an image cannot be normalised (all features equal).
+        """
+        self._check_parameters()
+        self.alphas_ = self._sorted_alphas()
+        pairs, y = check_fit_pairs(X, y)
+        if self.subject_pooling is not None:
+            y = as_pooling(self.subject_pooling).fit_transform(y)
+        targets = y.reshape(len(y), -1)
+        used, local = np.unique(pairs.index, return_inverse=True)
+        self.n_features_in_ = pairs.images[0].size
+        features = self._prepare(pairs.images[used].reshape(len(used), -1), used)
+        index = local.reshape(-1, 2)
+        single = y.ndim == 1
+        chosen, self.cv_scores_ = np.repeat(self.alphas_[:1], targets.shape[1]), None
+        if len(self.alphas_) > 1:
+            scores = self._score_alphas(pairs, features, index, targets)
+            chosen = self.alphas_[scores.argmax(axis=0)]
+            self.cv_scores_ = scores[:, 0] if single else scores
+        path = self._fit_path(features, index, targets, chosen[np.newaxis])
+        coef, intercept = path.coef[:, 0].T, path.target_mean - path.offset[0]
+        self.coef_ = np.ascontiguousarray(coef[0] if single else coef)
+        self.intercept_ = float(intercept[0]) if single else intercept
+        self.alpha_ = float(chosen[0]) if single else chosen
+        return self
+
+    def predict_subjects(self, X: Any) -> np.ndarray:
+        """Predict the dissimilarity of pairs for every subject.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
+            Pairs of images.
+
+        Returns
+        -------
+        dissim : ndarray of shape (n_pairs, n_subjects)
+            One column per row of ``coef_``; ``predict`` returns their mean.
+        """
+        check_is_fitted(self)
+        pairs = as_pairs(X)
+        features = flatten_images(pairs.images, self.n_features_in_)
+        coef = np.atleast_2d(self.coef_)
+        return self._weigh(features, pairs.index, coef) + self.intercept_
+
+    def _check_parameters(self) -> None:
+        options = {"metric": METRICS, "penalty": tuple(DEFAULT_ALPHAS), "scoring": SCORINGS}
+        for name, allowed in options.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}.")
+
+    def _sorted_alphas(self) -> np.ndarray:
+        alphas = DEFAULT_ALPHAS[self.penalty] if self.alphas is None else self.alphas
+        alphas = np.atleast_1d(np.asarray(alphas, dtype=float))
+        fractional = self.penalty == "fractional"
+        valid = (alphas > 0) & (alphas <= 1) if fractional else (alphas >= 0) & (alphas < np.inf)
+        if alphas.ndim != 1 or len(alphas) == 0 or not valid.all():
+            bounds = "fractions above 0 and up to 1" if fractional else "finite and at least 0"
+            raise ValueError(f"alphas must be {bounds}, one or a list, got {self.alphas!r}.")
+        return np.sort(alphas) if fractional else np.sort(alphas)[::-1]
+
+    def _prepare(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        features = features.astype(np.float64, copy=False)
+        return (
+            normalise(features, rows, centre=self.metric == "dot") if self.normalize else features
+        )
+
+    def _fit_path(
+        self, features: np.ndarray, index: np.ndarray, y: np.ndarray, alphas: np.ndarray
+    ) -> RidgePath:
+        return fit_path(features, index, y, alphas, metric=self.metric, penalty=self.penalty)
+
+    def _score_alphas(
+        self, pairs: ImagePairs, features: np.ndarray, index: np.ndarray, y: np.ndarray
+    ) -> np.ndarray:
+        """Correlations (n_alphas, n_targets) of held-out predictions, all splits together."""
+        predicted = np.zeros((len(y), len(self.alphas_), y.shape[1]))
+        counts = np.zeros(len(y))
+        for train, test in self._inner_splits(pairs, y):
+            path = self._fit_path(features, index[train], y[train], self.alphas_[:, np.newaxis])
+            coef = path.coef.reshape(len(path.coef), -1)
+            sums = pair_sums(features, index[test], coef, self.metric)
+            predicted[test] += sums.reshape(len(test), *path.offset.shape) - path.offset
+            counts[test] += 1
+        seen = counts > 0
+        predicted[seen] /= counts[seen, np.newaxis, np.newaxis]
+        scores = np.empty(predicted.shape[1:])
+        for alpha, target in np.ndindex(scores.shape):
+            rows = seen & ~np.isnan(y[:, target])
+            scores[alpha, target] = _correlate(
+                y[rows, target], predicted[rows, alpha, target], self.scoring
+            )
+        return scores
+
+    def _inner_splits(self, pairs: ImagePairs, y: np.ndarray) -> list[Any]:
+        """(train, test) rows that leave something to train on."""
+        n_images = len(pairs.used_images)
+        if self.cv is None and n_images < MIN_IMAGES_TO_CHOOSE:
+            raise ValueError(
+                f"{n_images} images are too few to choose a penalty by holding out two of them: "
+                f"give at least {MIN_IMAGES_TO_CHOOSE} images, or a single penalty, such as "
+                "alphas=10."
+            )
+        if self.cv is None and n_images < FEW_IMAGES:
+            splits = _leave_two_images_out(pairs.index)
+        elif self.cv is None:
+            shuffled = ImageShuffleSplit(25, test_size=0.2, random_state=self.random_state)
+            splits = list(shuffled.split(pairs, y))
+        elif isinstance(self.cv, int | np.integer):
+            folds = ImageKFold(int(self.cv), shuffle=True, random_state=self.random_state)
+            splits = list(folds.split(pairs, y))
+        else:
+            splits = list(check_cv(self.cv).split(pairs, y))
+        splits = [(train, test) for train, test in splits if len(train) > 1]
+        if not splits:
+            raise ValueError(
+                "no inner split leaves two pairs to train on, so that no penalty can be chosen: "
+                "give more pairs, another cv, or a single penalty, such as alphas=10."
+            )
+        return splits
+
+    def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
+        coef = np.atleast_2d(self.coef_).mean(axis=0, keepdims=True)
+        return self._weigh(features, index, coef)[:, 0] + np.mean(self.intercept_)
+
+    def _weigh(self, features: np.ndarray, index: np.ndarray, coef: np.ndarray) -> np.ndarray:
+        """Weighted sums (n_pairs, n_weightings) for the rows of coef."""
+        used, local = np.unique(index, return_inverse=True)
+        features, local = self._prepare(features[used], used), local.reshape(-1, 2)
+        if DENSE * len(index) < len(used) ** 2:
+            return pair_sums(features, local, coef.T, self.metric)
+        first, second = local.T
+        squares = (square_sums(features, weights, self.metric) for weights in coef)
+        return np.column_stack([square[first, second] for square in squares])
+
+    def _rdm(self, features: np.ndarray) -> np.ndarray:
+        features = self._prepare(features, np.arange(len(features)))
+        rdm = square_sums(features, np.atleast_2d(self.coef_).mean(axis=0), self.metric)
+        rdm += np.mean(self.intercept_)
+        np.fill_diagonal(rdm, 0)
+        return rdm
+
+
+def _leave_two_images_out(index: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every pair held out once; trained on are the pairs of all other images."""
+    return [
+        (np.flatnonzero(~np.isin(index, pair).any(axis=1)), np.array([row]))
+        for row, pair in enumerate(index)
+    ]
+
+
+def _correlate(observed: np.ndarray, predicted: np.ndarray, scoring: str) -> float:
+    """Correlation, 0 if there is no variation to correlate."""
+    if len(observed) < 2 or np.ptp(observed) == 0 or np.ptp(predicted) == 0:
+        return 0.0
+    if scoring == "spearman":
+        observed, predicted = rankdata(observed), rankdata(predicted)
+    return float(np.corrcoef(observed, predicted)[0, 1])
