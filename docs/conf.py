@@ -34,13 +34,7 @@ exclude_patterns = [
 ]
 templates_path = ["_templates"]
 
-# What a class has from scikit-learn and skorch is documented there.
-autodoc_default_options = {
-    "members": True,
-    "inherited-members": ",".join(
-        ["BaseEstimator", "NeuralNet", "RegressorMixin", "TransformerMixin", "_MetadataRequester"]
-    ),
-}
+autodoc_default_options = {"members": True, "inherited-members": True}
 autodoc_typehints = "none"  # numpydoc states the types
 numpydoc_show_class_members = False
 myst_heading_anchors = 3
@@ -65,9 +59,11 @@ html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
 
 
 def setup(app):
-    app.connect("autodoc-skip-member", _skip_metadata_requests)
+    app.connect("autodoc-skip-member", _skip_what_others_document)
 
 
-def _skip_metadata_requests(_app, _what, name, *_):
-    """``set_fit_request`` and the like: scikit-learn makes and documents them."""
-    return True if name.startswith("set_") and name.endswith("_request") else None
+def _skip_what_others_document(_app, _what, _name, member, skip, _options):
+    """Leave methods of scikit-learn, skorch and torch to the documentation of these."""
+    function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+    home = getattr(function, "__module__", None) or "sklearn_rdm"
+    return skip or not home.startswith("sklearn_rdm")

@@ -10,8 +10,11 @@ from numpydoc.docscrape import ClassDoc, FunctionDoc, NumpyDocString
 from numpydoc.validate import validate
 from test_public_api import _resolve, public_paths
 
-# The style that numpydoc leaves open: one-line summaries, and See Also only where it helps.
-LEFT_OPEN = {"ES01", "EX01", "GL01", "GL02", "RT02", "SA01"}
+# The style that numpydoc leaves open: one-line summaries, and See Also only where it helps. SS05
+# takes every first word that ends in s ("Spearman's") for a verb; ruff's D401 knows better.
+LEFT_OPEN = {"ES01", "EX01", "GL01", "GL02", "RT02", "SA01", "SS05"}
+# What users call; other methods of skorch and torch that a class overrides are documented there.
+VERBS = {"fit", "partial_fit", "fit_transform", "predict", "transform", "embed", "score", "split"}
 NAMES = public_paths()
 CLASSES = [path for path in NAMES if inspect.isclass(_resolve(path))]
 FUNCTIONS = [path for path in NAMES if inspect.isfunction(_resolve(path))]
@@ -41,8 +44,13 @@ def test_docstring_follows_numpydoc(path):
 @pytest.mark.parametrize("path", methods())
 def test_docstring_of_method_follows_numpydoc(path):
     parent, _, name = path.rpartition(".")
-    documented = {entry.name for entry in ClassDoc(_resolve(parent))["Attributes"]}
-    assert name in documented or _faults(path) == []
+    cls = _resolve(parent)
+    faults = _faults(path)
+    if name in {entry.name for entry in ClassDoc(cls)["Attributes"]}:
+        return
+    if name not in VERBS and any(hasattr(base, name) for base in _bases(cls, ours=False)):
+        faults = [fault for fault in faults if fault[0] == "GL08"]
+    assert faults == []
 
 
 @pytest.mark.parametrize("path", CLASSES + FUNCTIONS)

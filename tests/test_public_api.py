@@ -30,7 +30,6 @@ MODULES = ["sklearn_rdm"] + [
     info.name for info in pkgutil.walk_packages(sklearn_rdm.__path__, "sklearn_rdm.")
 ]
 PUBLIC = [name for name in MODULES if not any(part[0] == "_" for part in name.split("."))]
-PRIVATE = [name for name in MODULES if name not in PUBLIC]
 
 
 def public_paths():
@@ -65,14 +64,6 @@ def test_every_public_name_has_one_import_path():
     assert {name: n for name, n in Counter(names).items() if n > 1} == {}
     objects = Counter(id(_resolve(path)) for path in public_paths())
     assert [path for path in public_paths() if objects[id(_resolve(path))] > 1] == []
-
-
-@pytest.mark.parametrize("name", PRIVATE)
-def test_names_of_a_private_file_are_exported_by_a_public_one(name):
-    exported = {id(_resolve(path)) for path in public_paths()}
-    module = importlib.import_module(name)
-    hidden = [n for n in getattr(module, "__all__", []) if id(getattr(module, n)) not in exported]
-    assert hidden == []
 
 
 def test_the_documentation_lists_every_public_name_once():

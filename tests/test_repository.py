@@ -80,7 +80,8 @@ def test_extras_that_messages_name_exist():
     named = {
         (file, extra)
         for file, text in texts().items()
-        for group in re.findall(r"sklearn[-_]rdm\[([a-z0-9, -]+)\]", text)
+        for pattern in (r"sklearn[-_]rdm\[([a-z0-9, -]+)\]", r"import_optional\(\S+, \"(.*?)\"\)")
+        for group in re.findall(pattern, text)
         for extra in re.split(r", *", group)
     }
     assert named

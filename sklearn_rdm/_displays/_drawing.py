@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_rdm._extras import import_optional
+
 NEUTRAL = "0.85"  # light grey: no value here
 
 
 def pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("figures need matplotlib: pip install 'sklearn-rdm[plot]'") from error
-    return plt
+    return import_optional("matplotlib.pyplot", "plot")
 
 
 def one_axes(ax: Any, figsize: tuple[float, float]) -> Any:
