@@ -13,17 +13,22 @@ API = [
     (
         "The network",
         "Fine-tuned on dissimilarities.",
-        ["SiameseRDMRegressor", "TwinNetwork"],
+        ["SiameseRDMRegressor", "TwinNetwork", "CorrelationLoss"],
     ),
     (
         "Baselines and features",
-        "Activations of a network that is not changed.",
-        ["LayerActivations"],
+        "Classical representational similarity analysis, in the same searches.",
+        [
+            "LayerActivations",
+            "FixedRSARegressor",
+            "LayerWeightedRSARegressor",
+            "FeatureReweightedRSARegressor",
+        ],
     ),
     (
         "Preprocessing",
         "Fitted on the images, or the subjects, of the training pairs only.",
-        ["PerImage", "preprocessing.SubjectPooling"],
+        ["preprocessing.PerImage", "preprocessing.SubjectPooling"],
     ),
     (
         "Cross-validation over images",

@@ -5,14 +5,29 @@ The flow of data, left to right: images -> pairs (:class:`ImagePairs`) -> networ
 """
 
 from sklearn_rdm._activations import LayerActivations
+from sklearn_rdm._displays import (
+    LayerEpochDisplay,
+    RDMDisplay,
+    RDMEmbeddingDisplay,
+    RDMScoresDisplay,
+)
+from sklearn_rdm._feature_reweighting import FeatureReweightedRSARegressor
+from sklearn_rdm._losses import CorrelationLoss
 from sklearn_rdm._pairs import ImagePairs, read_images
+from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
 from sklearn_rdm._siamese import SiameseRDMRegressor, TwinNetwork
-from sklearn_rdm.preprocessing import PerImage
 
 __all__ = [
+    "CorrelationLoss",
+    "FeatureReweightedRSARegressor",
+    "FixedRSARegressor",
     "ImagePairs",
     "LayerActivations",
-    "PerImage",
+    "LayerEpochDisplay",
+    "LayerWeightedRSARegressor",
+    "RDMDisplay",
+    "RDMEmbeddingDisplay",
+    "RDMScoresDisplay",
     "SiameseRDMRegressor",
     "TwinNetwork",
     "read_images",

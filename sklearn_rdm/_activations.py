@@ -220,7 +220,7 @@ def check_image_source(images: Any) -> Any:
 
 
 def reference_image(reference: Any, preprocessing: Preprocessing) -> Tensor | None:
-    """Return the network input, (1, 3, height, width), of a blank image of a named colour or RGB."""
+    """Return the network input, (1, 3, height, width), of a blank image of this colour."""
     if reference is None:
         return None
     colour = np.asarray(

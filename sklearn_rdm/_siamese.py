@@ -30,7 +30,8 @@ from sklearn_rdm._batches import (
     PairBatches,
     PairDataset,
 )
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_dissimilarities, check_fit_pairs
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._shards import (
     SHARD_SIZE,
     map_in_threads,
@@ -40,7 +41,6 @@ from sklearn_rdm._shards import (
 )
 from sklearn_rdm._trunk import Trunk
 from sklearn_rdm.metrics import rdm_spearman_score
-from sklearn_rdm.preprocessing import as_pooling
 
 __all__ = ["SiameseRDMRegressor", "TwinNetwork"]
 
@@ -121,6 +121,7 @@ freeze_batch_norm, dropout, reference, precision, random_state
         ).to(memory_format=torch.channels_last)
         blank = reference_image(reference, self.preprocessing)
         inputs = None if blank is None else self.trunk.prefix(blank)
+        self.reference_inputs: Tensor | None
         self.register_buffer("reference_inputs", inputs, persistent=False)
         if not any(p.requires_grad for p in self.trunk.parameters()):
             raise ValueError(
@@ -228,7 +229,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     batch_size : int, default=32
         Images or pairs of a mini-batch, as ``batching`` says.
     criterion : torch loss, default=torch.nn.MSELoss
-        Called with predicted and observed dissimilarities of a mini-batch, shape (n_pairs,).
+        Called with predicted and observed dissimilarities of a mini-batch, shape (n_pairs,). The
+        paper's squared error, or :class:`CorrelationLoss`, which is free of scale.
     optimizer : torch optimizer, default=torch.optim.SGD
         Its own parameters are given as ``optimizer__momentum`` and so on.
     lr : float, default=0.005
@@ -268,6 +270,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         The pooling as fitted on the training pairs.
     history_ : skorch.history.History
         Losses and times of every epoch.
+    rng_ : RandomState
+        Where mini-batches are drawn from; ``partial_fit`` goes on with it.
 
     See Also
     --------
@@ -489,7 +493,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             From -1 to 1, the same as ``rdm_spearman_scorer``; not R2.
         """
         pairs = as_pairs(X)
-        return rdm_spearman_score(check_dissimilarities(y, len(pairs)), self.predict(pairs))
+        return float(rdm_spearman_score(y, self.predict(pairs)))
 
     def initialize(self) -> SiameseRDMRegressor:
         """Load the network and start the random numbers anew (called by ``fit``)."""

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_rdm._features import flatten_images
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_images
 from sklearn_rdm._pooling import SubjectPooling
-from sklearn_rdm._pooling import as_pooling as as_pooling
 
 __all__ = ["PerImage", "SubjectPooling"]
 
