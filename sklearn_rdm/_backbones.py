@@ -153,7 +153,9 @@ def read_state_dict(path: Any) -> dict[str, Tensor]:
             f"{str(path)!r} cannot be read as a file of weights (a state dict of tensors): {error}"
         ) from error
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise ValueError(f"{str(path)!r} holds no state dict: names and tensors are expected.")
     # DataParallel's prefix; the names that torchvision's own files of DenseNets still have
     names = (re.sub(r"(denselayer\d+\.\w+)\.(\d)\.", r"\1\2.", key) for key in state)
