@@ -13,7 +13,7 @@ API = [
     (
         "The network",
         "Fine-tuned on dissimilarities.",
-        ["SiameseRDMRegressor", "TwinNetwork", "CorrelationLoss"],
+        ["SiameseRDMRegressor", "CorrelationLoss"],
     ),
     (
         "Baselines and features",

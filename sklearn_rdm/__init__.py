@@ -15,7 +15,7 @@ from sklearn_rdm._feature_reweighting import FeatureReweightedRSARegressor
 from sklearn_rdm._losses import CorrelationLoss
 from sklearn_rdm._pairs import ImagePairs, read_images
 from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
-from sklearn_rdm._siamese import SiameseRDMRegressor, TwinNetwork
+from sklearn_rdm._siamese import SiameseRDMRegressor
 
 __all__ = [
     "CorrelationLoss",
@@ -29,6 +29,5 @@ __all__ = [
     "RDMEmbeddingDisplay",
     "RDMScoresDisplay",
     "SiameseRDMRegressor",
-    "TwinNetwork",
     "read_images",
 ]

@@ -16,7 +16,14 @@ from torch import Tensor
 
 from sklearn_rdm._pairs import ImagePairs
 
-__all__ = ["ImageBatches", "OrderedBatches", "PairBatch", "PairBatches", "PairDataset"]
+__all__ = [
+    "ImageBatches",
+    "OrderedBatches",
+    "PairBatch",
+    "PairBatches",
+    "PairDataset",
+    "as_tensor",
+]
 
 PAIRS_AT_ONCE = 1 << 16  # in evaluation, where nothing is kept for a backward pass
 
@@ -84,9 +91,8 @@ class PairDataset(Dataset):
     def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
         positions = np.asarray(positions)
         present, index = np.unique(self.index[positions], return_inverse=True)
-        inputs = np.ascontiguousarray(self.inputs[self.places[present]])
         batch = PairBatch(
-            torch.from_numpy(inputs),
+            as_tensor(self.inputs[self.places[present]]),
             torch.from_numpy(index.reshape(-1, 2)),
             self.images[present],
         )
@@ -181,3 +187,8 @@ class OrderedBatches:
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, self.n_pairs, PAIRS_AT_ONCE):
             yield np.arange(start, min(start + PAIRS_AT_ONCE, self.n_pairs))
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Make a tensor that shares the memory of an array, or of a contiguous copy."""
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -29,6 +29,7 @@ from sklearn_rdm._batches import (
     PairBatch,
     PairBatches,
     PairDataset,
+    as_tensor,
 )
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
@@ -66,8 +67,7 @@ RDM_BLOCK = 2048  # images; a block of the RDM and its two strips of features fi
 class TwinNetwork(nn.Module):
     """Two branches with shared weights: images and pairs in, correlation distances out.
 
-    Built by :class:`SiameseRDMRegressor` from its own parameters; subclass it and pass the class
-    as ``module=`` for another read-out or distance.
+    Built by :class:`SiameseRDMRegressor` from its own parameters.
 
     Parameters
     ----------
@@ -427,12 +427,14 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         pairs = as_pairs(X)
         used = pairs.used_images
         with shard_threads():
-            inputs, places = self._keep_frozen(pairs)
-
-            def load(rows: np.ndarray) -> Tensor:
-                return torch.from_numpy(np.ascontiguousarray(inputs[rows]))
-
-            features = self._unit_features(self.module_.read_out, load, places, used)
+            if self.memory is None:  # nothing would be kept: run the whole network shard by shard
+                load, _ = self._image_loader(pairs)
+                features = self._unit_features(self.module_.read_out_images, load, used, used)
+            else:
+                inputs, places = self._keep_frozen(pairs)
+                features = self._unit_features(
+                    self.module_.read_out, lambda rows: as_tensor(inputs[rows]), places, used
+                )
         return pair_distances(features, np.searchsorted(used, pairs.index))
 
     def transform(self, X: Any) -> np.ndarray:
