@@ -122,7 +122,7 @@ freeze_batch_norm, dropout, reference, precision, random_state
         blank = reference_image(reference, self.preprocessing)
         inputs = None if blank is None else self.trunk.prefix(blank)
         self.reference_inputs: Tensor | None
-        self.register_buffer("reference_inputs", inputs, persistent=False)
+        self.register_buffer("reference_inputs", inputs)  # saved with the weights it depends on
         if not any(p.requires_grad for p in self.trunk.parameters()):
             raise ValueError(
                 f"nothing is left to train: every layer up to the read-out {layer!r} is frozen by "
