@@ -30,6 +30,7 @@ from sklearn_rdm._batches import (
     PairBatches,
     PairDataset,
 )
+from sklearn_rdm._image_splits import leaks
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._shards import (
@@ -514,6 +515,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         train, valid = np.arange(len(X)), None
         if self.train_split is not None:
             train, valid = next(iter(self.train_split.split(X, y)))
+            _check_no_leak(X, train, valid)
         if not hasattr(self, "subject_pooling_"):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
         dataset = self.get_dataset(X, self.subject_pooling_.transform(y))
@@ -679,6 +681,17 @@ def pair_distances(features: np.ndarray, index: np.ndarray) -> np.ndarray:
         columns = features[column * RDM_BLOCK : (column + 1) * RDM_BLOCK]
         distances[inside] = (1 - rows @ columns.T)[first, second]
     return distances.clip(0, 2)
+
+
+def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:
+    leaked = leaks(pairs, train, valid)
+    if leaked.any():
+        i, j = pairs.index[valid[leaked.argmax()]]
+        raise ValueError(
+            f"train_split validates on the pair of images {i} and {j}, which both occur in its "
+            "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
+            "splitter of sklearn_rdm.model_selection."
+        )
 
 
 def _as_it_is(batch: Any) -> Any:
