@@ -426,6 +426,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             return np.concatenate([to_numpy(y) for y in self.forward_iter(X)])
         check_is_fitted(self)
         pairs = as_pairs(X)
+        if len(pairs) == 0:
+            return np.empty(0, dtype=np.float32)
         used = pairs.used_images
         with shard_threads():
             inputs, places = self._keep_frozen(pairs)
@@ -493,8 +495,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         score : float
             From -1 to 1, the same as ``rdm_spearman_scorer``; not R2.
         """
-        pairs = as_pairs(X)
-        return float(rdm_spearman_score(y, self.predict(pairs)))
+        return float(rdm_spearman_score(y, self.predict(X)))
 
     def initialize(self) -> SiameseRDMRegressor:
         """Load the network and start the random numbers anew (called by ``fit``)."""
