@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -383,7 +384,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         """
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
-        return super().fit(X, y, **fit_params)
+        with self._undone_on_error():
+            return super().fit(X, y, **fit_params)
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
@@ -402,11 +404,13 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         Returns
         -------
         self : SiameseRDMRegressor
-            The fitted estimator.
+            The fitted estimator. It is left as it was if the input is refused.
         """
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
-        with self._reproducible():
+        # The weights of a net without history are new: nothing is lost with them.
+        trained_on = (self.module_, self.optimizer_) if self.initialized_ and self.history else ()
+        with self._undone_on_error(*trained_on), self._reproducible():
             return super().partial_fit(X, y, classes=classes, **fit_params)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -549,6 +553,14 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         )
         return getattr(self, name)(dataset, batch_sampler=batches, collate_fn=_as_it_is, **options)
 
+    def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
+        """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
+        super().on_epoch_begin(net, *datasets, **kwargs)
+        seed = self.rng_.randint(2**31)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
+        for gpu in self._gpus():
+            torch.cuda.default_generators[gpu].manual_seed(seed)
+
     def check_data(self, X: Any, y: Any) -> None:
         """Do nothing: ``fit`` and ``partial_fit`` checked before anything was changed."""
 
@@ -637,12 +649,30 @@ class SiameseRDMRegressor(NeuralNetRegressor):
 
     @contextmanager
     def _reproducible(self) -> Iterator[None]:
-        """Seed dropout without touching global random numbers; same bits on any thread number."""
-        on_gpu = torch.device(self.device).type == "cuda"
-        devices = [torch.cuda.current_device()] if on_gpu else []
-        with torch.random.fork_rng(devices), shard_threads():
-            torch.manual_seed(self.rng_.randint(2**31))
+        """Leave global random numbers untouched; same bits on any number of threads."""
+        with torch.random.fork_rng(self._gpus()), shard_threads():
             yield
+
+    def _gpus(self) -> list[int]:
+        device = torch.device(self.device)
+        if device.type != "cuda":
+            return []
+        return [torch.cuda.current_device() if device.index is None else device.index]
+
+    @contextmanager
+    def _undone_on_error(self, *trained_on: Any) -> Iterator[None]:
+        """Put the estimator, and parts that the block changes in place, back if it fails."""
+        before = self.__dict__.copy()
+        before |= {k: copy.deepcopy(before[k]) for k in ("history_", "rng_") if k in before}
+        states = [copy.deepcopy(part.state_dict()) for part in trained_on]
+        try:
+            yield
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            for part, state in zip(trained_on, states, strict=True):
+                part.load_state_dict(state)
+            raise
 
 
 def normalise(activations: Tensor) -> Tensor:
