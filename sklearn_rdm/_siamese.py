@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -585,8 +586,9 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     def _check_options(self, X: ImagePairs, y: np.ndarray) -> None:
         if self.batching not in BATCHINGS:
             raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
-        if self.batch_size != -1 and self.batch_size < 1:
-            raise ValueError(f"batch_size must be positive, or -1 for all, got {self.batch_size}.")
+        size = self.batch_size
+        if not isinstance(size, Integral) or (size != -1 and size < 1):
+            raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
         if self.train_split is not None and not hasattr(self.train_split, "split"):
             raise ValueError(
                 "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
