@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from sklearn_rdm._batches import (
     PairDataset,
     as_tensor,
 )
+from sklearn_rdm._image_splits import leaks
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._shards import (
@@ -122,7 +125,7 @@ freeze_batch_norm, dropout, reference, precision, random_state
         blank = reference_image(reference, self.preprocessing)
         inputs = None if blank is None else self.trunk.prefix(blank)
         self.reference_inputs: Tensor | None
-        self.register_buffer("reference_inputs", inputs, persistent=False)
+        self.register_buffer("reference_inputs", inputs)  # saved with the weights it depends on
         if not any(p.requires_grad for p in self.trunk.parameters()):
             raise ValueError(
                 f"nothing is left to train: every layer up to the read-out {layer!r} is frozen by "
@@ -382,7 +385,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         """
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
-        return super().fit(X, y, **fit_params)
+        with self._undone_on_error():
+            return super().fit(X, y, **fit_params)
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
@@ -401,11 +405,13 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         Returns
         -------
         self : SiameseRDMRegressor
-            The fitted estimator.
+            The fitted estimator. It is left as it was if the input is refused.
         """
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
-        with self._reproducible():
+        # The weights of a net without history are new: nothing is lost with them.
+        trained_on = (self.module_, self.optimizer_) if self.initialized_ and self.history else ()
+        with self._undone_on_error(*trained_on), self._reproducible():
             return super().partial_fit(X, y, classes=classes, **fit_params)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -425,6 +431,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             return np.concatenate([to_numpy(y) for y in self.forward_iter(X)])
         check_is_fitted(self)
         pairs = as_pairs(X)
+        if len(pairs) == 0:
+            return np.empty(0, dtype=np.float32)
         used = pairs.used_images
         with shard_threads():
             if self.memory is None:  # nothing would be kept: run the whole network shard by shard
@@ -494,8 +502,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         score : float
             From -1 to 1, the same as ``rdm_spearman_scorer``; not R2.
         """
-        pairs = as_pairs(X)
-        return float(rdm_spearman_score(y, self.predict(pairs)))
+        return float(rdm_spearman_score(y, self.predict(X)))
 
     def initialize(self) -> SiameseRDMRegressor:
         """Load the network and start the random numbers anew (called by ``fit``)."""
@@ -516,6 +523,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         train, valid = np.arange(len(X)), None
         if self.train_split is not None:
             train, valid = next(iter(self.train_split.split(X, y)))
+            _check_no_leak(X, train, valid)
         if not hasattr(self, "subject_pooling_"):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
         dataset = self.get_dataset(X, self.subject_pooling_.transform(y))
@@ -548,6 +556,14 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         )
         return getattr(self, name)(dataset, batch_sampler=batches, collate_fn=_as_it_is, **options)
 
+    def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
+        """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
+        super().on_epoch_begin(net, *datasets, **kwargs)
+        seed = self.rng_.randint(2**31)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
+        for gpu in self._gpus():
+            torch.cuda.default_generators[gpu].manual_seed(seed)
+
     def check_data(self, X: Any, y: Any) -> None:
         """Do nothing: ``fit`` and ``partial_fit`` checked before anything was changed."""
 
@@ -572,8 +588,9 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     def _check_options(self, X: ImagePairs, y: np.ndarray) -> None:
         if self.batching not in BATCHINGS:
             raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
-        if self.batch_size != -1 and self.batch_size < 1:
-            raise ValueError(f"batch_size must be positive, or -1 for all, got {self.batch_size}.")
+        size = self.batch_size
+        if not isinstance(size, Integral) or (size != -1 and size < 1):
+            raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
         if self.train_split is not None and not hasattr(self.train_split, "split"):
             raise ValueError(
                 "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
@@ -636,12 +653,30 @@ class SiameseRDMRegressor(NeuralNetRegressor):
 
     @contextmanager
     def _reproducible(self) -> Iterator[None]:
-        """Seed dropout without touching global random numbers; same bits on any thread number."""
-        on_gpu = torch.device(self.device).type == "cuda"
-        devices = [torch.cuda.current_device()] if on_gpu else []
-        with torch.random.fork_rng(devices), shard_threads():
-            torch.manual_seed(self.rng_.randint(2**31))
+        """Leave global random numbers untouched; same bits on any number of threads."""
+        with torch.random.fork_rng(self._gpus()), shard_threads():
             yield
+
+    def _gpus(self) -> list[int]:
+        device = torch.device(self.device)
+        if device.type != "cuda":
+            return []
+        return [torch.cuda.current_device() if device.index is None else device.index]
+
+    @contextmanager
+    def _undone_on_error(self, *trained_on: Any) -> Iterator[None]:
+        """Put the estimator, and parts that the block changes in place, back if it fails."""
+        before = self.__dict__.copy()
+        before |= {k: copy.deepcopy(before[k]) for k in ("history_", "rng_") if k in before}
+        states = [copy.deepcopy(part.state_dict()) for part in trained_on]
+        try:
+            yield
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            for part, state in zip(trained_on, states, strict=True):
+                part.load_state_dict(state)
+            raise
 
 
 def normalise(activations: Tensor) -> Tensor:
@@ -681,6 +716,17 @@ def pair_distances(features: np.ndarray, index: np.ndarray) -> np.ndarray:
         columns = features[column * RDM_BLOCK : (column + 1) * RDM_BLOCK]
         distances[inside] = (1 - rows @ columns.T)[first, second]
     return distances.clip(0, 2)
+
+
+def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:
+    leaked = leaks(pairs, train, valid)
+    if leaked.any():
+        i, j = pairs.index[valid[leaked.argmax()]]
+        raise ValueError(
+            f"train_split validates on the pair of images {i} and {j}, which both occur in its "
+            "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
+            "splitter of sklearn_rdm.model_selection."
+        )
 
 
 def _as_it_is(batch: Any) -> Any:
