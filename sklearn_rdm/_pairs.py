@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 __all__ = ["ImagePairs", "read_images"]
@@ -459,6 +461,13 @@ def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
     if empty.any():
         raise ValueError(f"subject {empty.argmax()} has no dissimilarity (NaN) for these pairs.")
     return y
+
+
+def image_sets(index: np.ndarray) -> np.ndarray:
+    """Number the sets of images that chains of pairs connect: one number for each image row."""
+    n_images = int(index.max()) + 1
+    graph = coo_array((np.ones(len(index)), tuple(index.T)), shape=(n_images, n_images))
+    return connected_components(graph, directed=False)[1]
 
 
 def image_digests(images: Iterable[np.ndarray]) -> np.ndarray:

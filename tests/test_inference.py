@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm import ImagePairs
-from sklearn_rdm._inference import _image_sets, _repeat_pairs
+from sklearn_rdm._inference import _members_of_sets, _repeat_pairs
 from sklearn_rdm.metrics import (
     compare_rdm_scores,
     noise_normalized_r2_score,
@@ -122,7 +122,7 @@ def test_images_stay_in_their_set():
     result = rdm_permutation_test(pairs, y_true, y_pred, n_permutations=20, random_state=0)
     assert_allclose(result.null_distribution, result.score)
     assert result.pvalue == 1
-    assert [len(members) for members in _image_sets(pairs)] == [6, 7]
+    assert [len(members) for members in _members_of_sets(pairs)] == [6, 7]
 
 
 def test_an_incomplete_design_keeps_pairs_that_exist_before_and_after():
