@@ -239,10 +239,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
     def _score_alphas(
         self, pairs: ImagePairs, features: np.ndarray, index: np.ndarray, y: np.ndarray
     ) -> np.ndarray:
-        """Correlations (n_alphas, n_targets) of held-out predictions, all splits together.
-
-        0 where nothing varies, so that it is never chosen over what correlates.
-        """
+        """Correlations (n_alphas, n_targets) of held-out predictions; 0 where nothing varies."""
         predicted = np.zeros((len(y), len(self.alphas_), y.shape[1]))
         counts = np.zeros(len(y))
         for train, test in self._inner_splits(pairs, y):

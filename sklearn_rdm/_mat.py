@@ -10,6 +10,7 @@ import scipy.io
 from scipy.spatial.distance import squareform
 
 from sklearn_rdm._extras import import_optional
+from sklearn_rdm._pairs import count_images
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # MATLAB v7.3 puts a header of 512 bytes before it
 
@@ -41,8 +42,7 @@ def as_square(rdms: Any, source: str) -> np.ndarray:
         return rdms
     if rdms.ndim >= 3 and rdms.shape[0] == rdms.shape[1]:  # MATLAB's habit: subjects last
         return np.ascontiguousarray(rdms.T)
-    n_images = round((1 + np.sqrt(1 + 8 * rdms.shape[-1])) / 2)
-    if rdms.ndim > 2 or n_images < 2 or n_images * (n_images - 1) // 2 != rdms.shape[-1]:
+    if rdms.ndim > 2 or count_images(rdms.shape[-1]) is None:
         raise ValueError(
             f"{source} must have shape (n, n), (n_subjects, n, n), (n_pairs,) or (n_subjects, "
             f"n_pairs), n_pairs = n * (n - 1) / 2, got {rdms.shape}."

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from sklearn_rdm._extras import import_optional
 
 NEUTRAL = "0.85"  # light grey: no value here
@@ -23,17 +21,6 @@ def one_axes(ax: Any, figsize: tuple[float, float]) -> Any:
 def image_style() -> dict[str, Any]:
     cmap = pyplot().get_cmap("viridis").with_extremes(bad=NEUTRAL)
     return {"cmap": cmap, "interpolation": "nearest"}
-
-
-def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
-    if image_groups is None:
-        return None
-    groups = np.asarray(image_groups)
-    if groups.shape != (n_images,):
-        raise ValueError(
-            f"image_groups must have one label per image, shape ({n_images},), got {groups.shape}."
-        )
-    return groups
 
 
 def legend_above(ax: Any) -> None:
