@@ -604,7 +604,10 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     ) -> np.ndarray:
         """Centred, normalised activations; ``images`` name the rows in messages."""
         self.module_.eval()
-        features = compute_rows(lambda inputs: normalise(read_out(inputs)), load, rows, self.device)
+        reference = self.module_.reference_activations()
+        features = compute_rows(
+            lambda inputs: normalise(read_out(inputs) - reference), load, rows, self.device
+        )
         undefined = np.isnan(features[:, 0])
         if undefined.any():
             raise ValueError(self._name_constant(images[undefined.argmax()]))
