@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sklearn_rdm._extras import import_optional
@@ -24,12 +25,14 @@ def image_style() -> dict[str, Any]:
 
 
 def legend_above(ax: Any) -> None:
-    """Put the legend over the axes, in as many columns as they are wide."""
+    """Put the legend over the axes, in as few rows as their width allows, of one length."""
     inches = ax.get_position().width * ax.figure.get_figwidth()
+    n_entries = len(ax.get_legend_handles_labels()[1])
+    n_rows = math.ceil(n_entries / max(1, int(inches / 1.25)))
     ax.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=max(1, int(inches / 1.25)),
+        ncols=math.ceil(n_entries / n_rows),
         frameon=False,
         fontsize="small",
         handletextpad=0.4,
