@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 __all__ = ["ImagePairs", "read_images"]
@@ -71,7 +73,7 @@ class ImagePairs:
     def __init__(self, images: Any, index: Any, *, image_groups: Any = None) -> None:
         self.images = check_images(images)
         self.index = _check_index(index, len(self.images))
-        self.image_groups = _check_groups(image_groups, len(self.images))
+        self.image_groups = check_groups(image_groups, len(self.images))
         self.n_left_out = 0
 
     @classmethod
@@ -419,15 +421,7 @@ def check_fit_pairs(X: Any, y: Any) -> tuple[ImagePairs, np.ndarray]:
             f"{n_images} images make {len(pairs)} pair(s): at least 3 images (3 pairs) are needed "
             "to learn how dissimilarities vary."
         )
-    columns = y.reshape(len(y), -1)
-    lowest = np.nanmin(columns, axis=0)
-    constant = np.nanmax(columns, axis=0) == lowest
-    if constant.any():
-        which = "" if y.ndim == 1 else f" of subject {constant.argmax()}"
-        raise ValueError(
-            f"all dissimilarities{which} are equal ({lowest[constant.argmax()]}): there is "
-            "nothing to learn. Give measured, varying dissimilarities."
-        )
+    check_varying(y)
     return pairs, y
 
 
@@ -459,6 +453,46 @@ def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
     if empty.any():
         raise ValueError(f"subject {empty.argmax()} has no dissimilarity (NaN) for these pairs.")
     return y
+
+
+def check_varying(y: np.ndarray) -> None:
+    """Refuse dissimilarities (n_pairs,) or (n_pairs, n_subjects) that are all equal."""
+    columns = y.reshape(len(y), -1)
+    lowest = np.nanmin(columns, axis=0)
+    constant = np.nanmax(columns, axis=0) == lowest
+    if constant.any():
+        which = "" if y.ndim == 1 else f" of subject {constant.argmax()}"
+        other = "" if y.ndim == 1 else ", or leave this subject out"
+        raise ValueError(
+            f"all dissimilarities{which} are equal ({lowest[constant.argmax()]}): there is "
+            f"nothing to learn. Give measured, varying dissimilarities{other}."
+        )
+
+
+def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
+    """Return one label per image as an array, None if there are none."""
+    if image_groups is None:
+        return None
+    image_groups = np.asarray(image_groups)
+    if image_groups.shape != (n_images,):
+        raise ValueError(
+            f"image_groups must have one label per image, shape ({n_images},), got "
+            f"{image_groups.shape}."
+        )
+    return image_groups
+
+
+def count_images(n_pairs: int) -> int | None:
+    """Return the number of images that make this many pairs, all of them, or None."""
+    n_images = round((1 + np.sqrt(1 + 8 * n_pairs)) / 2)
+    return n_images if n_images > 1 and n_images * (n_images - 1) // 2 == n_pairs else None
+
+
+def image_sets(index: np.ndarray) -> np.ndarray:
+    """Number the sets of images that chains of pairs connect: one number for each image row."""
+    n_images = int(index.max()) + 1
+    graph = coo_array((np.ones(len(index)), tuple(index.T)), shape=(n_images, n_images))
+    return connected_components(graph, directed=False)[1]
 
 
 def image_digests(images: Iterable[np.ndarray]) -> np.ndarray:
@@ -518,18 +552,6 @@ def _check_index(index: Any, n_images: int) -> np.ndarray:
             "dissimilarity is 0 by definition. Leave such pairs out."
         )
     return index.astype(np.intp)
-
-
-def _check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
-    if image_groups is None:
-        return None
-    image_groups = np.asarray(image_groups)
-    if image_groups.shape != (n_images,):
-        raise ValueError(
-            f"image_groups must have one label per image, shape ({n_images},), got "
-            f"{image_groups.shape}."
-        )
-    return image_groups
 
 
 def _condense(rdms: np.ndarray, n_images: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_rdm._pairs import check_dissimilarities
+from sklearn_rdm._pairs import check_dissimilarities, check_varying
 
 __all__ = ["SubjectPooling"]
 
@@ -101,13 +101,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         self.n_subjects_ = y.shape[1] if y.ndim == 2 else None
         if y.ndim == 1:
             return self
-        constant = np.nanmax(y, axis=0) == np.nanmin(y, axis=0)
-        if constant.any():
-            subject = constant.argmax()
-            raise ValueError(
-                f"all dissimilarities of subject {subject} are equal ({np.nanmax(y[:, subject])}): "
-                "they cannot be scaled and say nothing. Leave this subject out."
-            )
+        check_varying(y)
         self.mean_ = np.nanmean(y, axis=0)
         self.scale_ = np.nanstd(y, axis=0)
         self.sorted_ = [np.sort(column[~np.isnan(column)]) for column in y.T]
