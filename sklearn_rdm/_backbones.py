@@ -315,20 +315,20 @@ class _ConvolutionalClassifier(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.features = network.features
-        channels = [m.out_channels for m in network.features if isinstance(m, nn.Conv2d)][-1]
-        self.classifier = nn.Sequential(*(_as_convolution(m, channels) for m in network.classifier))
+        # Only the first fully connected layer sees more than one position: 6 x 6 or 7 x 7.
+        first = next(m for m in network.classifier if isinstance(m, nn.Linear))
+        side = network.avgpool.output_size[0]
+        self.classifier = nn.Sequential(
+            *(_as_convolution(m, side if m is first else 1) for m in network.classifier)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x))
 
 
-def _as_convolution(module: nn.Module, channels: int) -> nn.Module:
+def _as_convolution(module: nn.Module, side: int) -> nn.Module:
     if not isinstance(module, nn.Linear):
         return module
-    # Only the first fully connected layer sees more than one position: 6 x 6 or 7 x 7.
-    square = module.in_features // channels
-    side = int(square**0.5) if square * channels == module.in_features else 1
-    side = side if side * side * channels == module.in_features and side > 1 else 1
     convolution = nn.Conv2d(module.in_features // side**2, module.out_features, side)
     convolution.load_state_dict(
         {
