@@ -147,6 +147,13 @@ freeze_batch_norm, dropout, reference, precision, random_state
         joint = self._run(torch.cat([inputs, self.reference_inputs]))
         return joint[:-1] - joint[-1]
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return all weights, contiguous as ``.safetensors`` files must be."""
+        state = super().state_dict(*args, **kwargs)
+        for name, value in state.items():
+            state[name] = value.contiguous()
+        return state
+
     def _run(self, inputs: Tensor) -> Tensor:
         if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
             return self.read_out(inputs)
