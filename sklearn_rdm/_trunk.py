@@ -48,7 +48,8 @@ class Trunk(nn.Module):
     freeze_batch_norm : bool, default=True
         Whether batch statistics stay fixed in trained layers too; scale and shift are trained.
     dropout : bool, default=False
-        Whether dropout and stochastic depth of trained layers are active in training mode.
+        Whether dropout and stochastic depth of trained layers are active in training mode, where
+        they are modules (EfficientNet-Lite calls its stochastic depth as a function: it stays off).
 
     Attributes
     ----------
