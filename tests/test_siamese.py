@@ -24,7 +24,6 @@ from sklearn_rdm import (
     ImagePairs,
     LayerActivations,
     SiameseRDMRegressor,
-    TwinNetwork,
     _siamese,
 )
 from sklearn_rdm.datasets import make_rdm_regression
@@ -768,7 +767,7 @@ def test_only_images_of_pairs_are_looked_at():
 
 
 def test_own_network_and_own_distance_may_be_given():
-    class Halved(TwinNetwork):
+    class Halved(_siamese.TwinNetwork):
         def forward(self, batch):
             return super().forward(batch) / 2
 
