@@ -12,8 +12,9 @@ from sklearn_rdm._displays import (
     RDMScoresDisplay,
 )
 from sklearn_rdm._feature_reweighting import FeatureReweightedRSARegressor
+from sklearn_rdm._images import read_images
 from sklearn_rdm._losses import CorrelationLoss
-from sklearn_rdm._pairs import ImagePairs, read_images
+from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
 from sklearn_rdm._siamese import SiameseRDMRegressor
 

@@ -20,14 +20,8 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import Tensor
 
 from sklearn_rdm._backbones import Preprocessing, load_backbone
-from sklearn_rdm._pairs import (
-    ImagePairs,
-    are_paths,
-    check_images,
-    image_digests,
-    list_images,
-    read_image,
-)
+from sklearn_rdm._images import are_paths, check_images, image_digests, list_images, read_image
+from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, shard_threads
 from sklearn_rdm._trunk import Trunk
 

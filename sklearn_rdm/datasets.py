@@ -20,8 +20,8 @@ from PIL import Image
 from sklearn.utils import Bunch
 
 from sklearn_rdm._extras import import_optional
+from sklearn_rdm._images import check_size, read_images
 from sklearn_rdm._mat import as_square, read_mat
-from sklearn_rdm._pairs import check_size, read_images
 from sklearn_rdm._simulated import make_rdm_regression
 
 __all__ = ["fetch_algonauts2019", "fetch_kriegeskorte92", "make_rdm_regression"]

@@ -25,8 +25,8 @@ from sklearn_rdm import (
     LayerActivations,
     SiameseRDMRegressor,
     _features,
-    _siamese,
 )
+from sklearn_rdm._twin_network import TwinNetwork
 from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.model_selection import ImageShuffleSplit
@@ -770,7 +770,7 @@ def test_only_images_of_pairs_are_looked_at():
 
 
 def test_own_network_and_own_distance_may_be_given():
-    class Halved(_siamese.TwinNetwork):
+    class Halved(TwinNetwork):
         def forward(self, batch):
             return super().forward(batch) / 2
 
