@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -148,9 +150,10 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         ImportError
             If the extra that holds the backbone, or reads the weights file, is not installed.
         """
-        layers = (
-            [self.layers] if self.layers is None or isinstance(self.layers, str) else self.layers
-        )
+        one = self.layers is None or isinstance(self.layers, str)
+        layers = [self.layers] if one else list(self.layers)
+        if not layers:
+            raise ValueError("layers is empty: name at least one, or give None for the last.")
         backbone = load_backbone(
             self.backbone,
             self.weights,
@@ -167,9 +170,10 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         reference = reference_image(self.reference, self.preprocessing_)
         self.reference_features_ = None
         if reference is not None:
-            self.reference_features_ = compute_rows(
-                self._flat_activations, lambda _: reference, np.arange(1), self.device
-            )
+            with shard_threads():
+                self.reference_features_ = compute_rows(
+                    self._flat_activations, lambda _: reference, np.arange(1), self.device
+                )
         ends = np.cumsum(sizes).tolist()
         names = [layer or node for layer, node in zip(layers, self.trunk_.layers, strict=True)]
         self.layer_slices_ = {
@@ -205,7 +209,7 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         def compute(some: np.ndarray) -> np.ndarray:
             return compute_rows(self._flat_activations, load, some, self.device)
 
-        folder = store_folder(self.memory, self.trunk_.key("whole"), self.preprocessing_)
+        folder = store_folder(self.memory, self.trunk_, "whole", self.preprocessing_)
         with shard_threads():
             if folder is None or are_paths(images):
                 features = compute(rows)
@@ -286,8 +290,11 @@ def allocate(shape: Sequence[int]) -> np.ndarray:
     """Empty float32 array, in a temporary file if it exceeds the budget."""
     if 4 * int(np.prod(shape, dtype=np.int64)) <= MEMORY_BUDGET:
         return np.empty(shape, dtype=np.float32)
-    with tempfile.TemporaryFile() as file:  # stays mapped, and is freed with the array
-        return np.memmap(file, np.float32, "w+", shape=tuple(shape))
+    handle, path = tempfile.mkstemp(prefix="sklearn_rdm_")
+    os.close(handle)
+    array = np.memmap(path, np.float32, "w+", shape=tuple(shape))
+    weakref.finalize(array, os.unlink, path)  # until then worker processes can map it by its name
+    return array
 
 
 def keep_frozen(
@@ -323,7 +330,7 @@ def keep_frozen(
         return compute_rows(trunk.prefix, load, some, device)
 
     if trunk.has_prefix:
-        folder = store_folder(memory, trunk.key("prefix"), preprocessing)
+        folder = store_folder(memory, trunk, "prefix", preprocessing)
         if folder is not None:
             return stored_rows(folder, images, rows, compute)
     elif 12 * len(rows) * np.prod(preprocessing.size) > MEMORY_BUDGET:
@@ -341,14 +348,17 @@ class _Photographs:
         return self.load(rows).numpy()
 
 
-def store_folder(memory: Any, key: str, preprocessing: Preprocessing) -> Path | None:
+def store_folder(
+    memory: Any, trunk: Trunk, part: Literal["prefix", "whole"], preprocessing: Preprocessing
+) -> Path | None:
     """Folder of one network's activations below a joblib memory, None without one."""
     memory = check_memory(memory)
     if not isinstance(memory, Memory):
         raise TypeError(f"memory must be a folder or a joblib.Memory, got {memory!r}.")
     if memory.location is None:
         return None
-    name = image_digests([np.frombuffer(f"{key}{preprocessing}".encode(), np.uint8)])[0]
+    key = f"{trunk.key(part)}{preprocessing}"
+    name = image_digests([np.frombuffer(key.encode(), np.uint8)])[0]
     return Path(memory.location) / "sklearn_rdm" / name.tobytes().hex()
 
 
@@ -381,8 +391,10 @@ def stored_rows(
 
 def _stored_digests(folder: Path) -> list[bytes]:
     try:
-        content = (folder / "digests").read_bytes()
-    except FileNotFoundError:
+        shape = json.loads((folder / "shape.json").read_text())
+        n_whole = (folder / "activations.float32").stat().st_size // (4 * math.prod(shape))
+        content = (folder / "digests").read_bytes()[: 16 * n_whole]
+    except (FileNotFoundError, json.JSONDecodeError):
         return []
     return [content[i : i + 16] for i in range(0, len(content) - 15, 16)]
 

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.random import RandomState
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs import ImagePairs, image_sets
 
 __all__ = [
     "ImageBatches",
@@ -138,12 +136,10 @@ class ImageBatches:
 
     def __init__(self, index: np.ndarray, batch_size: int, random_state: RandomState) -> None:
         self.index, self.random_state = index, random_state
-        n_images = int(index.max()) + 1
-        links = coo_array((np.ones(len(index)), index.T), shape=(n_images, n_images))
-        in_set = connected_components(links, directed=False)[1]
+        in_set = image_sets(index)
         sets = [np.flatnonzero(in_set == s) for s in np.unique(in_set[index])]
         self.sets = [(images, -(-len(images) // batch_size)) for images in sets]
-        self.n_images, self.batch_size = n_images, batch_size
+        self.n_images, self.batch_size = len(in_set), batch_size
 
     def __len__(self) -> int:
         return sum(n_batches for _, n_batches in self.sets)

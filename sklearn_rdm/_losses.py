@@ -36,6 +36,9 @@ class CorrelationLoss(nn.Module):
     tensor(0.)
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
         """Compute the loss.
 

@@ -33,6 +33,7 @@ from sklearn_rdm._batches import (
     PairDataset,
     as_tensor,
 )
+from sklearn_rdm._features import unit_pair_distances, unit_square_distances
 from sklearn_rdm._image_splits import leaks
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
@@ -64,7 +65,6 @@ NETWORK_OPTIONS = (
 )
 PRECISIONS = {None: None, "float32": None, "bf16": torch.bfloat16}
 ROUNDING = 1e-6  # float32: centred activations below this share of their size are rounding noise
-RDM_BLOCK = 2048  # images; a block of the RDM and its two strips of features fit the cache
 
 
 class TwinNetwork(nn.Module):
@@ -146,6 +146,13 @@ freeze_batch_norm, dropout, reference, precision, random_state
         # The reference runs along: its activations change as the layers are trained.
         joint = self._run(torch.cat([inputs, self.reference_inputs]))
         return joint[:-1] - joint[-1]
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return all weights, contiguous as ``.safetensors`` files must be."""
+        state = super().state_dict(*args, **kwargs)
+        for name, value in state.items():
+            state[name] = value.contiguous()
+        return state
 
     def _run(self, inputs: Tensor) -> Tensor:
         if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
@@ -443,7 +450,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
                 features = self._unit_features(
                     self.module_.read_out, lambda rows: as_tensor(inputs[rows]), places, used
                 )
-        return pair_distances(features, np.searchsorted(used, pairs.index))
+        return unit_pair_distances(features, np.searchsorted(used, pairs.index))
 
     def transform(self, X: Any) -> np.ndarray:
         """Predict the dissimilarity matrix of images.
@@ -462,7 +469,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         load, rows = self._image_loader(X)
         with shard_threads():
             features = self._unit_features(self.module_.read_out_images, load, rows, rows)
-        return correlation_rdm(features)
+        return unit_square_distances(features)
 
     def embed(self, X: Any) -> np.ndarray:
         """Compute the activations of images at the read-out layer.
@@ -688,34 +695,6 @@ def normalise(activations: Tensor) -> Tensor:
     length = centred.norm(dim=1, keepdim=True)
     size = activations.norm(dim=1, keepdim=True)
     return centred / torch.where(length > ROUNDING * size, length, torch.nan)
-
-
-def correlation_rdm(features: np.ndarray) -> np.ndarray:
-    """Correlation distances of all pairs of normalised rows: symmetric, 0 to 2, zero diagonal."""
-    n_images = len(features)
-    rdm = np.empty((n_images, n_images), dtype=np.float32)
-    for start in range(0, n_images, RDM_BLOCK):
-        rows = slice(start, start + RDM_BLOCK)
-        for other in range(start, n_images, RDM_BLOCK):
-            columns = slice(other, other + RDM_BLOCK)
-            block = np.clip(1 - features[rows] @ features[columns].T, 0, 2)
-            rdm[rows, columns] = block
-            rdm[columns, rows] = block.T
-    np.fill_diagonal(rdm, 0)
-    return rdm
-
-
-def pair_distances(features: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Correlation distances of some pairs of normalised rows, 0 to 2."""
-    distances = np.empty(len(index), dtype=np.float32)
-    blocks = index // RDM_BLOCK
-    for row, column in np.unique(blocks, axis=0):
-        inside = np.flatnonzero((blocks == (row, column)).all(axis=1))
-        first, second = (index[inside] - RDM_BLOCK * blocks[inside]).T
-        rows = features[row * RDM_BLOCK : (row + 1) * RDM_BLOCK]
-        columns = features[column * RDM_BLOCK : (column + 1) * RDM_BLOCK]
-        distances[inside] = (1 - rows @ columns.T)[first, second]
-    return distances.clip(0, 2)
 
 
 def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:

@@ -32,6 +32,11 @@ def test_zscore_is_the_papers_formula(dissim):
     np.testing.assert_allclose(SubjectPooling().fit_transform(dissim), expected)
 
 
+def test_zscore_without_rescaling_is_the_mean_of_zscores(dissim):
+    pooled = SubjectPooling("zscore", rescale=False).fit_transform(dissim)
+    np.testing.assert_allclose(pooled, zscore(dissim, axis=0).mean(axis=1))
+
+
 def test_zscore_averages_the_subjects_that_have_the_pair(dissim):
     dissim[3, 0] = dissim[7, 1:] = np.nan
     expected = (np.nanmean(zscore(dissim, axis=0, nan_policy="omit"), axis=1) + 2) / 5
