@@ -91,6 +91,9 @@ class CosineLoss(nn.Module):
     tensor(0.4000)
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
         """Compute the loss.
 
@@ -147,6 +150,9 @@ class ScaledMSELoss(nn.Module):
     >>> ScaledMSELoss()(torch.tensor([0.1, 0.2, 0.3]), observed).round(decimals=3)
     tensor(50.)
     """
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, y_pred: Tensor, y_true: Tensor) -> Tensor:
         """Compute the loss.
