@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 __all__ = ["CorrelationLoss", "CosineLoss", "RankLoss", "ScaledMSELoss"]
 
@@ -208,7 +209,8 @@ class RankLoss(nn.Module):
     dissimilarities these are mostly noise, hence the mean.
 
     Exact, over all ``n_pairs^2 / 2`` comparisons, in blocks: memory grows with ``n_pairs``, time
-    with its square. The 1,128 pairs of 48 images cost some milliseconds.
+    with its square. The 1,128 pairs of 48 images take some 20 ms a step, the 6,903 of 118 images
+    less than a second, on one core.
 
     References
     ----------
@@ -248,26 +250,32 @@ class RankLoss(nn.Module):
         loss : Tensor of shape ()
             0 or more; 0 where the observed ones of the batch are all equal.
         """
-        blocks = zip(y_pred.split(RANK_BLOCK), y_true.split(RANK_BLOCK), strict=True)
-        total, n_ordered = y_pred.new_zeros(()), 0
-        for predicted, observed in blocks:
-            larger = observed[:, None] > y_true
-            n_ordered += int(larger.sum())
-            # Recomputed in the backward pass, so that one block at a time is in memory.
-            total = total + checkpoint(
-                self._sum_losses,
-                predicted,
-                y_pred,
-                larger,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-        return total / max(n_ordered, 1)
+        n_tied = y_true.unique(return_counts=True)[1].square().sum()
+        n_ordered = (len(y_true) ** 2 - n_tied) // 2
+        return _RankLossSum.apply(y_pred, y_true, self.scale) / n_ordered.clamp(min=1)
 
-    def _sum_losses(self, of_larger: Tensor, of_smaller: Tensor, larger: Tensor) -> Tensor:
-        excess = of_smaller - of_larger[:, None]
-        losses = nn.functional.softplus(excess, beta=self.scale)
-        return torch.where(larger, losses, 0).sum()
+
+class _RankLossSum(torch.autograd.Function):
+    """Logistic losses of all ordered pairs; their slopes are summed at once, not kept."""
+
+    @staticmethod
+    def forward(ctx: Any, y_pred: Tensor, y_true: Tensor, scale: float) -> Tensor:
+        total, gradient = y_pred.new_zeros(()), torch.zeros_like(y_pred)
+        for start in range(0, len(y_pred), RANK_BLOCK):
+            rows = slice(start, start + RANK_BLOCK)
+            larger = y_true[rows, None] > y_true
+            excess = y_pred - y_pred[rows, None]
+            total += nn.functional.softplus(excess, beta=scale).mul_(larger).sum()
+            slope = excess.mul_(scale).sigmoid_().mul_(larger)
+            gradient += slope.sum(0)
+            gradient[rows] -= slope.sum(1)
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, total_gradient: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return total_gradient * gradient, None, None
 
 
 def _unit(values: Tensor) -> Tensor:
