@@ -51,11 +51,10 @@ class CorrelationLoss(nn.Module):
         Returns
         -------
         loss : Tensor of shape ()
-            0 (same pattern) to 2 (opposite); 1 where the observed ones of the batch are all equal.
+            0 (same pattern) to 2 (opposite); 1, without gradient, where the predicted or the
+            observed ones of the batch are all equal.
         """
-        predicted = y_pred - y_pred.mean()
-        observed = y_true - y_true.mean()
-        return 1 - nn.functional.cosine_similarity(predicted, observed, dim=0)
+        return 1 - nn.functional.cosine_similarity(_centred(y_pred), _centred(y_true), dim=0)
 
 
 class CosineLoss(nn.Module):
