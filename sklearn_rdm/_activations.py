@@ -20,14 +20,8 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import Tensor
 
 from sklearn_rdm._backbones import Preprocessing, load_backbone
-from sklearn_rdm._pairs import (
-    ImagePairs,
-    are_paths,
-    check_images,
-    image_digests,
-    list_images,
-    read_image,
-)
+from sklearn_rdm._images import are_paths, check_images, image_digests, list_images, read_image
+from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, shard_threads
 from sklearn_rdm._trunk import Trunk
 
@@ -80,8 +74,8 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         The features that each layer fills.
     n_features_out_ : int
         Number of features per image.
-    reference_features_ : ndarray of shape (1, n_features_out_) or None
-        Activations of the reference.
+    reference_features_ : ndarray of shape (1, n_features) or None
+        Activations of the reference; ``n_features`` is ``n_features_out_``.
     preprocessing_ : Preprocessing
         How photographs become the network's input.
     trunk_ : Trunk
@@ -139,6 +133,16 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         -------
         self : LayerActivations
             Ready to transform.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the backbone or a layer is unknown (the valid names are listed), if a factory
+            returns no :class:`torch.nn.Module`, or if the weights or the reference do not fit.
+        OSError
+            If weights must be downloaded and cannot be, or a weights file is missing.
+        ImportError
+            If the extra that holds the backbone, or reads the weights file, is not installed.
         """
         one = self.layers is None or isinstance(self.layers, str)
         layers = [self.layers] if one else list(self.layers)
@@ -185,6 +189,11 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         features : ImagePairs or ndarray of float32, shape (n_images, n_features)
             For pairs, the same pairs of the features of their images (other images of the array
             are neither computed nor kept); for images, their features in the order given.
+
+        Raises
+        ------
+        ValueError
+            If these are no RGB photographs, uint8 or float in 0..1, or a file cannot be decoded.
         """
         check_is_fitted(self, "trunk_")
         images = X.images if isinstance(X, ImagePairs) else check_image_source(X)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from sklearn_rdm._pairs import check_size
+from sklearn_rdm._images import check_size
 
 __all__ = ["Backbone", "Preprocessing", "load_backbone", "load_weights"]
 

@@ -18,7 +18,8 @@ from sklearn_rdm._features import (
     pair_distances,
     square_distances,
 )
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs, check_images
+from sklearn_rdm._images import check_images
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm.metrics import rdm_spearman_score
 

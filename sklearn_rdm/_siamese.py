@@ -1,9 +1,11 @@
-"""The twin network, and the estimator that trains it."""
+"""The estimator that trains a twin network."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,29 +22,27 @@ from sklearn_rdm._activations import (
     compute_rows,
     keep_frozen,
     load_photographs,
-    reference_image,
 )
-from sklearn_rdm._backbones import check_photographs, load_backbone
+from sklearn_rdm._backbones import check_photographs
 from sklearn_rdm._batches import (
     ImageBatches,
     OrderedBatches,
     PairBatch,
     PairBatches,
     PairDataset,
+    as_tensor,
 )
+from sklearn_rdm._features import unit_pair_distances, unit_square_distances
+from sklearn_rdm._image_splits import leaks
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._shards import (
-    SHARD_SIZE,
-    map_in_threads,
-    pad_to_shard,
-    run_in_shards,
     shard_threads,
 )
-from sklearn_rdm._trunk import Trunk
+from sklearn_rdm._twin_network import TwinNetwork, normalise
 from sklearn_rdm.metrics import rdm_spearman_score
 
-__all__ = ["SiameseRDMRegressor", "TwinNetwork"]
+__all__ = ["SiameseRDMRegressor"]
 
 BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
 NETWORK_OPTIONS = (
@@ -58,122 +58,6 @@ NETWORK_OPTIONS = (
     "reference",
     "precision",
 )
-PRECISIONS = {None: None, "float32": None, "bf16": torch.bfloat16}
-ROUNDING = 1e-6  # float32: centred activations below this share of their size are rounding noise
-RDM_BLOCK = 2048  # images; a block of the RDM and its two strips of features fit the cache
-
-
-class TwinNetwork(nn.Module):
-    """Two branches with shared weights: images and pairs in, correlation distances out.
-
-    Built by :class:`SiameseRDMRegressor` from its own parameters; subclass it and pass the class
-    as ``module=`` for another read-out or distance.
-
-    Parameters
-    ----------
-    backbone, layer, weights, freeze_up_to, freeze_from, image_size, fully_convolutional, \
-freeze_batch_norm, dropout, reference, precision, random_state
-        As in :class:`SiameseRDMRegressor`.
-
-    Attributes
-    ----------
-    trunk : Trunk
-        The network up to the read-out layer; its ``network`` has torchvision's weight names.
-    preprocessing : Preprocessing
-        From photographs to the input of the network.
-    """
-
-    def __init__(
-        self,
-        backbone: Any,
-        layer: str | None = None,
-        *,
-        weights: Any = "DEFAULT",
-        freeze_up_to: str | None = None,
-        freeze_from: str | None = None,
-        image_size: Any = None,
-        fully_convolutional: bool = False,
-        freeze_batch_norm: bool = True,
-        dropout: bool = False,
-        reference: Any = None,
-        precision: str | None = None,
-        random_state: Any = None,
-    ) -> None:
-        super().__init__()
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
-        self.dtype = PRECISIONS[precision]
-        loaded = load_backbone(
-            backbone,
-            weights,
-            image_size=image_size,
-            fully_convolutional=fully_convolutional,
-            random_state=random_state,
-        )
-        self.preprocessing = loaded.preprocessing
-        self.trunk = Trunk(
-            loaded,
-            [layer],
-            freeze_up_to=freeze_up_to,
-            freeze_from=freeze_from,
-            freeze_batch_norm=freeze_batch_norm,
-            dropout=dropout,
-        ).to(memory_format=torch.channels_last)
-        blank = reference_image(reference, self.preprocessing)
-        inputs = None if blank is None else self.trunk.prefix(blank)
-        self.reference_inputs: Tensor | None
-        self.register_buffer("reference_inputs", inputs, persistent=False)
-        if not any(p.requires_grad for p in self.trunk.parameters()):
-            raise ValueError(
-                f"nothing is left to train: every layer up to the read-out {layer!r} is frozen by "
-                f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}. Read out a later "
-                "layer, freeze less, or use FixedRSARegressor on LayerActivations."
-            )
-
-    def forward(self, batch: PairBatch) -> Tensor:
-        """Predict the dissimilarities of the pairs of a batch, shape (n_pairs,)."""
-        features = normalise(self.activations(batch.inputs))
-        first, second = batch.index.T
-        return 1 - (features @ features.T)[first, second]
-
-    def activations(self, inputs: Tensor) -> Tensor:
-        """Read-out of images given at the cut, minus the reference's: (n_images, n_features)."""
-        if self.reference_inputs is None:
-            return self._run(inputs)
-        # The reference runs along: its activations change as the layers are trained.
-        joint = self._run(torch.cat([inputs, self.reference_inputs]))
-        return joint[:-1] - joint[-1]
-
-    def _run(self, inputs: Tensor) -> Tensor:
-        if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
-            return self.read_out(inputs)
-        if torch.is_grad_enabled():
-            trained = [p for p in self.trunk.parameters() if p.requires_grad]
-            return run_in_shards(self.read_out, inputs, trained)
-        return torch.cat(list(map_in_threads(self._read_out_padded, inputs.split(SHARD_SIZE))))
-
-    def reference_activations(self) -> Tensor | float:
-        """Read-out of the reference, to be subtracted from that of every image."""
-        if self.reference_inputs is None:
-            return 0.0
-        return self._read_out_padded(self.reference_inputs)
-
-    def read_out(self, inputs: Tensor) -> Tensor:
-        """Run the layers behind the cut on one shard."""
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None):
-            (activations,) = self.trunk.suffix(inputs)
-        return activations.flatten(1).float()
-
-    def read_out_images(self, images: Tensor) -> Tensor:
-        """Run the whole network on one shard of preprocessed images."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        return self.read_out(self.trunk.prefix(images))
-
-    def _read_out_padded(self, inputs: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.read_out(pad_to_shard(inputs))[: len(inputs)]
 
 
 class SiameseRDMRegressor(NeuralNetRegressor):
@@ -382,7 +266,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         """
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
-        return super().fit(X, y, **fit_params)
+        with self._undone_on_error():
+            return super().fit(X, y, **fit_params)
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
@@ -401,11 +286,13 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         Returns
         -------
         self : SiameseRDMRegressor
-            The fitted estimator.
+            The fitted estimator. It is left as it was if the input is refused.
         """
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
-        with self._reproducible():
+        # The weights of a net without history are new: nothing is lost with them.
+        trained_on = (self.module_, self.optimizer_) if self.initialized_ and self.history else ()
+        with self._undone_on_error(*trained_on), self._reproducible():
             return super().partial_fit(X, y, classes=classes, **fit_params)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -425,15 +312,19 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             return np.concatenate([to_numpy(y) for y in self.forward_iter(X)])
         check_is_fitted(self)
         pairs = as_pairs(X)
+        if len(pairs) == 0:
+            return np.empty(0, dtype=np.float32)
         used = pairs.used_images
         with shard_threads():
-            inputs, places = self._keep_frozen(pairs)
-
-            def load(rows: np.ndarray) -> Tensor:
-                return torch.from_numpy(np.ascontiguousarray(inputs[rows]))
-
-            features = self._unit_features(self.module_.read_out, load, places, used)
-        return pair_distances(features, np.searchsorted(used, pairs.index))
+            if self.memory is None:  # nothing would be kept: run the whole network shard by shard
+                load, _ = self._image_loader(pairs)
+                features = self._unit_features(self.module_.read_out_images, load, used, used)
+            else:
+                inputs, places = self._keep_frozen(pairs)
+                features = self._unit_features(
+                    self.module_.read_out, lambda rows: as_tensor(inputs[rows]), places, used
+                )
+        return unit_pair_distances(features, np.searchsorted(used, pairs.index))
 
     def transform(self, X: Any) -> np.ndarray:
         """Predict the dissimilarity matrix of images.
@@ -452,7 +343,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         load, rows = self._image_loader(X)
         with shard_threads():
             features = self._unit_features(self.module_.read_out_images, load, rows, rows)
-        return correlation_rdm(features)
+        return unit_square_distances(features)
 
     def embed(self, X: Any) -> np.ndarray:
         """Compute the activations of images at the read-out layer.
@@ -492,8 +383,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         score : float
             From -1 to 1, the same as ``rdm_spearman_scorer``; not R2.
         """
-        pairs = as_pairs(X)
-        return float(rdm_spearman_score(y, self.predict(pairs)))
+        return float(rdm_spearman_score(y, self.predict(X)))
 
     def initialize(self) -> SiameseRDMRegressor:
         """Load the network and start the random numbers anew (called by ``fit``)."""
@@ -514,6 +404,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         train, valid = np.arange(len(X)), None
         if self.train_split is not None:
             train, valid = next(iter(self.train_split.split(X, y)))
+            _check_no_leak(X, train, valid)
         if not hasattr(self, "subject_pooling_"):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
         dataset = self.get_dataset(X, self.subject_pooling_.transform(y))
@@ -546,6 +437,14 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         )
         return getattr(self, name)(dataset, batch_sampler=batches, collate_fn=_as_it_is, **options)
 
+    def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
+        """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
+        super().on_epoch_begin(net, *datasets, **kwargs)
+        seed = self.rng_.randint(2**31)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
+        for gpu in self._gpus():
+            torch.cuda.default_generators[gpu].manual_seed(seed)
+
     def check_data(self, X: Any, y: Any) -> None:
         """Do nothing: ``fit`` and ``partial_fit`` checked before anything was changed."""
 
@@ -570,8 +469,9 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     def _check_options(self, X: ImagePairs, y: np.ndarray) -> None:
         if self.batching not in BATCHINGS:
             raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
-        if self.batch_size != -1 and self.batch_size < 1:
-            raise ValueError(f"batch_size must be positive, or -1 for all, got {self.batch_size}.")
+        size = self.batch_size
+        if not isinstance(size, Integral) or (size != -1 and size < 1):
+            raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
         if self.train_split is not None and not hasattr(self.train_split, "split"):
             raise ValueError(
                 "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
@@ -604,7 +504,10 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     ) -> np.ndarray:
         """Centred, normalised activations; ``images`` name the rows in messages."""
         self.module_.eval()
-        features = compute_rows(lambda inputs: normalise(read_out(inputs)), load, rows, self.device)
+        reference = self.module_.reference_activations()
+        features = compute_rows(
+            lambda inputs: normalise(read_out(inputs) - reference), load, rows, self.device
+        )
         undefined = np.isnan(features[:, 0])
         if undefined.any():
             raise ValueError(self._name_constant(images[undefined.argmax()]))
@@ -631,51 +534,41 @@ class SiameseRDMRegressor(NeuralNetRegressor):
 
     @contextmanager
     def _reproducible(self) -> Iterator[None]:
-        """Seed dropout without touching global random numbers; same bits on any thread number."""
-        on_gpu = torch.device(self.device).type == "cuda"
-        devices = [torch.cuda.current_device()] if on_gpu else []
-        with torch.random.fork_rng(devices), shard_threads():
-            torch.manual_seed(self.rng_.randint(2**31))
+        """Leave global random numbers untouched; same bits on any number of threads."""
+        with torch.random.fork_rng(self._gpus()), shard_threads():
             yield
 
+    def _gpus(self) -> list[int]:
+        device = torch.device(self.device)
+        if device.type != "cuda":
+            return []
+        return [torch.cuda.current_device() if device.index is None else device.index]
 
-def normalise(activations: Tensor) -> Tensor:
-    """Centre each row and scale it to length 1, so that products are Pearson correlations.
-
-    Rows that are constant up to rounding become NaN.
-    """
-    centred = activations - activations.mean(dim=1, keepdim=True)
-    length = centred.norm(dim=1, keepdim=True)
-    size = activations.norm(dim=1, keepdim=True)
-    return centred / torch.where(length > ROUNDING * size, length, torch.nan)
-
-
-def correlation_rdm(features: np.ndarray) -> np.ndarray:
-    """Correlation distances of all pairs of normalised rows: symmetric, 0 to 2, zero diagonal."""
-    n_images = len(features)
-    rdm = np.empty((n_images, n_images), dtype=np.float32)
-    for start in range(0, n_images, RDM_BLOCK):
-        rows = slice(start, start + RDM_BLOCK)
-        for other in range(start, n_images, RDM_BLOCK):
-            columns = slice(other, other + RDM_BLOCK)
-            block = np.clip(1 - features[rows] @ features[columns].T, 0, 2)
-            rdm[rows, columns] = block
-            rdm[columns, rows] = block.T
-    np.fill_diagonal(rdm, 0)
-    return rdm
+    @contextmanager
+    def _undone_on_error(self, *trained_on: Any) -> Iterator[None]:
+        """Put the estimator, and parts that the block changes in place, back if it fails."""
+        before = self.__dict__.copy()
+        before |= {k: copy.deepcopy(before[k]) for k in ("history_", "rng_") if k in before}
+        states = [copy.deepcopy(part.state_dict()) for part in trained_on]
+        try:
+            yield
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            for part, state in zip(trained_on, states, strict=True):
+                part.load_state_dict(state)
+            raise
 
 
-def pair_distances(features: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Correlation distances of some pairs of normalised rows, 0 to 2."""
-    distances = np.empty(len(index), dtype=np.float32)
-    blocks = index // RDM_BLOCK
-    for row, column in np.unique(blocks, axis=0):
-        inside = np.flatnonzero((blocks == (row, column)).all(axis=1))
-        first, second = (index[inside] - RDM_BLOCK * blocks[inside]).T
-        rows = features[row * RDM_BLOCK : (row + 1) * RDM_BLOCK]
-        columns = features[column * RDM_BLOCK : (column + 1) * RDM_BLOCK]
-        distances[inside] = (1 - rows @ columns.T)[first, second]
-    return distances.clip(0, 2)
+def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:
+    leaked = leaks(pairs, train, valid)
+    if leaked.any():
+        i, j = pairs.index[valid[leaked.argmax()]]
+        raise ValueError(
+            f"train_split validates on the pair of images {i} and {j}, which both occur in its "
+            "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
+            "splitter of sklearn_rdm.model_selection."
+        )
 
 
 def _as_it_is(batch: Any) -> Any:
