@@ -53,16 +53,12 @@ def map_in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> I
         return
     pool, n_threads = threads
     waiting: deque[Future[Any]] = deque()
-    try:
-        for shard in zip(*arguments, strict=True):
-            if len(waiting) > n_threads:  # results may be as large as the network
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(function, *shard))
-        while waiting:
+    for shard in zip(*arguments, strict=True):
+        if len(waiting) > n_threads:  # results may be as large as the network
             yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+        waiting.append(pool.submit(function, *shard))
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def pad_to_shard(inputs: Tensor) -> Tensor:

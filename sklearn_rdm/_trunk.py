@@ -217,7 +217,7 @@ def _trace(network: nn.Module) -> dict[str, fx.Node]:
             f"{type(network).__name__} cannot be cut at a layer: its forward pass depends on the "
             f"data in a way that torch.fx cannot follow ({error})."
         ) from error
-    return {name: node for node, name in tracer.node_to_qualname.items() if node.op != "output"}
+    return {name: node for node, name in tracer.node_to_qualname.items()}
 
 
 def _penultimate(nodes: dict[str, fx.Node], network: nn.Module) -> str:

@@ -127,8 +127,14 @@ def test_an_image_has_the_same_bits_in_any_company(backbone, layer):
     assert np.array_equal(activations.transform(images[[13]])[0], together[13])
 
 
-def test_the_bits_do_not_depend_on_the_number_of_threads():
-    images, before, results = make_images(20), torch.get_num_threads(), []
+def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch):
+    images, before, results, threads = make_images(20), torch.get_num_threads(), [], []
+
+    def note_threads(*arguments):
+        threads.append(torch.get_num_threads())
+        return compute_rows(*arguments)
+
+    monkeypatch.setattr(_activations, "compute_rows", note_threads)
     try:
         for n_threads in (1, 2):
             torch.set_num_threads(n_threads)
@@ -138,6 +144,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
         torch.set_num_threads(before)
     assert np.array_equal(results[0][0], results[1][0])
     assert np.array_equal(results[0][1], results[1][1])
+    assert threads == [1, 1, 1, 1]  # so that this holds for larger networks too
 
 
 def test_an_array_over_the_budget_lies_in_a_file_that_lives_as_long(monkeypatch, tmp_path):
