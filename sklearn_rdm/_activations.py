@@ -209,7 +209,8 @@ class LayerActivations(TransformerMixin, BaseEstimator):
                 features = compute(rows)
             else:
                 stored, places = stored_rows(folder, images, rows, compute)
-                features = stored[places]
+                features = allocate((len(places), *stored.shape[1:]))
+                np.take(stored, places, axis=0, out=features, mode="clip")  # "raise" copies
         if self.reference_features_ is not None:
             features -= self.reference_features_
         if not isinstance(X, ImagePairs):
@@ -396,13 +397,11 @@ def _stored_digests(folder: Path) -> list[bytes]:
 def _append(folder: Path, n_stored: int, digests: list[bytes], activations: np.ndarray) -> None:
     if n_stored == 0:
         (folder / "shape.json").write_text(json.dumps(activations.shape[1:]))
-    _write_at(
-        folder / "activations.float32", n_stored * activations[0].nbytes, activations.tobytes()
-    )
+    _write_at(folder / "activations.float32", n_stored * activations[0].nbytes, activations.data)
     _write_at(folder / "digests", n_stored * 16, b"".join(digests))
 
 
-def _write_at(path: Path, position: int, content: bytes) -> None:
+def _write_at(path: Path, position: int, content: bytes | memoryview) -> None:
     with open(path, "r+b" if path.exists() else "w+b") as file:
         file.seek(position)
         file.write(content)
