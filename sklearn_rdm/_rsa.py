@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from sklearn_rdm.metrics import rdm_spearman_score
 __all__ = ["FixedRSARegressor", "LayerWeightedRSARegressor"]
 
 
-class RSARegressor(RegressorMixin, BaseEstimator):
+class RSARegressor(RegressorMixin, BaseEstimator, ABC):
     """What regressors on pairs of feature vectors share; subclasses give the two distances."""
 
     def predict(self, X: Any) -> np.ndarray:
@@ -81,11 +82,13 @@ class RSARegressor(RegressorMixin, BaseEstimator):
         """
         return float(rdm_spearman_score(y, self.predict(X)))
 
+    @abstractmethod
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Predict the dissimilarities of pairs of rows of features."""
 
+    @abstractmethod
     def _rdm(self, features: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Predict the dissimilarities of all rows of features."""
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

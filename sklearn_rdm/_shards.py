@@ -35,7 +35,10 @@ def shard_threads() -> Iterator[None]:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(n_threads) as pool:
+        # A new thread would begin with OpenMP's own number of threads, which oneDNN then uses.
+        with ThreadPoolExecutor(
+            n_threads, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
             token = _pool.set((pool, n_threads))
             try:
                 yield

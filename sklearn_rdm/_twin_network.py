@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from sklearn_rdm._activations import reference_image
 from sklearn_rdm._backbones import load_backbone
 from sklearn_rdm._batches import PairBatch
-from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, run_in_shards
+from sklearn_rdm._shards import (
+    SHARD_SIZE,
+    map_in_threads,
+    pad_to_shard,
+    run_in_shards,
+    shard_threads,
+)
 from sklearn_rdm._trunk import Trunk
 
 __all__ = ["TwinNetwork", "normalise"]
@@ -74,8 +80,10 @@ freeze_batch_norm, dropout, reference, precision, random_state
             freeze_batch_norm=freeze_batch_norm,
             dropout=dropout,
         ).to(memory_format=torch.channels_last)
-        blank = reference_image(reference, self.preprocessing)
-        inputs = None if blank is None else self.trunk.prefix(blank)
+        blank, inputs = reference_image(reference, self.preprocessing), None
+        if blank is not None:
+            with shard_threads():
+                inputs = self.trunk.prefix(pad_to_shard(blank))[:1]
         self.reference_inputs: Tensor | None
         self.register_buffer("reference_inputs", inputs)  # saved with the weights it depends on
         if not any(p.requires_grad for p in self.trunk.parameters()):

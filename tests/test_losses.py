@@ -7,10 +7,12 @@ import pytest
 import torch
 from scipy.optimize import nnls
 from scipy.spatial.distance import cosine
+from scipy.stats import pearsonr
 from sklearn.base import clone
 from torch import nn
 
 from sklearn_rdm import (
+    CorrelationLoss,
     CosineLoss,
     ImagePairs,
     RankLoss,
@@ -272,3 +274,66 @@ def test_a_network_learns_by_it(loss, batching, problem):
 def test_the_scale_of_the_rank_loss_can_be_searched(problem):
     net = clone(tiny_net(criterion=RankLoss, max_epochs=1)).set_params(criterion__scale=5)
     assert net.fit(*problem).criterion_.scale == 5
+
+
+def draw_related(n_pairs, seed=0, dtype=torch.float64):
+    rng = np.random.default_rng(seed)
+    observed = rng.gamma(2.0, size=n_pairs)
+    predicted = observed + rng.normal(0, 2, size=n_pairs)
+    return torch.tensor(predicted, dtype=dtype), torch.tensor(observed, dtype=dtype)
+
+
+@pytest.mark.parametrize("n_pairs", [3, 10, 1000])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_correlation_is_one_minus_pearsons(n_pairs, dtype, tolerance):
+    predicted, observed = draw_related(n_pairs, dtype=dtype)
+    loss = CorrelationLoss()(predicted, observed)
+    assert loss.shape == ()
+    assert loss.dtype == dtype
+    assert float(loss) == pytest.approx(1 - pearsonr(predicted, observed)[0], abs=tolerance)
+
+
+def test_correlation_gradient_is_right():
+    predicted, observed = draw_related(8)
+    predicted.requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda p: CorrelationLoss()(p, observed), predicted)
+
+
+def test_correlation_asks_for_the_pattern_only():
+    predicted, observed = draw_related(50)
+    expected = CorrelationLoss()(predicted, observed)
+    scaled = CorrelationLoss()(3 * predicted - 7, observed / 5 + 100)
+    torch.testing.assert_close(scaled, expected)
+    torch.testing.assert_close(CorrelationLoss()(observed, predicted), expected)
+    torch.testing.assert_close(CorrelationLoss()(-predicted, observed), 2 - expected)
+
+
+@pytest.mark.parametrize(("sign", "expected"), [(1, 0), (-1, 2)])
+def test_correlation_range_is_0_to_2(sign, expected):
+    observed = draw_related(20, dtype=torch.float32)[1]
+    loss = CorrelationLoss()(sign * 0.01 * observed + 1.3, observed)
+    assert float(loss) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1.3])
+def test_correlation_of_equal_dissimilarities_teaches_nothing(constant):
+    predicted = draw_related(21, dtype=torch.float32)[0].requires_grad_(True)
+    loss = CorrelationLoss()(predicted, torch.full((21,), constant))
+    loss.backward()
+    assert loss.item() == pytest.approx(1, abs=1e-3)
+    assert predicted.grad.abs().max() < 1e-3
+
+
+def test_correlation_of_one_pair_teaches_nothing():
+    predicted = torch.tensor([0.7], requires_grad=True)
+    loss = CorrelationLoss()(predicted, torch.tensor([0.2]))
+    loss.backward()
+    assert loss.item() == 1
+    assert predicted.grad.item() == 0
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1.3])
+def test_correlation_of_equal_predictions_breaks_nothing(constant):
+    predicted = torch.full((21,), constant, requires_grad=True)
+    CorrelationLoss()(predicted, draw_related(21, dtype=torch.float32)[1]).backward()
+    assert predicted.grad.abs().max() == 0
