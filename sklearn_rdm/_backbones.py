@@ -268,7 +268,7 @@ def _weights_member(enum: Any, name: str, weights: Any) -> Any:
 def _download(name: str, member: Any) -> nn.Module:
     try:
         return torchvision.models.get_model(name, weights=member)
-    except OSError as error:  # urllib's errors and time-outs
+    except (OSError, RuntimeError) as error:  # no network, a time-out, a wrong hash
         raise OSError(
             f"the weights of {name} could not be downloaded from {member.url} ({error}). Give "
             "weights= a file that you have, weights=None for random weights, or "

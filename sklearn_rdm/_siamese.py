@@ -101,7 +101,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         Whether the statistics of batch normalisation stay as pretrained also in trained layers.
         With False, a prediction in training depends on the other images of the batch.
     dropout : bool, default=False
-        Whether dropout and stochastic depth of trained layers are active in training.
+        Whether dropout and stochastic depth of trained layers are active in training, where these
+        are modules (EfficientNet-Lite's drop-connect is a function and stays off).
     reference : {"white", "grey", "black"}, (r, g, b) or None, default=None
         A blank image of the display's background (colour in 0..1), whose activations are
         subtracted from those of every image before the correlation: what all images share because
