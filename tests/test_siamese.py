@@ -35,6 +35,7 @@ from sklearn_rdm.preprocessing import SubjectPooling
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE = (127 / 255,) * 3, (128 / 255,) * 3
 
+LAYOUT = torch.channels_last
 # The pixels an image of these networks is given, its read-out, and what it is normalised with.
 BACKBONES = {
     "alexnet": {"layer": "conv4", "freeze_up_to": "conv2", "image_size": 64},
@@ -154,7 +155,9 @@ def plain_network(backbone, size):
 def plain_inputs(images, backbone):
     mean, std = (np.array(values, dtype=np.float32) for values in MEAN_STD[backbone])
     pixels = (images.astype(np.float32) / 255 - mean) / std
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    # In the memory layout of the package: convolutions in another one differ by rounding, which
+    # moves some ReLU of VGG-16 to its other side, and gradients then differ by up to a percent.
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(memory_format=LAYOUT)
 
 
 def plain_activations(network, module, inputs):
