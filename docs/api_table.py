@@ -13,7 +13,15 @@ API = [
     (
         "The network",
         "Fine-tuned on dissimilarities.",
-        ["SiameseRDMRegressor", "TwinNetwork", "CorrelationLoss"],
+        [
+            "SiameseRDMRegressor",
+            "CorrelationLoss",
+            "ScaledMSELoss",
+            "CosineLoss",
+            "RankLoss",
+            "WeightAveraging",
+            "RDMEnsembleRegressor",
+        ],
     ),
     (
         "Baselines and features",

@@ -5,20 +5,24 @@ The flow of data, left to right: images -> pairs (:class:`ImagePairs`) -> networ
 """
 
 from sklearn_rdm._activations import LayerActivations
+from sklearn_rdm._callbacks import WeightAveraging
 from sklearn_rdm._displays import (
     LayerEpochDisplay,
     RDMDisplay,
     RDMEmbeddingDisplay,
     RDMScoresDisplay,
 )
+from sklearn_rdm._ensemble import RDMEnsembleRegressor
 from sklearn_rdm._feature_reweighting import FeatureReweightedRSARegressor
-from sklearn_rdm._losses import CorrelationLoss
-from sklearn_rdm._pairs import ImagePairs, read_images
+from sklearn_rdm._images import read_images
+from sklearn_rdm._losses import CorrelationLoss, CosineLoss, RankLoss, ScaledMSELoss
+from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
-from sklearn_rdm._siamese import SiameseRDMRegressor, TwinNetwork
+from sklearn_rdm._siamese import SiameseRDMRegressor
 
 __all__ = [
     "CorrelationLoss",
+    "CosineLoss",
     "FeatureReweightedRSARegressor",
     "FixedRSARegressor",
     "ImagePairs",
@@ -27,8 +31,11 @@ __all__ = [
     "LayerWeightedRSARegressor",
     "RDMDisplay",
     "RDMEmbeddingDisplay",
+    "RDMEnsembleRegressor",
     "RDMScoresDisplay",
+    "RankLoss",
+    "ScaledMSELoss",
     "SiameseRDMRegressor",
-    "TwinNetwork",
+    "WeightAveraging",
     "read_images",
 ]

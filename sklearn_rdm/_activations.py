@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,14 +20,8 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import Tensor
 
 from sklearn_rdm._backbones import Preprocessing, load_backbone
-from sklearn_rdm._pairs import (
-    ImagePairs,
-    are_paths,
-    check_images,
-    image_digests,
-    list_images,
-    read_image,
-)
+from sklearn_rdm._images import are_paths, check_images, image_digests, list_images, read_image
+from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, shard_threads
 from sklearn_rdm._trunk import Trunk
 
@@ -78,8 +74,8 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         The features that each layer fills.
     n_features_out_ : int
         Number of features per image.
-    reference_features_ : ndarray of shape (1, n_features_out_) or None
-        Activations of the reference.
+    reference_features_ : ndarray of shape (1, n_features) or None
+        Activations of the reference; ``n_features`` is ``n_features_out_``.
     preprocessing_ : Preprocessing
         How photographs become the network's input.
     trunk_ : Trunk
@@ -137,10 +133,21 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         -------
         self : LayerActivations
             Ready to transform.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the backbone or a layer is unknown (the valid names are listed), if a factory
+            returns no :class:`torch.nn.Module`, or if the weights or the reference do not fit.
+        OSError
+            If weights must be downloaded and cannot be, or a weights file is missing.
+        ImportError
+            If the extra that holds the backbone, or reads the weights file, is not installed.
         """
-        layers = (
-            [self.layers] if self.layers is None or isinstance(self.layers, str) else self.layers
-        )
+        one = self.layers is None or isinstance(self.layers, str)
+        layers = [self.layers] if one else list(self.layers)
+        if not layers:
+            raise ValueError("layers is empty: name at least one, or give None for the last.")
         backbone = load_backbone(
             self.backbone,
             self.weights,
@@ -157,9 +164,10 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         reference = reference_image(self.reference, self.preprocessing_)
         self.reference_features_ = None
         if reference is not None:
-            self.reference_features_ = compute_rows(
-                self._flat_activations, lambda _: reference, np.arange(1), self.device
-            )
+            with shard_threads():
+                self.reference_features_ = compute_rows(
+                    self._flat_activations, lambda _: reference, np.arange(1), self.device
+                )
         ends = np.cumsum(sizes).tolist()
         names = [layer or node for layer, node in zip(layers, self.trunk_.layers, strict=True)]
         self.layer_slices_ = {
@@ -181,6 +189,11 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         features : ImagePairs or ndarray of float32, shape (n_images, n_features)
             For pairs, the same pairs of the features of their images (other images of the array
             are neither computed nor kept); for images, their features in the order given.
+
+        Raises
+        ------
+        ValueError
+            If these are no RGB photographs, uint8 or float in 0..1, or a file cannot be decoded.
         """
         check_is_fitted(self, "trunk_")
         images = X.images if isinstance(X, ImagePairs) else check_image_source(X)
@@ -190,13 +203,14 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         def compute(some: np.ndarray) -> np.ndarray:
             return compute_rows(self._flat_activations, load, some, self.device)
 
-        folder = store_folder(self.memory, self.trunk_.key("whole"), self.preprocessing_)
+        folder = store_folder(self.memory, self.trunk_, "whole", self.preprocessing_)
         with shard_threads():
             if folder is None or are_paths(images):
                 features = compute(rows)
             else:
                 stored, places = stored_rows(folder, images, rows, compute)
-                features = stored[places]
+                features = allocate((len(places), *stored.shape[1:]))
+                np.take(stored, places, axis=0, out=features, mode="clip")  # "raise" copies
         if self.reference_features_ is not None:
             features -= self.reference_features_
         if not isinstance(X, ImagePairs):
@@ -271,8 +285,11 @@ def allocate(shape: Sequence[int]) -> np.ndarray:
     """Empty float32 array, in a temporary file if it exceeds the budget."""
     if 4 * int(np.prod(shape, dtype=np.int64)) <= MEMORY_BUDGET:
         return np.empty(shape, dtype=np.float32)
-    with tempfile.TemporaryFile() as file:  # stays mapped, and is freed with the array
-        return np.memmap(file, np.float32, "w+", shape=tuple(shape))
+    handle, path = tempfile.mkstemp(prefix="sklearn_rdm_")
+    os.close(handle)
+    array = np.memmap(path, np.float32, "w+", shape=tuple(shape))
+    weakref.finalize(array, os.unlink, path)  # until then worker processes can map it by its name
+    return array
 
 
 def keep_frozen(
@@ -308,7 +325,7 @@ def keep_frozen(
         return compute_rows(trunk.prefix, load, some, device)
 
     if trunk.has_prefix:
-        folder = store_folder(memory, trunk.key("prefix"), preprocessing)
+        folder = store_folder(memory, trunk, "prefix", preprocessing)
         if folder is not None:
             return stored_rows(folder, images, rows, compute)
     elif 12 * len(rows) * np.prod(preprocessing.size) > MEMORY_BUDGET:
@@ -326,14 +343,17 @@ class _Photographs:
         return self.load(rows).numpy()
 
 
-def store_folder(memory: Any, key: str, preprocessing: Preprocessing) -> Path | None:
+def store_folder(
+    memory: Any, trunk: Trunk, part: Literal["prefix", "whole"], preprocessing: Preprocessing
+) -> Path | None:
     """Folder of one network's activations below a joblib memory, None without one."""
     memory = check_memory(memory)
     if not isinstance(memory, Memory):
         raise TypeError(f"memory must be a folder or a joblib.Memory, got {memory!r}.")
     if memory.location is None:
         return None
-    name = image_digests([np.frombuffer(f"{key}{preprocessing}".encode(), np.uint8)])[0]
+    key = f"{trunk.key(part)}{preprocessing}"
+    name = image_digests([np.frombuffer(key.encode(), np.uint8)])[0]
     return Path(memory.location) / "sklearn_rdm" / name.tobytes().hex()
 
 
@@ -366,8 +386,10 @@ def stored_rows(
 
 def _stored_digests(folder: Path) -> list[bytes]:
     try:
-        content = (folder / "digests").read_bytes()
-    except FileNotFoundError:
+        shape = json.loads((folder / "shape.json").read_text())
+        n_whole = (folder / "activations.float32").stat().st_size // (4 * math.prod(shape))
+        content = (folder / "digests").read_bytes()[: 16 * n_whole]
+    except (FileNotFoundError, json.JSONDecodeError):
         return []
     return [content[i : i + 16] for i in range(0, len(content) - 15, 16)]
 
@@ -375,13 +397,11 @@ def _stored_digests(folder: Path) -> list[bytes]:
 def _append(folder: Path, n_stored: int, digests: list[bytes], activations: np.ndarray) -> None:
     if n_stored == 0:
         (folder / "shape.json").write_text(json.dumps(activations.shape[1:]))
-    _write_at(
-        folder / "activations.float32", n_stored * activations[0].nbytes, activations.tobytes()
-    )
+    _write_at(folder / "activations.float32", n_stored * activations[0].nbytes, activations.data)
     _write_at(folder / "digests", n_stored * 16, b"".join(digests))
 
 
-def _write_at(path: Path, position: int, content: bytes) -> None:
+def _write_at(path: Path, position: int, content: bytes | memoryview) -> None:
     with open(path, "r+b" if path.exists() else "w+b") as file:
         file.seek(position)
         file.write(content)

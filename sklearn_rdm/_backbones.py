@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from sklearn_rdm._pairs import check_size
+from sklearn_rdm._images import check_size
 
 __all__ = ["Backbone", "Preprocessing", "load_backbone", "load_weights"]
 
@@ -28,6 +30,8 @@ EFFICIENTNET_LITE_PIXELS = {
     "efficientnet_lite1": 240,
     "efficientnet_lite2": 260,
 }
+# Transformers whose position embeddings or windows are made for one size.
+ONE_SIZE_ONLY = (torchvision.models.VisionTransformer, torchvision.models.MaxVit)
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -90,7 +94,7 @@ def load_backbone(
     path = weights if _is_file(weights) else None
     seed = check_random_state(random_state).randint(2**31)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
         built = _build(backbone, None if path else weights, image_size)
     if path:
         built.state_dict = read_state_dict(path)
@@ -103,12 +107,7 @@ def load_backbone(
 def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], known: set[str]) -> None:
     """Load the weights that ``network`` has; ``known`` names those of layers that were cut off."""
     own = network.state_dict()
-    # fc weights of a file fit the convolutions that fully_convolutional makes of them
-    fitting = {
-        key: value.reshape(own[key].shape) if value.numel() == own[key].numel() else value
-        for key, value in state_dict.items()
-        if key in own
-    }
+    fitting = {key: _fit(value, own[key]) for key, value in state_dict.items() if key in own}
     wrong = [k for k, v in fitting.items() if v.shape != own[k].shape]
     missing = [k for k in own if k not in state_dict and not k.endswith("num_batches_tracked")]
     unknown = [k for k in state_dict if k not in own and k not in known]
@@ -126,6 +125,12 @@ def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], known: se
     network.load_state_dict(fitting, strict=False)
 
 
+def _fit(value: Tensor, own: Tensor) -> Tensor:
+    """Reshape fc weights to those of the convolution that fully_convolutional makes of them."""
+    is_fc = value.ndim == 2 and own.ndim == 4 and value[:1].numel() == own[:1].numel()
+    return value.reshape(-1, *own.shape[1:]) if is_fc else value
+
+
 def read_state_dict(path: Any) -> dict[str, Tensor]:
     """Read a ``.pth`` (no pickled code is run) or ``.safetensors`` file of named tensors."""
     path = Path(path)
@@ -138,19 +143,23 @@ def read_state_dict(path: Any) -> dict[str, Tensor]:
             raise ImportError(
                 "reading .safetensors files needs: pip install 'sklearn-rdm[safetensors]'"
             ) from error
-        state: Any = load_file(path)
+        read: Callable[[Path], Any] = load_file
     else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ValueError(
-                f"{str(path)!r} cannot be read as a file of weights (a state dict of tensors): "
-                f"{error}"
-            ) from error
+        read = partial(torch.load, map_location="cpu", weights_only=True)
+    try:
+        state = read(path)
+    except Exception as error:  # both raise whatever the bytes lead them to
+        raise ValueError(
+            f"{str(path)!r} cannot be read as a file of weights (a state dict of tensors): {error}"
+        ) from error
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise ValueError(f"{str(path)!r} holds no state dict: names and tensors are expected.")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    # DataParallel's prefix; the names that torchvision's own files of DenseNets still have
+    names = (re.sub(r"(denselayer\d+\.\w+)\.(\d)\.", r"\1\2.", key) for key in state)
+    return dict(zip((name.removeprefix("module.") for name in names), state.values(), strict=True))
 
 
 def check_photographs(images: np.ndarray) -> None:
@@ -178,9 +187,7 @@ def _is_file(weights: Any) -> bool:
 
 def _build(backbone: Any, weights: Any, image_size: Any) -> Backbone:
     size = check_size(image_size)
-    name = getattr(backbone, "__name__", "")
-    if name and getattr(torchvision.models, name, None) is backbone:
-        backbone = name.lower()  # classes are capitalised, builders are not
+    backbone = _name_of(backbone)
     if isinstance(backbone, str):
         if backbone in EFFICIENTNET_LITE_PIXELS:
             return _build_efficientnet_lite(backbone, weights, size)
@@ -193,7 +200,20 @@ def _build(backbone: Any, weights: Any, image_size: Any) -> Backbone:
     network = backbone()
     if not isinstance(network, nn.Module):
         raise TypeError(f"the backbone factory must return a torch.nn.Module, got {network!r}.")
-    return Backbone(type(network).__name__, network, Preprocessing(size or (224, 224)))
+    preprocessing = Preprocessing(size or (224, 224))
+    return Backbone(type(network).__name__, network, preprocessing, _paper_names(network))
+
+
+def _name_of(backbone: Any) -> Any:
+    """Return the name of one of torchvision's own builders or classes, all else as it is."""
+    if isinstance(backbone, str):
+        return backbone
+    if not callable(backbone):
+        raise TypeError(f"backbone must be a name, a factory or a module class, got {backbone!r}.")
+    name = getattr(backbone, "__name__", "")
+    is_own = bool(name) and getattr(torchvision.models, name, None) is backbone
+    known = torchvision.models.list_models(module=torchvision.models)
+    return name.lower() if is_own and name.lower() in known else backbone
 
 
 def _build_torchvision(name: str, weights: Any, size: tuple[int, int] | None) -> Backbone:
@@ -204,19 +224,40 @@ def _build_torchvision(name: str, weights: Any, size: tuple[int, int] | None) ->
             "or give a factory that returns a torch.nn.Module."
         )
     enum = torchvision.models.get_model_weights(name)
-    if weights is None:
-        # Both announce another default initialisation; the present one is asked for by name.
-        options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-        network = torchvision.models.get_model(name, weights=None, **options)
-    else:
-        network = _download(name, _weights_member(enum, name, weights))
     member = enum.DEFAULT if weights is None else _weights_member(enum, name, weights)
-    return Backbone(name, network, _preset(member.transforms(), size), _paper_names(network))
+    preset = _preset(member.transforms(), None)
+    if weights is None:
+        network = _initialise(name, size or preset.size)
+    else:
+        network = _download(name, member)
+        if size not in (None, preset.size) and isinstance(network, ONE_SIZE_ONLY):
+            raise ValueError(
+                f"{name} with weights={member.name!r} sees images of {preset.size[0]} x "
+                f"{preset.size[1]} pixels only, got image_size={size}. Leave "
+                "image_size=None."
+            )
+    preprocessing = preset if size is None else _preset(member.transforms(), size)
+    return Backbone(name, network, preprocessing, _paper_names(network))
+
+
+def _initialise(name: str, size: tuple[int, int]) -> nn.Module:
+    """Build a network for a file of weights, or to be left as it is, as for its own weights."""
+    options: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        # They announce another default initialisation; the present one is asked for by name.
+        options = {"init_weights": True, "transform_input": True}
+    elif name.startswith("vit_"):
+        options = {"image_size": size[0]}
+    elif name.startswith("maxvit_"):
+        options = {"input_size": size}
+    return torchvision.models.get_model(name, weights=None, **options)
 
 
 def _weights_member(enum: Any, name: str, weights: Any) -> Any:
     try:
-        return enum[weights.split(".")[-1]] if isinstance(weights, str) else enum(weights)
+        if not isinstance(weights, str):
+            return enum(weights)
+        return enum[weights.removeprefix(f"{enum.__name__}.")]
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"unknown weights {weights!r} of {name}. Known: {', '.join(enum.__members__)}, a file "
@@ -315,27 +356,24 @@ class _ConvolutionalClassifier(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.features = network.features
-        channels = [m.out_channels for m in network.features if isinstance(m, nn.Conv2d)][-1]
-        self.classifier = nn.Sequential(*(_as_convolution(m, channels) for m in network.classifier))
+        self.classifier = nn.Sequential()
+        kernel_size = network.avgpool.output_size  # what the first layer sees, the others see 1 x 1
+        for module in network.classifier:
+            if isinstance(module, nn.Linear):
+                module, kernel_size = _as_convolution(module, kernel_size), (1, 1)
+            self.classifier.append(module)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x))
 
 
-def _as_convolution(module: nn.Module, channels: int) -> nn.Module:
-    if not isinstance(module, nn.Linear):
-        return module
-    # Only the first fully connected layer sees more than one position: 6 x 6 or 7 x 7.
-    square = module.in_features // channels
-    side = int(square**0.5) if square * channels == module.in_features else 1
-    side = side if side * side * channels == module.in_features and side > 1 else 1
-    convolution = nn.Conv2d(module.in_features // side**2, module.out_features, side)
-    convolution.load_state_dict(
-        {
-            "weight": module.weight.detach().reshape(convolution.weight.shape),
-            "bias": module.bias.detach(),
-        }
+def _as_convolution(linear: nn.Linear, kernel_size: tuple[int, int]) -> nn.Conv2d:
+    channels = linear.in_features // (kernel_size[0] * kernel_size[1])
+    convolution: nn.Conv2d = nn.utils.skip_init(
+        nn.Conv2d, channels, linear.out_features, kernel_size
     )
+    weight = linear.weight.detach().reshape(convolution.weight.shape)
+    convolution.load_state_dict({"weight": weight, "bias": linear.bias.detach()})
     return convolution
 
 

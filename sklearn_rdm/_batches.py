@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.random import RandomState
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs import ImagePairs, image_sets
 
-__all__ = ["ImageBatches", "OrderedBatches", "PairBatch", "PairBatches", "PairDataset"]
+__all__ = [
+    "ImageBatches",
+    "OrderedBatches",
+    "PairBatch",
+    "PairBatches",
+    "PairDataset",
+    "as_tensor",
+]
 
 PAIRS_AT_ONCE = 1 << 16  # in evaluation, where nothing is kept for a backward pass
 
@@ -84,9 +89,8 @@ class PairDataset(Dataset):
     def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
         positions = np.asarray(positions)
         present, index = np.unique(self.index[positions], return_inverse=True)
-        inputs = np.ascontiguousarray(self.inputs[self.places[present]])
         batch = PairBatch(
-            torch.from_numpy(inputs),
+            as_tensor(self.inputs[self.places[present]]),
             torch.from_numpy(index.reshape(-1, 2)),
             self.images[present],
         )
@@ -132,12 +136,10 @@ class ImageBatches:
 
     def __init__(self, index: np.ndarray, batch_size: int, random_state: RandomState) -> None:
         self.index, self.random_state = index, random_state
-        n_images = int(index.max()) + 1
-        links = coo_array((np.ones(len(index)), index.T), shape=(n_images, n_images))
-        in_set = connected_components(links, directed=False)[1]
+        in_set = image_sets(index)
         sets = [np.flatnonzero(in_set == s) for s in np.unique(in_set[index])]
         self.sets = [(images, -(-len(images) // batch_size)) for images in sets]
-        self.n_images, self.batch_size = n_images, batch_size
+        self.n_images, self.batch_size = len(in_set), batch_size
 
     def __len__(self) -> int:
         return sum(n_batches for _, n_batches in self.sets)
@@ -181,3 +183,8 @@ class OrderedBatches:
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, self.n_pairs, PAIRS_AT_ONCE):
             yield np.arange(start, min(start + PAIRS_AT_ONCE, self.n_pairs))
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Make a tensor that shares the memory of an array, or of a contiguous copy."""
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,6 +13,7 @@ from sklearn_rdm._pair_ridge import RidgePath, fit_path, pair_sums, square_sums
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._rsa import RSARegressor
+from sklearn_rdm._similarity import MEASURES, score_columns
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 
 __all__ = ["FeatureReweightedRSARegressor"]
@@ -239,7 +239,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
     def _score_alphas(
         self, pairs: ImagePairs, features: np.ndarray, index: np.ndarray, y: np.ndarray
     ) -> np.ndarray:
-        """Correlations (n_alphas, n_targets) of held-out predictions, all splits together."""
+        """Correlations (n_alphas, n_targets) of held-out predictions; 0 where nothing varies."""
         predicted = np.zeros((len(y), len(self.alphas_), y.shape[1]))
         counts = np.zeros(len(y))
         for train, test in self._inner_splits(pairs, y):
@@ -250,13 +250,12 @@ class FeatureReweightedRSARegressor(RSARegressor):
             counts[test] += 1
         seen = counts > 0
         predicted[seen] /= counts[seen, np.newaxis, np.newaxis]
-        scores = np.empty(predicted.shape[1:])
-        for alpha, target in np.ndindex(scores.shape):
-            rows = seen & ~np.isnan(y[:, target])
-            scores[alpha, target] = _correlate(
-                y[rows, target], predicted[rows, alpha, target], self.scoring
-            )
-        return scores
+        predicted[~seen] = np.nan
+        scores = [
+            score_columns(MEASURES[self.scoring], y[:, [target]], predicted[..., target])[:, 0]
+            for target in range(y.shape[1])
+        ]
+        return np.nan_to_num(np.column_stack(scores))
 
     def _inner_splits(self, pairs: ImagePairs, y: np.ndarray) -> list[Any]:
         """(train, test) rows that leave something to train on."""
@@ -313,12 +312,3 @@ def _leave_two_images_out(index: np.ndarray) -> list[tuple[np.ndarray, np.ndarra
         (np.flatnonzero(~np.isin(index, pair).any(axis=1)), np.array([row]))
         for row, pair in enumerate(index)
     ]
-
-
-def _correlate(observed: np.ndarray, predicted: np.ndarray, scoring: str) -> float:
-    """Correlation, 0 if there is no variation to correlate."""
-    if len(observed) < 2 or np.ptp(observed) == 0 or np.ptp(predicted) == 0:
-        return 0.0
-    if scoring == "spearman":
-        observed, predicted = rankdata(observed), rankdata(predicted)
-    return float(np.corrcoef(observed, predicted)[0, 1])

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
 
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
+BLOCK = 2048  # images; a block of a matrix and its two strips of features fit the cache
 LEARNING_METRICS = {
     "seuclidean": "PerImage(StandardScaler()) before metric='euclidean'",
     "mahalanobis": "PerImage(PCA(whiten=True)) before metric='euclidean'",
@@ -45,34 +46,70 @@ def check_metric(metric: Any) -> None:
 def pair_distances(features: np.ndarray, index: np.ndarray, metric: Any) -> np.ndarray:
     """Distances (n_pairs,) of the rows of features that ``index`` (n_pairs, 2) names."""
     used, local = np.unique(index, return_inverse=True)
-    first, second = local.reshape(-1, 2).T
-    if DENSE * len(index) >= len(used) ** 2:
-        return square_distances(features[used], metric, rows=used)[first, second]
+    local = local.reshape(-1, 2)
     vectors = _prepare(features[used], metric, used)
-    distances = np.empty(len(index), dtype=vectors.dtype)
-    by_first = np.argsort(first, kind="stable")
-    starts = np.flatnonzero(np.diff(first[by_first])) + 1
-    for block in np.split(by_first, starts):
-        one, others = vectors[first[block[0]]], vectors[second[block]]
-        if metric in ("correlation", "cosine"):
-            distances[block] = (1 - others @ one).clip(0, 2)
-        else:
-            distances[block] = cdist(one[np.newaxis], others, metric)[0]
+    if metric in ("correlation", "cosine"):
+        return unit_pair_distances(vectors, local)
+    first, second = local.T
+    if DENSE * len(index) >= len(used) ** 2:
+        return squareform(pdist(vectors, metric), checks=False)[first, second]
+    distances = np.empty(len(index))
+    for pairs in _group(first):
+        one, others = vectors[first[pairs[:1]]], vectors[second[pairs]]
+        distances[pairs] = cdist(one, others, metric)[0]
     return distances
 
 
-def square_distances(
-    features: np.ndarray, metric: Any, *, rows: np.ndarray | None = None
-) -> np.ndarray:
-    """Distances (n_images, n_images) of all rows of features; ``rows`` are named in errors."""
-    vectors = _prepare(features, metric, np.arange(len(features)) if rows is None else rows)
-    if metric not in ("correlation", "cosine"):
-        return squareform(pdist(vectors, metric), checks=False)
-    rdm = vectors @ vectors.T
-    np.subtract(1, rdm, out=rdm)
-    np.clip(rdm, 0, 2, out=rdm)
+def square_distances(features: np.ndarray, metric: Any) -> np.ndarray:
+    """Distances (n_images, n_images) of all rows of features."""
+    vectors = _prepare(features, metric, np.arange(len(features)))
+    if metric in ("correlation", "cosine"):
+        return unit_square_distances(vectors)
+    return squareform(pdist(vectors, metric), checks=False)
+
+
+def unit_square_distances(vectors: np.ndarray) -> np.ndarray:
+    """One minus the products of all rows of unit length: symmetric, 0 to 2, zero diagonal."""
+    n_images = len(vectors)
+    rdm = np.empty((n_images, n_images), dtype=vectors.dtype)
+    for start in range(0, n_images, BLOCK):
+        rows = slice(start, start + BLOCK)
+        for other in range(start, n_images, BLOCK):
+            columns = slice(other, other + BLOCK)
+            block = np.clip(1 - vectors[rows] @ vectors[columns].T, 0, 2)
+            rdm[rows, columns] = block
+            rdm[columns, rows] = block.T
     np.fill_diagonal(rdm, 0)
     return rdm
+
+
+def unit_pair_distances(vectors: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """One minus the products of some pairs of rows of unit length, 0 to 2."""
+    distances = np.empty(len(index), dtype=vectors.dtype)
+    tiles = index // BLOCK
+    tile_numbers = tiles[:, 0] * (tiles.max(initial=0) + 1) + tiles[:, 1]
+    for pairs in _group(tile_numbers):
+        start, other = tiles[pairs[0]] * BLOCK
+        first, second = index[pairs].T
+        if DENSE * len(pairs) >= len(np.unique(first)) * len(np.unique(second)):
+            products = vectors[start : start + BLOCK] @ vectors[other : other + BLOCK].T
+            distances[pairs] = 1 - products[first - start, second - other]
+        else:
+            distances[pairs] = 1 - _products(vectors, first, second)
+    return distances.clip(0, 2)
+
+
+def _products(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    products = np.empty(len(first), dtype=vectors.dtype)
+    for pairs in _group(first):
+        products[pairs] = vectors[second[pairs]] @ vectors[first[pairs[0]]]
+    return products
+
+
+def _group(labels: np.ndarray) -> list[np.ndarray]:
+    """Positions of equal labels."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
 
 
 def _prepare(features: np.ndarray, metric: Any, rows: np.ndarray) -> np.ndarray:

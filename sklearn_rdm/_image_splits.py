@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import (
     GroupShuffleSplit,
     KFold,
@@ -16,7 +14,7 @@ from sklearn.model_selection import (
     StratifiedShuffleSplit,
 )
 
-from sklearn_rdm._pairs import ImagePairs, as_pairs
+from sklearn_rdm._pairs import ImagePairs, as_pairs, image_sets
 
 MIN_HELD_OUT = 3  # images: two make one pair, and one pair has no correlation
 
@@ -157,9 +155,7 @@ def _units(pairs: ImagePairs, smallest: int, labels: np.ndarray) -> Rows:
     the largest set.
     """
     n_images = len(labels)
-    ends = np.searchsorted(pairs.used_images, pairs.index).T
-    graph = coo_array((np.ones(len(pairs)), tuple(ends)), shape=(n_images, n_images))
-    component = connected_components(graph, directed=False)[1]
+    component = image_sets(np.searchsorted(pairs.used_images, pairs.index))
     _, first, size = np.unique(component, return_index=True, return_counts=True)
     is_small = (size < min(smallest, n_images))[component]
     images, unit = np.unique(

@@ -11,13 +11,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_rdm._noise_ceiling import check_subjects, normalized_r2_columns
+from sklearn_rdm._pairs import image_sets
 from sklearn_rdm._similarity import (
     MEASURES,
     average,
@@ -110,7 +109,7 @@ def rdm_permutation_test(
     """
     index, observed, predicted, _ = _check_inputs(pairs, y_true, [y_pred])
     score_all = _columns_of(metric, observed)
-    sets = _image_sets(index)
+    sets = _members_of_sets(index)
     if max(map(len, sets)) < 3:
         raise ValueError(
             "no three images are connected by pairs: there is nothing to shuffle. A permutation "
@@ -355,7 +354,7 @@ def _bootstrap(
         tests,
     )
     full = score(np.ones(index.max() + 1, dtype=int))
-    draw = partial(_score_resampled, score, full, _image_sets(index), over)
+    draw = partial(_score_resampled, score, full, _members_of_sets(index), over)
     return average(full), _run_batches(draw, n_resamples, **drawing)
 
 
@@ -512,12 +511,10 @@ def _check_inputs(
     return numbers, observed[tested], np.column_stack(predicted), places
 
 
-def _image_sets(index: np.ndarray) -> list[np.ndarray]:
-    """Images of each connected part of the graph whose edges are the pairs."""
-    n_images = index.max() + 1
-    graph = coo_array((np.ones(len(index)), tuple(index.T)), shape=(n_images, n_images))
-    n_sets, label = connected_components(graph, directed=False)
-    return [np.flatnonzero(label == part) for part in range(n_sets)]
+def _members_of_sets(index: np.ndarray) -> list[np.ndarray]:
+    """Rows of the images of each set, which permuting and resampling never mix."""
+    image_set = image_sets(index)
+    return [np.flatnonzero(image_set == number) for number in range(image_set.max() + 1)]
 
 
 def _check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""MATLAB files: one reader for the two unlike formats that share the suffix ``.mat``."""
+"""Matrices as files hold them: both formats that share the suffix ``.mat``, and every layout."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import scipy.io
+from scipy.spatial.distance import squareform
 
 from sklearn_rdm._extras import import_optional
+from sklearn_rdm._pairs import count_images
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # MATLAB v7.3 puts a header of 512 bytes before it
 
@@ -28,6 +30,25 @@ def read_mat(path: Any) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # scipy's and h5py's errors for broken files have no common type
         raise ValueError(f"{str(path)!r} is no readable MATLAB file: {error}") from error
+
+
+def as_square(rdms: Any, source: str) -> np.ndarray:
+    """Return float64 (..., n, n) of square matrices or condensed vectors."""
+    rdms = np.asarray(rdms)
+    if rdms.dtype.kind not in "uif" or rdms.ndim == 0:
+        raise ValueError(f"{source} must hold numbers, got {rdms.dtype} of shape {rdms.shape}.")
+    rdms = rdms.astype(np.float64, order="C")
+    if rdms.ndim >= 2 and rdms.shape[-1] == rdms.shape[-2]:
+        return rdms
+    if rdms.ndim >= 3 and rdms.shape[0] == rdms.shape[1]:  # MATLAB's habit: subjects last
+        return np.ascontiguousarray(rdms.T)
+    if rdms.ndim > 2 or count_images(rdms.shape[-1]) is None:
+        raise ValueError(
+            f"{source} must have shape (n, n), (n_subjects, n, n), (n_pairs,) or (n_subjects, "
+            f"n_pairs), n_pairs = n * (n - 1) / 2, got {rdms.shape}."
+        )
+    square = np.array([squareform(vector) for vector in np.atleast_2d(rdms)])
+    return square[0] if rdms.ndim == 1 else square
 
 
 def _read_mat5(path: Path) -> dict[str, np.ndarray]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import brentq
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.linear_model import Ridge
+
+from sklearn_rdm._pairs import image_sets
 
 BLOCK = 2**22  # numbers of the pairs x features matrix that are held at a time: 32 MB
 CLOSED_FORM = 8  # images of the smallest complete set for which the closed form pays
@@ -214,9 +214,7 @@ def _listed_moments(
 
 def _complete_sets(index: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """Rows of each set of images that has all of its pairs once, and all other rows."""
-    n_images = index.max() + 1
-    graph = coo_array((np.ones(len(index)), tuple(index.T)), shape=(n_images, n_images))
-    image_set = connected_components(graph, directed=False)[1]
+    image_set = image_sets(index)
     sizes = np.bincount(image_set)
     pair_set = image_set[index[:, 0]]
     distinct = np.unique(np.sort(index, axis=1), axis=0)

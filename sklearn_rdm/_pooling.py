@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_rdm._pairs import check_dissimilarities
+from sklearn_rdm._pairs import check_dissimilarities, check_varying
 
 __all__ = ["SubjectPooling"]
 
@@ -36,6 +36,9 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         - "rank": the mean over subjects of the rank of ``d`` among the pairs given to ``fit``,
           ties averaged, scaled to 0..1. Values beyond those seen get 0 or 1.
 
+    rescale : bool, default=True
+        Whether the mean z-score ``z`` (method "zscore") becomes ``(z + 2) / 5``, on the scale of
+        correlation distances. The paper did so for MEG, not for fMRI.
     subject_weight : {"reliability"} or None, default=None
         None averages all subjects alike. "reliability" weights each subject by the Pearson
         correlation of its z-scored (method "mean": raw, "rank": ranked) dissimilarities with the
@@ -73,8 +76,11 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     array([0.        , 0.41666667, 0.66666667, 1.        ])
     """
 
-    def __init__(self, method: str = "zscore", *, subject_weight: str | None = None) -> None:
+    def __init__(
+        self, method: str = "zscore", *, rescale: bool = True, subject_weight: str | None = None
+    ) -> None:
         self.method = method
+        self.rescale = rescale
         self.subject_weight = subject_weight
 
     def fit(self, y: Any) -> SubjectPooling:
@@ -101,13 +107,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         self.n_subjects_ = y.shape[1] if y.ndim == 2 else None
         if y.ndim == 1:
             return self
-        constant = np.nanmax(y, axis=0) == np.nanmin(y, axis=0)
-        if constant.any():
-            subject = constant.argmax()
-            raise ValueError(
-                f"all dissimilarities of subject {subject} are equal ({np.nanmax(y[:, subject])}): "
-                "they cannot be scaled and say nothing. Leave this subject out."
-            )
+        check_varying(y)
         self.mean_ = np.nanmean(y, axis=0)
         self.scale_ = np.nanstd(y, axis=0)
         self.sorted_ = [np.sort(column[~np.isnan(column)]) for column in y.T]
@@ -148,7 +148,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         if y.ndim == 1:
             return y
         pooled = _weighted_mean(self._rescale(y), self.weights_)
-        return (pooled + 2) / 5 if self.method == "zscore" else pooled
+        return (pooled + 2) / 5 if self.method == "zscore" and self.rescale else pooled
 
     def fit_transform(self, y: Any) -> np.ndarray:
         """Fit to the dissimilarities, then pool them.

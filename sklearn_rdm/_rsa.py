@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,14 +19,15 @@ from sklearn_rdm._features import (
     pair_distances,
     square_distances,
 )
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs, check_images
+from sklearn_rdm._images import check_images
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm.metrics import rdm_spearman_score
 
 __all__ = ["FixedRSARegressor", "LayerWeightedRSARegressor"]
 
 
-class RSARegressor(RegressorMixin, BaseEstimator):
+class RSARegressor(RegressorMixin, BaseEstimator, ABC):
     """What regressors on pairs of feature vectors share; subclasses give the two distances."""
 
     def predict(self, X: Any) -> np.ndarray:
@@ -80,11 +82,13 @@ class RSARegressor(RegressorMixin, BaseEstimator):
         """
         return float(rdm_spearman_score(y, self.predict(X)))
 
+    @abstractmethod
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Predict the dissimilarities of pairs of rows of features."""
 
+    @abstractmethod
     def _rdm(self, features: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Predict the dissimilarities of all rows of features."""
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

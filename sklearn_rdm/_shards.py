@@ -9,8 +9,9 @@ processor's cache) and gives the same weights with any ``n_jobs``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -22,7 +23,7 @@ __all__ = ["SHARD_SIZE", "map_in_threads", "pad_to_shard", "run_in_shards", "sha
 
 SHARD_SIZE = 8  # images; measured: smaller costs overhead, larger gains nothing
 
-_pool: ContextVar[ThreadPoolExecutor | None] = ContextVar("_pool", default=None)
+_pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("_pool", default=None)
 
 
 @contextmanager
@@ -34,8 +35,11 @@ def shard_threads() -> Iterator[None]:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(n_threads) as pool:
-            token = _pool.set(pool)
+        # A new thread would begin with OpenMP's own number of threads, which oneDNN then uses.
+        with ThreadPoolExecutor(
+            n_threads, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            token = _pool.set((pool, n_threads))
             try:
                 yield
             finally:
@@ -46,8 +50,22 @@ def shard_threads() -> Iterator[None]:
 
 def map_in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> Iterator[Any]:
     """``map`` over the threads of the enclosing :func:`shard_threads` block, in order."""
-    pool = _pool.get()
-    return map(function, *arguments) if pool is None else pool.map(function, *arguments)
+    threads = _pool.get()
+    if threads is None:
+        yield from map(function, *arguments)
+        return
+    pool, n_threads = threads
+    waiting: deque[Future[Any]] = deque()
+    try:
+        for shard in zip(*arguments, strict=True):
+            if len(waiting) > n_threads:  # results may be as large as the network
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, *shard))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def pad_to_shard(inputs: Tensor) -> Tensor:
@@ -88,7 +106,7 @@ class _ShardedFunction(torch.autograd.Function):
             )
 
         shards = map_in_threads(run, ctx.outputs, gradient.split(SHARD_SIZE))
-        total = next(shards)
+        total = tuple(map(torch.clone, next(shards)))  # parameters may share one gradient
         for gradients in shards:
             for summed, added in zip(total, gradients, strict=True):
                 summed.add_(added)

@@ -1,4 +1,4 @@
-"""The twin network, and the estimator that trains it."""
+"""The estimator that trains a twin network."""
 
 from __future__ import annotations
 
@@ -22,30 +22,27 @@ from sklearn_rdm._activations import (
     compute_rows,
     keep_frozen,
     load_photographs,
-    reference_image,
 )
-from sklearn_rdm._backbones import check_photographs, load_backbone
+from sklearn_rdm._backbones import check_photographs
 from sklearn_rdm._batches import (
     ImageBatches,
     OrderedBatches,
     PairBatch,
     PairBatches,
     PairDataset,
+    as_tensor,
 )
+from sklearn_rdm._features import unit_pair_distances, unit_square_distances
 from sklearn_rdm._image_splits import leaks
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._shards import (
-    SHARD_SIZE,
-    map_in_threads,
-    pad_to_shard,
-    run_in_shards,
     shard_threads,
 )
-from sklearn_rdm._trunk import Trunk
+from sklearn_rdm._twin_network import TwinNetwork, normalise
 from sklearn_rdm.metrics import rdm_spearman_score
 
-__all__ = ["SiameseRDMRegressor", "TwinNetwork"]
+__all__ = ["SiameseRDMRegressor"]
 
 BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
 NETWORK_OPTIONS = (
@@ -61,129 +58,6 @@ NETWORK_OPTIONS = (
     "reference",
     "precision",
 )
-PRECISIONS = {None: None, "float32": None, "bf16": torch.bfloat16}
-ROUNDING = 1e-6  # float32: centred activations below this share of their size are rounding noise
-RDM_BLOCK = 2048  # images; a block of the RDM and its two strips of features fit the cache
-
-
-class TwinNetwork(nn.Module):
-    """Two branches with shared weights: images and pairs in, correlation distances out.
-
-    Built by :class:`SiameseRDMRegressor` from its own parameters; subclass it and pass the class
-    as ``module=`` for another read-out or distance.
-
-    Parameters
-    ----------
-    backbone, layer, weights, freeze_up_to, freeze_from, image_size, fully_convolutional, \
-freeze_batch_norm, dropout, reference, precision, random_state
-        As in :class:`SiameseRDMRegressor`.
-
-    Attributes
-    ----------
-    trunk : Trunk
-        The network up to the read-out layer; its ``network`` has torchvision's weight names.
-    preprocessing : Preprocessing
-        From photographs to the input of the network.
-    """
-
-    def __init__(
-        self,
-        backbone: Any,
-        layer: str | None = None,
-        *,
-        weights: Any = "DEFAULT",
-        freeze_up_to: str | None = None,
-        freeze_from: str | None = None,
-        image_size: Any = None,
-        fully_convolutional: bool = False,
-        freeze_batch_norm: bool = True,
-        dropout: bool = False,
-        reference: Any = None,
-        precision: str | None = None,
-        random_state: Any = None,
-    ) -> None:
-        super().__init__()
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
-        self.dtype = PRECISIONS[precision]
-        loaded = load_backbone(
-            backbone,
-            weights,
-            image_size=image_size,
-            fully_convolutional=fully_convolutional,
-            random_state=random_state,
-        )
-        self.preprocessing = loaded.preprocessing
-        self.trunk = Trunk(
-            loaded,
-            [layer],
-            freeze_up_to=freeze_up_to,
-            freeze_from=freeze_from,
-            freeze_batch_norm=freeze_batch_norm,
-            dropout=dropout,
-        ).to(memory_format=torch.channels_last)
-        blank = reference_image(reference, self.preprocessing)
-        inputs = None if blank is None else self.trunk.prefix(blank)
-        self.reference_inputs: Tensor | None
-        self.register_buffer("reference_inputs", inputs)  # saved with the weights it depends on
-        if not any(p.requires_grad for p in self.trunk.parameters()):
-            raise ValueError(
-                f"nothing is left to train: every layer up to the read-out {layer!r} is frozen by "
-                f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}. Read out a later "
-                "layer, freeze less, or use FixedRSARegressor on LayerActivations."
-            )
-
-    def forward(self, batch: PairBatch) -> Tensor:
-        """Predict the dissimilarities of the pairs of a batch, shape (n_pairs,)."""
-        features = normalise(self.activations(batch.inputs))
-        first, second = batch.index.T
-        return 1 - (features @ features.T)[first, second]
-
-    def activations(self, inputs: Tensor) -> Tensor:
-        """Read-out of images given at the cut, minus the reference's: (n_images, n_features)."""
-        if self.reference_inputs is None:
-            return self._run(inputs)
-        # The reference runs along: its activations change as the layers are trained.
-        joint = self._run(torch.cat([inputs, self.reference_inputs]))
-        return joint[:-1] - joint[-1]
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return all weights, contiguous as ``.safetensors`` files must be."""
-        state = super().state_dict(*args, **kwargs)
-        for name, value in state.items():
-            state[name] = value.contiguous()
-        return state
-
-    def _run(self, inputs: Tensor) -> Tensor:
-        if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
-            return self.read_out(inputs)
-        if torch.is_grad_enabled():
-            trained = [p for p in self.trunk.parameters() if p.requires_grad]
-            return run_in_shards(self.read_out, inputs, trained)
-        return torch.cat(list(map_in_threads(self._read_out_padded, inputs.split(SHARD_SIZE))))
-
-    def reference_activations(self) -> Tensor | float:
-        """Read-out of the reference, to be subtracted from that of every image."""
-        if self.reference_inputs is None:
-            return 0.0
-        return self._read_out_padded(self.reference_inputs)
-
-    def read_out(self, inputs: Tensor) -> Tensor:
-        """Run the layers behind the cut on one shard."""
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None):
-            (activations,) = self.trunk.suffix(inputs)
-        return activations.flatten(1).float()
-
-    def read_out_images(self, images: Tensor) -> Tensor:
-        """Run the whole network on one shard of preprocessed images."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        return self.read_out(self.trunk.prefix(images))
-
-    def _read_out_padded(self, inputs: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.read_out(pad_to_shard(inputs))[: len(inputs)]
 
 
 class SiameseRDMRegressor(NeuralNetRegressor):
@@ -442,13 +316,15 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             return np.empty(0, dtype=np.float32)
         used = pairs.used_images
         with shard_threads():
-            inputs, places = self._keep_frozen(pairs)
-
-            def load(rows: np.ndarray) -> Tensor:
-                return torch.from_numpy(np.ascontiguousarray(inputs[rows]))
-
-            features = self._unit_features(self.module_.read_out, load, places, used)
-        return pair_distances(features, np.searchsorted(used, pairs.index))
+            if self.memory is None:  # nothing would be kept: run the whole network shard by shard
+                load, _ = self._image_loader(pairs)
+                features = self._unit_features(self.module_.read_out_images, load, used, used)
+            else:
+                inputs, places = self._keep_frozen(pairs)
+                features = self._unit_features(
+                    self.module_.read_out, lambda rows: as_tensor(inputs[rows]), places, used
+                )
+        return unit_pair_distances(features, np.searchsorted(used, pairs.index))
 
     def transform(self, X: Any) -> np.ndarray:
         """Predict the dissimilarity matrix of images.
@@ -467,7 +343,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         load, rows = self._image_loader(X)
         with shard_threads():
             features = self._unit_features(self.module_.read_out_images, load, rows, rows)
-        return correlation_rdm(features)
+        return unit_square_distances(features)
 
     def embed(self, X: Any) -> np.ndarray:
         """Compute the activations of images at the read-out layer.
@@ -682,45 +558,6 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             for part, state in zip(trained_on, states, strict=True):
                 part.load_state_dict(state)
             raise
-
-
-def normalise(activations: Tensor) -> Tensor:
-    """Centre each row and scale it to length 1, so that products are Pearson correlations.
-
-    Rows that are constant up to rounding become NaN.
-    """
-    centred = activations - activations.mean(dim=1, keepdim=True)
-    length = centred.norm(dim=1, keepdim=True)
-    size = activations.norm(dim=1, keepdim=True)
-    return centred / torch.where(length > ROUNDING * size, length, torch.nan)
-
-
-def correlation_rdm(features: np.ndarray) -> np.ndarray:
-    """Correlation distances of all pairs of normalised rows: symmetric, 0 to 2, zero diagonal."""
-    n_images = len(features)
-    rdm = np.empty((n_images, n_images), dtype=np.float32)
-    for start in range(0, n_images, RDM_BLOCK):
-        rows = slice(start, start + RDM_BLOCK)
-        for other in range(start, n_images, RDM_BLOCK):
-            columns = slice(other, other + RDM_BLOCK)
-            block = np.clip(1 - features[rows] @ features[columns].T, 0, 2)
-            rdm[rows, columns] = block
-            rdm[columns, rows] = block.T
-    np.fill_diagonal(rdm, 0)
-    return rdm
-
-
-def pair_distances(features: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Correlation distances of some pairs of normalised rows, 0 to 2."""
-    distances = np.empty(len(index), dtype=np.float32)
-    blocks = index // RDM_BLOCK
-    for row, column in np.unique(blocks, axis=0):
-        inside = np.flatnonzero((blocks == (row, column)).all(axis=1))
-        first, second = (index[inside] - RDM_BLOCK * blocks[inside]).T
-        rows = features[row * RDM_BLOCK : (row + 1) * RDM_BLOCK]
-        columns = features[column * RDM_BLOCK : (column + 1) * RDM_BLOCK]
-        distances[inside] = (1 - rows @ columns.T)[first, second]
-    return distances.clip(0, 2)
 
 
 def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:

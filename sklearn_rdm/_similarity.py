@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.stats import kendalltau
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs import ImagePairs, count_images
 
 Measure = Callable[..., np.ndarray]
 MIN_PAIRS = 2
@@ -109,8 +109,8 @@ def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
 def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
     """Image rows (n_pairs, 2) of ImagePairs, of an index, or of a complete set (None)."""
     if pairs is None:
-        n_images = round((1 + np.sqrt(1 + 8 * n_pairs)) / 2)
-        if n_images * (n_images - 1) // 2 != n_pairs:
+        n_images = count_images(n_pairs)
+        if n_images is None:
             raise ValueError(
                 f"{n_pairs} pairs are not all pairs of some images: give pairs=, an ImagePairs or "
                 "an (n_pairs, 2) array of image numbers."

@@ -86,26 +86,24 @@ def make_rdm_regression(
     data : Bunch
         With the attributes
 
-        images : uint8 ndarray of shape (n_images, image_size, image_size, 3)
-        rdms : float64 ndarray of shape (n_subjects, n_images, n_images)
-            Correlation distances, 0 to 2.
-        true_rdm : float64 ndarray of shape (n_images, n_images)
-            What the subjects share, without noise.
-        image_groups : ndarray of str, shape (n_images,)
-            Which of 8 regions a crop is from: 4 upright strips of each photograph, which do not
-            overlap. Crops of one strip may: hold out whole groups to share no pixel.
-        image_names, subjects : list of str
-            A crop's name is its photograph and its left, top and side in pixels.
-        features, feature_weights, feature_names : ndarrays and list
-            The map :math:`\phi`, ``(n_images, 176)``; :math:`w`, ``(176,)``; and names.
-        noise_ceiling : Bunch of float
-            Mean Spearman correlations over all pairs of images. ``expected``: of the true matrix
-            with a new subject, over 100 more simulated subjects: what the perfect model scores
-            on average. ``observed``: of the true matrix with these subjects. ``upper``: of the
-            subjects with their own mean, which no matrix can exceed by much and which a user
-            computes without knowing the truth; NaN for one subject.
-        description : str
-            Where the data come from and what to cite.
+        - ``images``: uint8 ndarray of shape (n_images, image_size, image_size, 3);
+        - ``rdms``: float64 ndarray of shape (n_subjects, n_images, n_images), correlation
+          distances, 0 to 2;
+        - ``true_rdm``: float64 ndarray of shape (n_images, n_images), what the subjects share,
+          without noise;
+        - ``image_groups``: ndarray of str, shape (n_images,), which of 8 regions a crop is from:
+          4 upright strips of each photograph, which do not overlap. Crops of one strip may: hold
+          out whole groups to share no pixel;
+        - ``image_names``, ``subjects``: lists of str; a crop's name is its photograph and its
+          left, top and side in pixels;
+        - ``features``, ``feature_weights``, ``feature_names``: the map :math:`\phi`, ndarray of
+          shape (n_images, 176); :math:`w`, ndarray of shape (176,); and a list of str;
+        - ``noise_ceiling``: Bunch of float, mean Spearman correlations over all pairs of images.
+          ``expected``: of the true matrix with a new subject, over 100 more simulated subjects:
+          what the perfect model scores on average. ``observed``: of the true matrix with these
+          subjects. ``upper``: of the subjects with their own mean, which no matrix can exceed by
+          much and which a user computes without knowing the truth; NaN for one subject;
+        - ``description``: str, where the data come from and what to cite.
 
     Raises
     ------

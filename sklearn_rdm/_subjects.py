@@ -201,6 +201,13 @@ class SubjectHoldOutRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         -------
         self : SubjectHoldOutRegressor
             Itself.
+
+        Raises
+        ------
+        ValueError
+            If y has no two subjects or more, if a subject is no column of y or is both trained on
+            and tested, or if the training subjects have none of these pairs; and whatever the
+            estimator raises.
         """
         pairs = as_pairs(X)
         y = _check_subjects(y, len(pairs))
@@ -265,6 +272,12 @@ class SubjectHoldOutRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         -------
         score : float
             By ``scoring``, or the estimator's ``score``.
+
+        Raises
+        ------
+        ValueError
+            If y has not one row per pair and two subjects or more, or if the test subjects have
+            none of these pairs.
         """
         check_is_fitted(self)
         pairs = as_pairs(X)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 import torchvision
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.feature_extraction import NodePathTracer
 
@@ -46,7 +48,8 @@ class Trunk(nn.Module):
     freeze_batch_norm : bool, default=True
         Whether batch statistics stay fixed in trained layers too; scale and shift are trained.
     dropout : bool, default=False
-        Whether dropout and stochastic depth of trained layers are active in training mode.
+        Whether dropout and stochastic depth of trained layers are active in training mode, where
+        they are modules (EfficientNet-Lite calls its stochastic depth as a function: it stays off).
 
     Attributes
     ----------
@@ -54,6 +57,8 @@ class Trunk(nn.Module):
         Node names of the read-outs.
     cut : str
         Node whose value ``prefix`` returns.
+    has_prefix : bool
+        Whether any layer comes before the cut.
     """
 
     _prefix: fx.GraphModule
@@ -75,18 +80,22 @@ class Trunk(nn.Module):
         self.dropout = dropout
         nodes = _trace(self.network)
         known = set(self.network.state_dict())
-        names = _LayerNames(backbone.name, list(nodes), backbone.aliases)
+        names = _LayerNames(backbone.name, nodes, backbone.aliases)
         self.layers = tuple(
             names.last_node(layer) if layer else _penultimate(nodes, self.network)
             for layer in layers
         )
         frozen = _frozen_nodes(names, freeze_up_to, freeze_from)
-        self.cut = _last_cut(nodes, self.layers, frozen)
+        self.cut = _last_cut(nodes, names.nodes, self.layers, frozen)
+        self.has_prefix = self.cut != next(iter(nodes))
         self._remove_unneeded(nodes)
         if backbone.state_dict is not None:
             load_weights(self.network, backbone.state_dict, known)
-        self._freeze([nodes[name] for name in frozen])
-        self._compile()
+        self._freeze(_with_constants([nodes[name] for name in frozen], names.nodes, nodes))
+        self._bind(
+            _subgraph(nodes, None, [nodes[self.cut]]),
+            _subgraph(nodes, nodes[self.cut], [nodes[name] for name in self.layers]),
+        )
         self.train(False)
 
     def prefix(self, images: Tensor) -> Tensor:
@@ -96,15 +105,18 @@ class Trunk(nn.Module):
 
     def suffix(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """From the value of ``cut`` to the activations of each read-out layer."""
-        return self._suffix(inputs)
+        outputs = self._suffix(inputs)
+        for layer, output in zip(self.layers, outputs, strict=True):
+            if not isinstance(output, Tensor) or output.shape[:1] != inputs.shape[:1]:
+                raise ValueError(
+                    f"layer {layer!r} has no activations of its own for each image: its value is "
+                    f"{_describe(output)} for {len(inputs)} images. Read out the layer before or "
+                    "after it."
+                )
+        return outputs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.suffix(self.prefix(images))
-
-    @property
-    def has_prefix(self) -> bool:
-        """Whether any layer comes before the cut."""
-        return self.cut != self._input_name
 
     @property
     def is_deterministic(self) -> bool:
@@ -115,7 +127,7 @@ class Trunk(nn.Module):
         """Hash of all that the result of this part depends on, besides the image."""
         key = hashlib.sha256(torch.__version__.encode())
         for graph in [self._prefix] if part == "prefix" else [self._prefix, self._suffix]:
-            key.update(graph.code.encode())
+            key.update("\n".join(_operations(graph)).encode())
             for name, value in graph.state_dict().items():
                 key.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
                 key.update(value.detach().cpu().contiguous().numpy().tobytes())
@@ -131,39 +143,30 @@ class Trunk(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Trunk:
         super()._apply(fn, recurse)
-        self._compile()  # buffers were replaced, the graphs still hold the old ones
+        # Buffers were replaced, the graphs still hold the old ones.
+        self._bind(self._prefix.graph, self._suffix.graph)
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Graphs share the network's layers and are traced anew; a copy of them would not.
-        state = self.__dict__.copy()
-        del state["_prefix"], state["_suffix"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._compile()
-        self.train(self.training)
+    def _bind(self, prefix: fx.Graph, suffix: fx.Graph) -> None:
+        # Not registered as submodules: they hold the same layers as self.network, also in a copy.
+        self.__dict__["_prefix"] = fx.GraphModule(self.network, prefix)
+        self.__dict__["_suffix"] = fx.GraphModule(self.network, suffix)
 
     def _remove_unneeded(self, nodes: dict[str, fx.Node]) -> None:
-        needed = _ancestors([nodes[name] for name in self.layers])
-        targets = [str(n.target) for n in needed if n.op in ("call_module", "get_attr")]
-        targets += [name for name, node in nodes.items() if node in needed]
+        needed = _targets(_ancestors([nodes[name] for name in self.layers]))
 
         def prune(module: nn.Module, path: str) -> None:
-            for name, child in module.named_children():
-                child_path = f"{path}{name}"
-                if child_path in targets:
-                    continue
-                if any(_within(target, child_path) for target in targets):
-                    prune(child, f"{child_path}.")
-                else:
-                    setattr(module, name, _Removed())
+            for name in [*module._parameters, *module._buffers, *module._modules]:
+                inside = f"{path}{name}"
+                if not any(_within(target, inside) for target in needed):
+                    delattr(module, name)
+                elif name in module._modules and inside not in needed:
+                    prune(module.get_submodule(name), f"{inside}.")
 
         prune(self.network, "")
 
-    def _freeze(self, frozen: list[fx.Node]) -> None:
-        targets = [str(n.target) for n in frozen if n.op in ("call_module", "get_attr")]
+    def _freeze(self, frozen: set[fx.Node]) -> None:
+        targets = _targets(frozen)
         self._frozen_modules = {
             name
             for name, _ in self.network.named_modules()
@@ -172,29 +175,14 @@ class Trunk(nn.Module):
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not any(_within(name, target) for target in targets))
 
-    def _compile(self) -> None:
-        nodes = _trace(self.network)
-        self._input_name = next(iter(nodes))
-        cut = nodes[self.cut]
-        prefix = _subgraph(nodes, None, [cut])
-        suffix = _subgraph(nodes, cut, [nodes[name] for name in self.layers])
-        # Not registered as submodules: they hold the same layers as self.network.
-        self.__dict__["_prefix"] = fx.GraphModule(self.network, prefix)
-        self.__dict__["_suffix"] = fx.GraphModule(self.network, suffix)
-
-
-class _Removed(nn.Module):
-    """Stands where a layer behind the read-out was, so that the network's own code still runs."""
-
-    def forward(self, inputs: Any, *_: Any, **__: Any) -> Any:
-        return inputs
-
 
 class _LayerNames:
     """What users may call a layer -> the nodes that they mean."""
 
-    def __init__(self, backbone: str, nodes: list[str], aliases: dict[str, str]) -> None:
-        self.backbone, self.nodes, self.aliases = backbone, nodes, aliases
+    def __init__(self, backbone: str, nodes: dict[str, fx.Node], aliases: dict[str, str]) -> None:
+        self.backbone, self.aliases = backbone, aliases
+        shown = _descendants(next(iter(nodes.values())))
+        self.nodes = [name for name, node in nodes.items() if node in shown]
 
     def last_node(self, name: str) -> str:
         return self._nodes_of(name)[-1]
@@ -229,7 +217,7 @@ def _trace(network: nn.Module) -> dict[str, fx.Node]:
             f"{type(network).__name__} cannot be cut at a layer: its forward pass depends on the "
             f"data in a way that torch.fx cannot follow ({error})."
         ) from error
-    return {name: node for node, name in tracer.node_to_qualname.items()}
+    return {name: node for node, name in tracer.node_to_qualname.items() if node.op != "output"}
 
 
 def _penultimate(nodes: dict[str, fx.Node], network: nn.Module) -> str:
@@ -270,26 +258,51 @@ def _frozen_nodes(
     return frozen
 
 
-def _last_cut(nodes: dict[str, fx.Node], layers: Sequence[str], frozen: list[str]) -> str:
+def _with_constants(
+    layers: list[fx.Node], of_image: list[str], nodes: dict[str, fx.Node]
+) -> set[fx.Node]:
+    """Add the weights, and what is computed from weights alone, that layers are given."""
+    inputs = [node for layer in layers for node in layer.all_input_nodes]
+    return {*layers, *_ancestors(inputs, behind={nodes[name] for name in of_image})}
+
+
+def _last_cut(
+    nodes: dict[str, fx.Node], order: list[str], layers: Sequence[str], frozen: list[str]
+) -> str:
     """The last node of the frozen prefix from whose value alone all read-outs can be computed."""
-    order = list(nodes)
     n_prefix = next((i for i, name in enumerate(order) if name not in frozen), len(order))
     outputs = [nodes[name] for name in layers]
     for name in reversed(order[:n_prefix]):
-        if nodes[order[0]] not in _ancestors(outputs, until=nodes[name]):
+        node = nodes[name]
+        if _is_tensor(node) and nodes[order[0]] not in _ancestors(outputs, behind={node}):
             return name
     return order[0]
 
 
-def _ancestors(outputs: list[fx.Node], until: fx.Node | None = None) -> set[fx.Node]:
-    """All nodes that ``outputs`` are computed from, not looking behind ``until``."""
+def _is_tensor(node: fx.Node) -> bool:
+    """Whether the users of a node take its value as a whole, not item by item."""
+    items = [user.args[1] for user in node.users if user.target is operator.getitem]
+    return not any(isinstance(item, int) for item in items)
+
+
+def _ancestors(outputs: list[fx.Node], behind: Collection[fx.Node] = ()) -> set[fx.Node]:
+    """All nodes that ``outputs`` are computed from, not looking at or behind some."""
     found: set[fx.Node] = set()
-    waiting = [node for node in outputs if node is not until]
+    waiting = [node for node in outputs if node not in behind]
     while waiting:
         node = waiting.pop()
         if node not in found:
             found.add(node)
-            waiting += [n for n in node.all_input_nodes if n is not until]
+            waiting += [n for n in node.all_input_nodes if n not in behind]
+    return found
+
+
+def _descendants(node: fx.Node) -> set[fx.Node]:
+    """The node and all nodes that are computed from it."""
+    found = {node}
+    for later in node.graph.nodes:  # in the order of execution
+        if not found.isdisjoint(later.all_input_nodes):
+            found.add(later)
     return found
 
 
@@ -298,12 +311,48 @@ def _subgraph(nodes: dict[str, fx.Node], start: fx.Node | None, outputs: list[fx
     graph = fx.Graph()
     start = start or next(iter(nodes.values()))
     copies = {start: graph.placeholder("inputs")}
-    needed = _ancestors(outputs, until=start)
+    needed = _ancestors(outputs, behind={start})
+    results = {}
     for node in start.graph.nodes:  # some constants have no name
-        if node in needed and node is not start:
+        if node in needed:
             copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph.output(tuple(copies[node] for node in outputs))
+        if node in outputs:
+            # What follows may work in place, as most activation functions do.
+            goes_on = not needed.isdisjoint(node.users)
+            results[node] = graph.call_method("clone", (copies[node],)) if goes_on else copies[node]
+    graph.output(tuple(results[node] for node in outputs))
     return graph
+
+
+def _operations(graph: fx.GraphModule) -> Iterator[str]:
+    """All operations with their settings, the same for a copy, which names its nodes anew."""
+    number = {node: i for i, node in enumerate(graph.graph.nodes)}
+    for node in number:
+        target = getattr(node.target, "__qualname__", node.target)
+        arguments = map_arg((node.args, node.kwargs), lambda n: f"%{number[n]}")
+        yield f"{node.op} {target} {arguments}"
+        if node.op == "call_module":
+            yield from map(_settings, graph.get_submodule(str(node.target)).modules())
+
+
+def _settings(module: nn.Module) -> str:
+    """Class and settings, such as a stride, of a layer; not whether it is being trained."""
+    settings = {
+        name: getattr(value, "__qualname__", value)
+        for name, value in vars(module).items()
+        if name != "training"
+        and (callable(value) or isinstance(value, str | int | float | tuple | list))
+    }
+    return f"{type(module).__qualname__} {settings}"
+
+
+def _targets(nodes: Collection[fx.Node]) -> set[str]:
+    """Paths of the modules and tensors that nodes use."""
+    return {str(node.target) for node in nodes if node.op in ("call_module", "get_attr")}
+
+
+def _describe(value: Any) -> str:
+    return f"a tensor {[*value.shape]}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _within(name: str, path: str) -> bool:

@@ -20,10 +20,9 @@ from PIL import Image
 from sklearn.utils import Bunch
 
 from sklearn_rdm._extras import import_optional
-from sklearn_rdm._mat import read_mat
-from sklearn_rdm._pairs import check_size, read_images
+from sklearn_rdm._images import check_size, read_images
+from sklearn_rdm._mat import as_square, read_mat
 from sklearn_rdm._simulated import make_rdm_regression
-from sklearn_rdm.io import as_square
 
 __all__ = ["fetch_algonauts2019", "fetch_kriegeskorte92", "make_rdm_regression"]
 
@@ -123,16 +122,14 @@ def fetch_algonauts2019(
     data : Bunch
         With the attributes
 
-        images : uint8 ndarray of shape (n_images, height, width, 3)
-        rdms : float64 ndarray of shape (15, n_images, n_images)
-            One matrix per subject, 1 - Pearson r (0 to 2), row ``i`` = image ``i``;
-            ``(15, 20, n_images, n_images)`` if ``average_time`` is False.
-        image_groups : int ndarray of shape (n_images,) or None
-            From ``categories.csv`` (columns ``image``, ``category``) beside the images, which the
-            official download lacks.
-        image_names, subjects : list of str
-        description : str
-            Where the data come from and what to cite.
+        - ``images``: uint8 ndarray of shape (n_images, height, width, 3);
+        - ``rdms``: float64 ndarray of shape (15, n_images, n_images), one matrix per subject,
+          1 - Pearson r (0 to 2), row ``i`` = image ``i``; ``(15, 20, n_images, n_images)`` if
+          ``average_time`` is False;
+        - ``image_groups``: int ndarray of shape (n_images,) or None, from ``categories.csv``
+          (columns ``image``, ``category``) beside the images, which the official download lacks;
+        - ``image_names``, ``subjects``: lists of str;
+        - ``description``: str, where the data come from and what to cite.
 
     Raises
     ------
@@ -224,19 +221,16 @@ def fetch_kriegeskorte92(
     data : Bunch
         With the attributes
 
-        images : uint8 ndarray of shape (92, height, width, 3)
-        rdms : float64 ndarray of shape (n_subjects, 92, 92)
-            4, 1, 1 or 16 matrices; 1 - Pearson r (0 to 2), for "behaviour" distances of at most
-            about 0.03. ``(4, 2, 92, 92)`` if ``average_sessions`` is False.
-        image_groups : ndarray of str, shape (92,)
-            One of 6 categories: human or nonhuman bodypart or face, natural or artificial
-            inanimate.
-        category_flags : bool ndarray of shape (92, 12)
-        category_names : list of str
-            The authors' 12 overlapping categories, such as "animate" or "monkeyape".
-        image_names, subjects : list of str
-        description : str
-            Where the data come from and what to cite.
+        - ``images``: uint8 ndarray of shape (92, height, width, 3);
+        - ``rdms``: float64 ndarray of shape (n_subjects, 92, 92), 4, 1, 1 or 16 matrices;
+          1 - Pearson r (0 to 2), for "behaviour" distances of at most about 0.03;
+          ``(4, 2, 92, 92)`` if ``average_sessions`` is False;
+        - ``image_groups``: ndarray of str, shape (92,), one of 6 categories: human or nonhuman
+          bodypart or face, natural or artificial inanimate;
+        - ``category_flags``: bool ndarray of shape (92, 12), and ``category_names``: list of str,
+          the authors' 12 overlapping categories, such as "animate" or "monkeyape";
+        - ``image_names``, ``subjects``: lists of str;
+        - ``description``: str, where the data come from and what to cite.
 
     Raises
     ------

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import scipy.io
-from scipy.spatial.distance import squareform
 from sklearn.utils import Bunch
 
 from sklearn_rdm._extras import import_optional
-from sklearn_rdm._mat import read_mat
+from sklearn_rdm._mat import as_square, read_mat
 
 __all__ = [
     "from_rsatoolbox",
@@ -481,26 +480,6 @@ def _choose(arrays: dict[str, Any], variable: str | None, path: Path) -> np.ndar
             "variable=."
         )
     return arrays[variable]
-
-
-def as_square(rdms: Any, source: str) -> np.ndarray:
-    """Return float64 (..., n, n) of square matrices or condensed vectors."""
-    rdms = np.asarray(rdms)
-    if rdms.dtype.kind not in "uif" or rdms.ndim == 0:
-        raise ValueError(f"{source} must hold numbers, got {rdms.dtype} of shape {rdms.shape}.")
-    rdms = rdms.astype(np.float64, order="C")
-    if rdms.ndim >= 2 and rdms.shape[-1] == rdms.shape[-2]:
-        return rdms
-    if rdms.ndim >= 3 and rdms.shape[0] == rdms.shape[1]:  # MATLAB's habit: subjects last
-        return np.ascontiguousarray(rdms.T)
-    n_images = round((1 + np.sqrt(1 + 8 * rdms.shape[-1])) / 2)
-    if rdms.ndim > 2 or n_images < 2 or n_images * (n_images - 1) // 2 != rdms.shape[-1]:
-        raise ValueError(
-            f"{source} must have shape (n, n), (n_subjects, n, n), (n_pairs,) or (n_subjects, "
-            f"n_pairs), n_pairs = n * (n - 1) / 2, got {rdms.shape}."
-        )
-    square = np.array([squareform(vector) for vector in np.atleast_2d(rdms)])
-    return square[0] if rdms.ndim == 1 else square
 
 
 def _ordered(rdms: Any, names: Any, subjects: Any, wanted: Any, source: str) -> Bunch:

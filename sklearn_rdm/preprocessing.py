@@ -11,7 +11,8 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._features import flatten_images
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_images
+from sklearn_rdm._images import check_images
+from sklearn_rdm._pairs import ImagePairs, as_pairs
 from sklearn_rdm._pooling import SubjectPooling
 
 __all__ = ["PerImage", "SubjectPooling"]

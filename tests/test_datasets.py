@@ -1,7 +1,6 @@
 import functools
 import hashlib
 import http.server
-import os
 import subprocess
 import sys
 import threading
@@ -21,13 +20,6 @@ from sklearn_rdm._simulated import CHANNELS, REGIONS, image_features
 from sklearn_rdm.datasets import fetch_algonauts2019, fetch_kriegeskorte92, make_rdm_regression
 
 TARGETS = ["fmri_evc", "fmri_it", "meg_early", "meg_late"]
-
-
-@pytest.fixture
-def data_home():
-    if "SKLEARN_RDM_DATA" not in os.environ:
-        pytest.skip("SKLEARN_RDM_DATA is unset: the research data are needed")
-    return Path(os.environ["SKLEARN_RDM_DATA"])
 
 
 def spearman_with(subjects, model):

@@ -27,6 +27,7 @@ from sklearn_rdm import (
     ImagePairs,
     LayerActivations,
     LayerWeightedRSARegressor,
+    RDMEnsembleRegressor,
     SiameseRDMRegressor,
 )
 from sklearn_rdm.model_selection import SubjectHoldOutRegressor
@@ -42,6 +43,7 @@ ESTIMATORS = {
         "sqeuclidean", penalty="fractional", subject_pooling=None, random_state=0
     ),
     "SubjectHoldOutRegressor": SubjectHoldOutRegressor(FixedRSARegressor(), 2),
+    "RDMEnsembleRegressor": RDMEnsembleRegressor(FixedRSARegressor(), cv=2),
     "PerImage": PerImage(StandardScaler()),
     "LayerActivations": LayerActivations(TinyNetwork, "relu2", image_size=48, random_state=0),
     "SiameseRDMRegressor": tiny_net(),

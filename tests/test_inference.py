@@ -1,7 +1,5 @@
-import os
 from functools import partial
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from scipy.spatial.distance import pdist
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm import ImagePairs
-from sklearn_rdm._inference import _image_sets, _repeat_pairs
+from sklearn_rdm._inference import _members_of_sets, _repeat_pairs
 from sklearn_rdm.metrics import (
     compare_rdm_scores,
     noise_normalized_r2_score,
@@ -122,7 +120,7 @@ def test_images_stay_in_their_set():
     result = rdm_permutation_test(pairs, y_true, y_pred, n_permutations=20, random_state=0)
     assert_allclose(result.null_distribution, result.score)
     assert result.pvalue == 1
-    assert [len(members) for members in _image_sets(pairs)] == [6, 7]
+    assert [len(members) for members in _members_of_sets(pairs)] == [6, 7]
 
 
 def test_an_incomplete_design_keeps_pairs_that_exist_before_and_after():
@@ -364,16 +362,10 @@ def test_whitening_treats_copies_of_an_image_as_images():
 
 
 @pytest.mark.data
-def test_chance_level_of_the_challenge():
-    home = os.environ.get("SKLEARN_RDM_DATA")
-    if home is None:
-        pytest.skip("SKLEARN_RDM_DATA is not set: the Algonauts RDMs are needed")
-    h5py = pytest.importorskip("h5py")
-    folder = Path(home, "algonauts2019", "Training_Data", "118_Image_Set")
+def test_chance_level_of_the_challenge(load_algonauts):
     # FIELD.md 3.4: relabelled group means score 2.8 and 3.2 % of the ceiling
-    for name, percent in [("EVC_RDMs", 2.8), ("IT_RDMs", 3.2)]:
-        with h5py.File(folder / "target_fmri.mat") as file:
-            y_true = file[name][:].T[:, *np.triu_indices(118, 1)].T
+    for target, percent in [("fmri_evc", 2.8), ("fmri_it", 3.2)]:
+        y_true = load_algonauts(118, target).rdms[:, *np.triu_indices(118, 1)].T
         result = rdm_permutation_test(
             all_pairs(118),
             y_true,

@@ -1,5 +1,4 @@
 import copy
-import os
 import pickle
 import time
 from pathlib import Path
@@ -74,15 +73,8 @@ def dense_whitened_cosine(x, y, index, covariance):
 
 
 @pytest.fixture(scope="module")
-def evc_118():
-    home = os.environ.get("SKLEARN_RDM_DATA")
-    if home is None:
-        pytest.skip("SKLEARN_RDM_DATA is not set: the Algonauts RDMs are needed")
-    h5py = pytest.importorskip("h5py")
-    folder = Path(home, "algonauts2019", "Training_Data", "118_Image_Set")
-    with h5py.File(folder / "target_fmri.mat") as file:
-        rdms = file["EVC_RDMs"][:].T
-    return rdms[:, *np.triu_indices(118, 1)].T
+def evc_118(load_algonauts):
+    return load_algonauts(118, "fmri_evc").rdms[:, *np.triu_indices(118, 1)].T
 
 
 # ---- against other implementations

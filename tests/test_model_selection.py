@@ -4,7 +4,6 @@ import itertools
 import os
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -841,17 +840,11 @@ def test_the_two_algonauts_sets_together_make_the_papers_number_of_pairs():
 
 
 @pytest.mark.data
-def test_on_the_92_images_and_15_subjects():
-    if "SKLEARN_RDM_DATA" not in os.environ:
-        pytest.skip("SKLEARN_RDM_DATA names no folder of research data")
-    h5py = pytest.importorskip("h5py")
-    folder = Path(os.environ["SKLEARN_RDM_DATA"], "algonauts2019/Training_Data/92_Image_Set")
-    with h5py.File(folder / "target_fmri.mat") as file:
-        rdms = file["IT_RDMs"][()].transpose(2, 1, 0)
-    rows = (folder / "categories.csv").read_text().split()[1:]
-    category = np.array([row.split(",")[-1] for row in rows])
+def test_on_the_92_images_and_15_subjects(load_algonauts):
+    data = load_algonauts(92, "fmri_it")
+    category = data.image_groups
     features = (category[:, None] == np.unique(category)).astype(float)
-    pairs, dissim = ImagePairs.from_rdms(features, rdms, image_groups=category)
+    pairs, dissim = ImagePairs.from_rdms(features, data.rdms, image_groups=category)
     scores = cross_val_subjects_score(
         DistanceRegressor(),
         pairs,

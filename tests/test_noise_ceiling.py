@@ -1,13 +1,12 @@
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.io import loadmat
 from scipy.stats import rankdata, spearmanr
 from sklearn.exceptions import UndefinedMetricWarning
+from test_datasets import CEILINGS
+from test_metrics import RSATOOLBOX_NAMES
 
 from sklearn_rdm._noise_ceiling import CONVENTIONS
 from sklearn_rdm.metrics import (
@@ -18,61 +17,34 @@ from sklearn_rdm.metrics import (
     rdm_whitened_pearson_score,
 )
 
-# FIELD.md 3.4 and shared/data/README.md: upper bounds, squared
-CHALLENGE = {
-    (92, "EVC_RDMs"): 0.1589,
-    (92, "IT_RDMs"): 0.3075,
-    (92, "MEG_RDMs_early"): 0.5000,
-    (92, "MEG_RDMs_late"): 0.2122,
-    (118, "EVC_RDMs"): 0.1048,
-    (118, "IT_RDMs"): 0.0728,
-    (118, "MEG_RDMs_early"): 0.3555,
-    (118, "MEG_RDMs_late"): 0.2163,
-}
 # FIELD.md 3.4: the same formula without the subject itself
 LOWER = {
-    (92, "EVC_RDMs"): 0.0686,
-    (92, "IT_RDMs"): 0.2264,
-    (118, "EVC_RDMs"): 0.0245,
-    (118, "IT_RDMs"): 0.0038,
+    (92, "fmri_evc"): 0.0686,
+    (92, "fmri_it"): 0.2264,
+    (118, "fmri_evc"): 0.0245,
+    (118, "fmri_it"): 0.0038,
 }
 # FIELD.md 3.1: rsatoolbox's (min, max)
 RSATOOLBOX = {
-    ("spearman", 92, "EVC_RDMs"): (0.2419, 0.3917),
-    ("spearman", 92, "IT_RDMs"): (0.4525, 0.5422),
-    ("spearman", 118, "EVC_RDMs"): (0.1292, 0.3213),
-    ("spearman", 118, "IT_RDMs"): (0.0363, 0.2732),
-    ("whitened_pearson", 92, "EVC_RDMs"): (0.2401, 0.3953),
-    ("whitened_pearson", 92, "IT_RDMs"): (0.4979, 0.5752),
-    ("whitened_pearson", 118, "EVC_RDMs"): (0.0351, 0.2716),
-    ("whitened_pearson", 118, "IT_RDMs"): (0.0419, 0.2755),
-}
-RSATOOLBOX_NAMES = {
-    "cosine": "cosine",
-    "kendall_tau_a": "tau-a",
-    "pearson": "corr",
-    "rho_a": "rho-a",
-    "spearman": "spearman",
-    "whitened_cosine": "cosine_cov",
-    "whitened_pearson": "corr_cov",
+    ("spearman", 92, "fmri_evc"): (0.2419, 0.3917),
+    ("spearman", 92, "fmri_it"): (0.4525, 0.5422),
+    ("spearman", 118, "fmri_evc"): (0.1292, 0.3213),
+    ("spearman", 118, "fmri_it"): (0.0363, 0.2732),
+    ("whitened_pearson", 92, "fmri_evc"): (0.2401, 0.3953),
+    ("whitened_pearson", 92, "fmri_it"): (0.4979, 0.5752),
+    ("whitened_pearson", 118, "fmri_evc"): (0.0351, 0.2716),
+    ("whitened_pearson", 118, "fmri_it"): (0.0419, 0.2755),
 }
 
 
-@pytest.fixture(scope="module")
-def algonauts():
-    home = os.environ.get("SKLEARN_RDM_DATA")
-    if home is None:
-        pytest.skip("SKLEARN_RDM_DATA is not set: the Algonauts RDMs are needed")
-    h5py = pytest.importorskip("h5py")
-    targets = {}
-    for n_images in (92, 118):
-        folder = Path(home, "algonauts2019", "Training_Data", f"{n_images}_Image_Set")
-        rdms = {k: v for k, v in loadmat(folder / "target_meg.mat").items() if k.startswith("MEG")}
-        with h5py.File(folder / "target_fmri.mat") as file:
-            rdms |= {name: file[name][:].T for name in file}
-        for name, matrices in rdms.items():
-            targets[n_images, name] = matrices[:, *np.triu_indices(n_images, 1)].T
-    return targets
+@pytest.fixture
+def algonauts(load_algonauts):
+    """Load the dissimilarities (n_pairs, n_subjects) of a set and a target."""
+
+    def load(n_images, target):
+        return load_algonauts(n_images, target).rdms[:, *np.triu_indices(n_images, 1)].T
+
+    return load
 
 
 def simulate(n_images=8, n_subjects=5, seed=0):
@@ -83,23 +55,23 @@ def simulate(n_images=8, n_subjects=5, seed=0):
 
 @pytest.mark.data
 def test_challenge_constants(algonauts):
-    for target, constant in CHALLENGE.items():
-        assert round(noise_ceiling(algonauts[target])[1], 4) == constant
+    for target, constant in CEILINGS.items():
+        assert round(noise_ceiling(algonauts(*target))[1], 4) == constant
     for target, constant in LOWER.items():
-        assert round(noise_ceiling(algonauts[target], convention="net2brain")[0], 4) == constant
+        assert round(noise_ceiling(algonauts(*target), convention="net2brain")[0], 4) == constant
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("metric", "n_images", "name"), RSATOOLBOX)
-def test_rsatoolbox_reference_values(metric, n_images, name, algonauts):
-    bounds = noise_ceiling(algonauts[n_images, name], convention="rsatoolbox", metric=metric)
-    assert_allclose(bounds, RSATOOLBOX[metric, n_images, name], rtol=0, atol=0.5001e-4)
+@pytest.mark.parametrize(("metric", "n_images", "target"), RSATOOLBOX)
+def test_rsatoolbox_reference_values(metric, n_images, target, algonauts):
+    bounds = noise_ceiling(algonauts(n_images, target), convention="rsatoolbox", metric=metric)
+    assert_allclose(bounds, RSATOOLBOX[metric, n_images, target], rtol=0, atol=0.5001e-4)
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("metric", ["spearman", "pearson", "cosine", "whitened_cosine"])
 def test_ceiling_equals_rsatoolbox_on_measured_rdms(metric, algonauts):
-    check_against_rsatoolbox(algonauts[118, "IT_RDMs"], metric)
+    check_against_rsatoolbox(algonauts(118, "fmri_it"), metric)
 
 
 @pytest.mark.filterwarnings("ignore:Noise ceiling for tau")

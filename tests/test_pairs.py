@@ -16,16 +16,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing, indexable, resample
 from sklearn.utils.validation import _num_samples, check_array
 
-import sklearn_rdm._pairs as pairs_module
+import sklearn_rdm._images as images_module
 from sklearn_rdm import ImagePairs, read_images
-from sklearn_rdm._pairs import (
-    are_paths,
-    as_pairs,
-    check_dissimilarities,
-    check_fit_pairs,
-    image_digests,
-    list_images,
-)
+from sklearn_rdm._images import are_paths, image_digests, list_images
+from sklearn_rdm._pairs import as_pairs, check_dissimilarities, check_fit_pairs
 
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
 
@@ -369,9 +363,9 @@ def test_paths_are_read_once_each(image_files, images, monkeypatch):
     index = np.array([[3, 0], [0, 1], [2, 3]])
     paths = np.array([str(image_files / name) for name in names])[index]
     n_read = []
-    read_image = pairs_module.read_image
+    read_image = images_module.read_image
     monkeypatch.setattr(
-        pairs_module, "read_image", lambda *args: n_read.append(args) or read_image(*args)
+        images_module, "read_image", lambda *args: n_read.append(args) or read_image(*args)
     )
     pairs = ImagePairs.from_arrays(paths)
     assert len(n_read) == 4

@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import rankdata, zscore
@@ -33,6 +30,11 @@ def pairs(rng):
 def test_zscore_is_the_papers_formula(dissim):
     expected = (zscore(dissim, axis=0).mean(axis=1) + 2) / 5
     np.testing.assert_allclose(SubjectPooling().fit_transform(dissim), expected)
+
+
+def test_zscore_without_rescaling_is_the_mean_of_zscores(dissim):
+    pooled = SubjectPooling("zscore", rescale=False).fit_transform(dissim)
+    np.testing.assert_allclose(pooled, zscore(dissim, axis=0).mean(axis=1))
 
 
 def test_zscore_averages_the_subjects_that_have_the_pair(dissim):
@@ -227,14 +229,9 @@ def test_per_image_reads_a_memmap(pairs, tmp_path):
 
 
 @pytest.mark.data
-def test_pooling_of_real_subjects():
-    h5py = pytest.importorskip("h5py")
-    if "SKLEARN_RDM_DATA" not in os.environ:
-        pytest.skip("SKLEARN_RDM_DATA is not set")
-    folder = Path(os.environ["SKLEARN_RDM_DATA"], "algonauts2019/Training_Data/92_Image_Set")
-    with h5py.File(folder / "target_fmri.mat") as file:
-        rdms = np.moveaxis(file["IT_RDMs"][:], np.argmin(file["IT_RDMs"].shape), 0)
-    _, dissim = ImagePairs.from_rdms(np.zeros((92, 1)), rdms)
+def test_pooling_of_real_subjects(load_algonauts):
+    data = load_algonauts(92, "fmri_it")
+    _, dissim = ImagePairs.from_rdms(data.images, data.rdms)
     assert dissim.shape == (4186, 15)
     expected = (zscore(dissim, axis=0).mean(axis=1) + 2) / 5
     np.testing.assert_allclose(SubjectPooling().fit_transform(dissim), expected)

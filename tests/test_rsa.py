@@ -1,6 +1,4 @@
-import os
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from sklearn_rdm import (
     FixedRSARegressor,
     ImagePairs,
     LayerWeightedRSARegressor,
-    read_images,
 )
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
@@ -621,15 +618,9 @@ def test_images_that_differ_in_nothing_get_the_mean(penalty, rng):
 
 
 @pytest.fixture(scope="module")
-def it_92():
-    h5py = pytest.importorskip("h5py")
-    if "SKLEARN_RDM_DATA" not in os.environ:
-        pytest.skip("SKLEARN_RDM_DATA is not set")
-    folder = Path(os.environ["SKLEARN_RDM_DATA"], "algonauts2019/Training_Data/92_Image_Set")
-    with h5py.File(folder / "target_fmri.mat") as file:
-        rdms = np.moveaxis(file["IT_RDMs"][:], np.argmin(file["IT_RDMs"].shape), 0)
-    images = read_images(folder / "92images", size=8).astype(float)
-    return ImagePairs.from_rdms(images, rdms)
+def it_92(load_algonauts):
+    data = load_algonauts(92, "fmri_it", image_size=8)
+    return ImagePairs.from_rdms(data.images.astype(float), data.rdms)
 
 
 @pytest.mark.data

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from sklearn_rdm._extras import import_optional
 
@@ -25,24 +24,15 @@ def image_style() -> dict[str, Any]:
     return {"cmap": cmap, "interpolation": "nearest"}
 
 
-def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
-    if image_groups is None:
-        return None
-    groups = np.asarray(image_groups)
-    if groups.shape != (n_images,):
-        raise ValueError(
-            f"image_groups must have one label per image, shape ({n_images},), got {groups.shape}."
-        )
-    return groups
-
-
 def legend_above(ax: Any) -> None:
-    """Put the legend over the axes, in as many columns as they are wide."""
+    """Put the legend over the axes, in as few rows as their width allows, of one length."""
     inches = ax.get_position().width * ax.figure.get_figwidth()
+    n_entries = len(ax.get_legend_handles_labels()[1])
+    n_rows = math.ceil(n_entries / max(1, int(inches / 1.25)))
     ax.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=max(1, int(inches / 1.25)),
+        ncols=math.ceil(n_entries / n_rows),
         frameon=False,
         fontsize="small",
         handletextpad=0.4,

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 from sklearn.manifold import smacof
 
-from sklearn_rdm._displays._drawing import check_groups, legend_above, one_axes
+from sklearn_rdm._displays._drawing import legend_above, one_axes
+from sklearn_rdm._pairs import check_groups
 
 # Okabe and Ito's eight colours, told apart with every common form of colour blindness
 GROUP_COLORS = (

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from sklearn_rdm._displays._drawing import check_groups, image_style, pyplot
-from sklearn_rdm._pairs import ImagePairs, as_pairs
+from sklearn_rdm._displays._drawing import image_style, pyplot
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_groups
 
 SCALES = {None: "{}", "rank": "{} (rank, 0 to 1)"}
 PANELS_A_ROW = 4

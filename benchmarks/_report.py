@@ -1,0 +1,41 @@
+"""What every benchmark shares: how it ends up in a file."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
+PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch", "torchvision")
+
+
+def write_report(
+    name: str, title: str, text: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Write ``docs/results/<name>.md``, read by the documentation, and the same as JSON."""
+    RESULTS.mkdir(exist_ok=True)
+    provenance = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {platform.processor() or platform.system()}",
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+    table = [columns, ["---"] * len(columns), *rows]
+    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in table]
+    versions = ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())
+    note = f"Written on {provenance['date']} by `python benchmarks/{name}.py` with {versions}."
+    (RESULTS / f"{name}.md").write_text(
+        f"## {title}\n\n{text.strip()}\n\n" + "\n".join(lines) + f"\n\n{note}\n"
+    )
+    records = [dict(zip(columns, row, strict=True)) for row in rows]
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps({**provenance, "rows": records}, indent=1, default=float) + "\n"
+    )
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,185 @@
+"""Photographs and feature arrays: decoding, checking and telling them apart by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+__all__ = ["read_images"]
+
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def read_images(
+    paths_or_folder: Any,
+    size: Any = None,
+    *,
+    n_jobs: int | None = None,
+    out: Any = None,
+    verbose: int = 0,
+) -> np.ndarray:
+    """Decode image files into one array.
+
+    Parameters
+    ----------
+    paths_or_folder : path or sequence of paths
+        Files in this order, or a folder whose image files are taken in name order.
+    size : int or (height, width), default=None
+        What every image is resized to (bicubic, the whole image, no crop), in pixels. None keeps
+        the files' own size, which must then be the same for all.
+    n_jobs : int, default=None
+        Threads that decode; None means 1, -1 all cores.
+    out : path, default=None
+        A ``.npy`` file to write, for image sets larger than memory. It appears under this name
+        only when it is whole.
+    verbose : int, default=0
+        Above 0 shows a progress bar.
+
+    Returns
+    -------
+    images : ndarray or memmap of uint8, shape (n_images, height, width, 3)
+        RGB; a read-only memmap of the file if ``out`` is given.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing, broken or truncated, or of another size than the first; it is named.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from sklearn_rdm import read_images
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ["b.png", "a.png"]:
+    ...         Image.new("RGB", (20, 10)).save(Path(folder) / name)
+    ...     read_images(folder, size=32).shape
+    (2, 32, 32, 3)
+    """
+    paths = list_images(paths_or_folder)
+    size = check_size(size)
+    decode = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
+        delayed(read_image)(path, size) for path in paths
+    )
+    decoded = tqdm(decode, total=len(paths), desc="images", unit="img", disable=verbose <= 0)
+    if out is None:
+        return _fill(decoded, paths, lambda shape: np.empty(shape, dtype=np.uint8))
+    out = Path(out)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        _fill(
+            decoded,
+            paths,
+            lambda shape: np.lib.format.open_memmap(partial, "w+", dtype=np.uint8, shape=shape),
+        )
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return np.load(out, mmap_mode="r")
+
+
+def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Decode one file to (height, width, 3) uint8, resized to ``size`` if one is given."""
+    try:
+        with Image.open(path) as file:
+            mode = file.mode
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ValueError(f"the image file {os.fspath(path)!r} cannot be read: {error}") from error
+    if mode.startswith(("I", "F")):  # Pillow clips these to white
+        raise ValueError(
+            f"the image file {os.fspath(path)!r} has grey values of more than 8 bits (Pillow mode "
+            f"{mode}): save it with 8 bits per channel."
+        )
+    if size is not None and image.size != size[::-1]:
+        image = image.resize(size[::-1], Image.Resampling.BICUBIC)
+    return np.array(image)
+
+
+def list_images(paths_or_folder: Any) -> list[str]:
+    """Paths as given, or the image files of a folder in name order."""
+    if isinstance(paths_or_folder, str | os.PathLike):
+        folder = Path(paths_or_folder)
+        if not folder.is_dir():
+            raise ValueError(f"{str(folder)!r} is not a folder; give a folder or a list of files.")
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise ValueError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) in {str(folder)!r}.")
+    else:
+        paths = list(paths_or_folder)
+        if not paths:
+            raise ValueError("the list of image files is empty.")
+    return [os.fspath(path) for path in paths]
+
+
+def are_paths(images: Any) -> bool:
+    """Whether ``images`` names files (a folder, or a sequence of paths) and is not an array."""
+    if isinstance(images, str | os.PathLike):
+        return True
+    if isinstance(images, np.ndarray):
+        return images.dtype.kind in "UO" and images.ndim == 1
+    return isinstance(images, Sequence) and all(isinstance(p, str | os.PathLike) for p in images)
+
+
+def check_size(size: Any) -> tuple[int, int] | None:
+    """Return (height, width) of a size given as one int or two, None for None."""
+    if size is None:
+        return None
+    height_width = tuple(size) if np.iterable(size) else (size, size)
+    if len(height_width) != 2 or not all(
+        isinstance(s, int | np.integer) and s > 0 for s in height_width
+    ):
+        raise ValueError(f"an image size must be a positive int or (height, width), got {size!r}.")
+    return int(height_width[0]), int(height_width[1])
+
+
+def check_images(images: Any) -> np.ndarray:
+    """Return the images as one numeric array, unchanged if they are one already."""
+    if are_paths(images):
+        raise TypeError("images are given as paths: decode them first with read_images(paths).")
+    images = images if type(images) in (np.ndarray, np.memmap) else np.asarray(images)
+    if images.dtype.kind not in "uif" or images.ndim < 2 or images.size == 0:
+        raise ValueError(
+            "images must be one numeric array of shape (n_images, height, width, 3) or "
+            f"(n_images, ...), got {images.dtype} of shape {images.shape}."
+        )
+    # A memmap may be larger than memory: it is not read through here, but checked as it is used.
+    if images.dtype.kind == "f" and type(images) is np.ndarray:
+        finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+        if not finite.all():
+            raise ValueError(f"image {finite.argmin()} holds NaN or infinity.")
+    return images
+
+
+def image_digests(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return a 16-byte content hash (dtype, shape and bytes) of every image, dtype V16."""
+    digests = []
+    for image in images:
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(f"{image.dtype.str}{image.shape}".encode())
+        digest.update(np.ascontiguousarray(image).data)
+        digests.append(np.frombuffer(digest.digest(), dtype="V16"))
+    return np.concatenate(digests)
+
+
+def _fill(decoded: Iterable[np.ndarray], paths: Sequence[str], allocate: Any) -> np.ndarray:
+    images = np.empty(0)
+    for row, image in enumerate(decoded):
+        if row == 0:
+            images = allocate((len(paths), *image.shape))
+        if image.shape != images.shape[1:]:
+            raise ValueError(
+                f"{paths[row]!r} is {image.shape[:2]} pixels, {paths[0]!r} is "
+                f"{images.shape[1:3]}. Give size=(height, width) to resize all of them."
+            )
+        images[row] = image
+    return images
