@@ -26,6 +26,7 @@ from sklearn_rdm import (
     SiameseRDMRegressor,
     _features,
 )
+from sklearn_rdm._shards import SHARD_SIZE
 from sklearn_rdm._twin_network import TwinNetwork
 from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.metrics import rdm_spearman_score
@@ -204,9 +205,12 @@ def plain_step(backbone, images, step, *, module=None, reference=None):
     return loss.item(), gradients
 
 
-def assert_equals_textbook(backbone, net, pairs, recorder, **reference):
-    assert len(recorder.steps_) == 2
+def assert_equals_textbook(backbone, net, pairs, y, recorder, *, n_steps=2, **reference):
+    assert len(recorder.steps_) == n_steps
+    z = (y - y.mean(axis=0)) / y.std(axis=0)
+    targets = pairs.to_rdms((z.mean(axis=1) + 2) / 5)
     for step in recorder.steps_:
+        np.testing.assert_allclose(step["target"], targets[tuple(step["index"].T)], rtol=1e-6)
         loss, gradients = plain_step(backbone, pairs.images, step, **reference)
         assert step["loss"] == pytest.approx(loss, rel=1e-4)
         trained = {name for name, p in net.module_.named_parameters() if p.requires_grad}
@@ -251,7 +255,7 @@ def test_loss_and_gradients_equal_two_branches(backbone, freezing, batching, tmp
     )
     pairs, y = make_pairs(6, BACKBONES[backbone]["image_size"])
     recorder = record_fit(net, pairs, y)
-    assert_equals_textbook(backbone, net, pairs, recorder)
+    assert_equals_textbook(backbone, net, pairs, y, recorder)
     assert any(tmp_path.rglob("activations*")) == (freezing == "kept prefix")
 
 
@@ -265,7 +269,7 @@ def test_gradients_flow_through_the_reference_too(name, batching, tmp_path):
     )
     pairs, y = make_pairs(6, 64)
     recorder = record_fit(net, pairs, y)
-    assert_equals_textbook(name, net, pairs, recorder, reference=0.5)
+    assert_equals_textbook(name, net, pairs, y, recorder, reference=0.5)
 
 
 @pytest.mark.parametrize("freeze_up_to", [None, "conv1"])
@@ -276,11 +280,25 @@ def test_gradients_flow_through_a_frozen_suffix(freeze_up_to, batching):
     )
     pairs, y = make_pairs(6, 64)
     recorder = record_fit(net, pairs, y)
-    assert_equals_textbook("alexnet", net, pairs, recorder)
+    assert_equals_textbook("alexnet", net, pairs, y, recorder)
     trained = {k for k, gradient in recorder.steps_[0]["gradients"].items() if gradient is not None}
     first, second = "trunk.network.features.0", "trunk.network.features.3"
     expected = {f"{conv}.{kind}" for conv in (first, second) for kind in ("weight", "bias")}
     assert trained == {k for k in expected if freeze_up_to is None or not k.startswith(first)}
+
+
+@pytest.mark.parametrize("batching", BATCHES)
+def test_gradients_of_many_images_are_summed(batching):
+    assert SHARD_SIZE < 10
+    pairs, y = make_pairs(20, 64)
+    some = np.random.default_rng(0).permutation(len(y))[:50]
+    net = SiameseRDMRegressor(
+        "alexnet", "conv4", weights=None, image_size=64, max_epochs=1, random_state=0
+    ).set_params(batching=batching, batch_size=-1)
+    recorder = record_fit(net, pairs[some], y[some])
+    (step,) = recorder.steps_
+    assert len(step["images"]) == 20
+    assert_equals_textbook("alexnet", net, pairs[some], y[some], recorder, n_steps=1)
 
 
 def test_one_step_is_the_hand_written_step():
@@ -411,8 +429,9 @@ def test_prediction_depends_on_the_pair_alone():
     assert net.predict(pairs[:0]).shape == (0,)
 
 
-def test_embedding_does_not_depend_on_the_company():
-    net = tiny_net().fit(*make_pairs())
+@pytest.mark.parametrize("layer", ["relu3", "fc"])
+def test_embedding_does_not_depend_on_the_company(layer):
+    net = tiny_net(layer=layer).fit(*make_pairs())
     images = make_data(20).images
     together = net.embed(images)
     for rows in ([7], [19, 2, 5], range(3, 17)):
@@ -594,6 +613,25 @@ def test_memory_filled_by_other_images_gives_the_same_bits(tmp_path):
     assert same_bits(tiny_net(**params).fit(pairs, y), tiny_net(freeze_up_to="relu2").fit(pairs, y))
 
 
+def test_memory_knows_images_by_their_content(tmp_path):
+    pairs, y = make_pairs(12)
+    params = {"freeze_up_to": "relu2", "memory": str(tmp_path)}
+    tiny_net(**params).fit(pairs, y)
+    moved = ImagePairs(pairs.images[::-1], pairs.index)
+    kept, fresh = tiny_net(**params).fit(moved, y), tiny_net(freeze_up_to="relu2").fit(moved, y)
+    assert same_bits(kept, fresh)
+    np.testing.assert_array_equal(kept.predict(moved), fresh.predict(moved))
+
+
+def test_memory_knows_the_weights(tmp_path):
+    pairs, y = make_pairs(8)
+    params = {"freeze_up_to": "relu2", "random_state": 1}
+    tiny_net(freeze_up_to="relu2", memory=str(tmp_path)).fit(pairs, y)
+    assert same_bits(
+        tiny_net(**params, memory=str(tmp_path)).fit(pairs, y), tiny_net(**params).fit(pairs, y)
+    )
+
+
 def test_seed_orders_batches_when_weights_are_given(tmp_path):
     pairs, y = make_pairs()
     file = tmp_path / "tiny.pth"
@@ -676,6 +714,12 @@ def test_batches_of_pairs_hold_each_pair_once():
     for steps in (recorder.steps_[:3], recorder.steps_[3:]):
         seen = np.concatenate([s["index"] for s in steps])
         assert sorted(map(tuple, seen)) == sorted(map(tuple, pairs.index))
+    orders = [
+        [tuple(sorted(s["images"])) for s in steps]
+        for steps in (recorder.steps_[:3], recorder.steps_[3:])
+    ]
+    in_order = [tuple(np.unique(pairs.index[i : i + 12])) for i in (0, 12, 24)]
+    assert in_order != orders[0] != orders[1] != in_order
 
 
 @pytest.mark.parametrize("batch_size", [-1, 100])

@@ -542,12 +542,14 @@ def test_learning_rates_of_single_layers(pairs, y):
 
 
 def test_correlation_loss_trains(pairs, y):
-    net = tiny_net(criterion=CorrelationLoss, batch_size=-1, max_epochs=8, lr=0.02).fit(pairs, y)
-    assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
+    params = {"optimizer": torch.optim.Adam, "lr": 1e-3, "max_epochs": 6, "batch_size": -1}
+    net = tiny_net(criterion=CorrelationLoss, **params).fit(pairs, y)
+    assert net.history[-1, "train_loss"] < 0.7 * net.history[0, "train_loss"]
     # Free of scale: the unit of the targets does not matter.
-    other = clone(net).fit(pairs, 1000 * y.mean(axis=1))
-    same = clone(net).fit(pairs, y.mean(axis=1))
-    np.testing.assert_allclose(other.predict(pairs), same.predict(pairs), atol=1e-4)
+    once = clone(net).set_params(max_epochs=1)
+    same = clone(once).fit(pairs, y.mean(axis=1)).predict(pairs)
+    other = clone(once).fit(pairs, 1000 * y.mean(axis=1)).predict(pairs)
+    np.testing.assert_allclose(other, same, atol=1e-4)
 
 
 @pytest.mark.parametrize("reference", [None, "grey"])
