@@ -157,7 +157,7 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         )
         self.preprocessing_ = backbone.preprocessing
         self.trunk_ = Trunk(backbone, layers).requires_grad_(False)
-        self.trunk_.to(device=self.device).to(memory_format=torch.channels_last)
+        self.trunk_.to(device=self.device)
         blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
         with torch.no_grad():
             sizes = [activations[0].numel() for activations in self.trunk_(blank)]
@@ -219,7 +219,6 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         return ImagePairs(features, np.searchsorted(rows, X.index), image_groups=groups)
 
     def _flat_activations(self, inputs: Tensor) -> Tensor:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
         return torch.cat([a.flatten(1).float() for a in self.trunk_(inputs)], dim=1)
 
     def __sklearn_tags__(self) -> Any:

@@ -52,7 +52,7 @@ class Preprocessing:
     def __call__(self, images: np.ndarray) -> Tensor:
         """Return (n, 3, *size) float32 for (n, height, width, 3) uint8 or float in 0..1."""
         check_photographs(images)
-        channels_first = np.array(images, order="C").transpose(0, 3, 1, 2)
+        channels_first = np.array(np.asarray(images).transpose(0, 3, 1, 2), order="C")
         pixels = torch.from_numpy(channels_first)
         if pixels.is_floating_point():
             pixels = pixels.float()

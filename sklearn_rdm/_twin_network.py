@@ -79,7 +79,7 @@ freeze_batch_norm, dropout, reference, precision, random_state
             freeze_from=freeze_from,
             freeze_batch_norm=freeze_batch_norm,
             dropout=dropout,
-        ).to(memory_format=torch.channels_last)
+        )
         blank, inputs = reference_image(reference, self.preprocessing), None
         if blank is not None:
             with shard_threads():
@@ -107,13 +107,6 @@ freeze_batch_norm, dropout, reference, precision, random_state
         joint = self._run(torch.cat([inputs, self.reference_inputs]))
         return joint[:-1] - joint[-1]
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return all weights, contiguous as ``.safetensors`` files must be."""
-        state = super().state_dict(*args, **kwargs)
-        for name, value in state.items():
-            state[name] = value.contiguous()
-        return state
-
     def _run(self, inputs: Tensor) -> Tensor:
         if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
             return self.read_out(inputs)
@@ -130,15 +123,12 @@ freeze_batch_norm, dropout, reference, precision, random_state
 
     def read_out(self, inputs: Tensor) -> Tensor:
         """Run the layers behind the cut on one shard."""
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None):
             (activations,) = self.trunk.suffix(inputs)
         return activations.flatten(1).float()
 
     def read_out_images(self, images: Tensor) -> Tensor:
         """Run the whole network on one shard of preprocessed images."""
-        images = images.contiguous(memory_format=torch.channels_last)
         return self.read_out(self.trunk.prefix(images))
 
     def _read_out_padded(self, inputs: Tensor) -> Tensor:

@@ -188,8 +188,6 @@ def plain_step(backbone, images, step, *, module=None, reference=None):
     """Loss and gradients of one mini-batch, by two branches with the same weights."""
     network = plain_network(backbone, images.shape[1])
     network.load_state_dict(plain_state(step["weights"]), strict=False, assign=True)
-    # Another memory layout sums in another order: single rectifiers at their kink would flip.
-    network.to(memory_format=torch.channels_last)
 
     def branch(images):
         inputs = plain_inputs(images, backbone)
