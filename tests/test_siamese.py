@@ -184,6 +184,22 @@ def plain_state(net):
     return {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
 
 
+def on_one_thread(function):
+    """PyTorch's threads sum in another order: single rectifiers at their kink would flip."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            torch.set_num_threads(n_threads)
+
+    return wrapped
+
+
+@on_one_thread
 def plain_step(backbone, images, step, *, module=None, reference=None):
     """Loss and gradients of one mini-batch, by two branches with the same weights."""
     network = plain_network(backbone, images.shape[1])
