@@ -492,10 +492,14 @@ def test_an_unusable_memory_is_refused():
         features_of(memory=Fake()).fit_transform(make_images(2))
 
 
-def test_without_a_memory_weights_are_not_hashed(monkeypatch):
-    monkeypatch.setattr(Trunk, "key", lambda *_: pytest.fail("hashed in vain"))
+def test_weights_are_hashed_only_for_a_memory(monkeypatch, tmp_path):
+    hashed = []
+    monkeypatch.setattr(Trunk, "key", lambda _, part: hashed.append(part) or "key")
     features_of().fit_transform(make_images(2))
     features_of(memory=Memory(None)).fit_transform(make_images(2))
+    assert hashed == []
+    features_of(memory=str(tmp_path)).fit_transform(make_images(2))
+    assert hashed == ["whole"]
 
 
 def cut_short(path, n_bytes):
