@@ -20,6 +20,7 @@ API = [
             "CosineLoss",
             "RankLoss",
             "WeightAveraging",
+            "LayerEpochSearchCV",
             "RDMEnsembleRegressor",
         ],
     ),

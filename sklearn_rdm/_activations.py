@@ -22,8 +22,14 @@ from torch import Tensor
 from sklearn_rdm._backbones import Preprocessing, load_backbone
 from sklearn_rdm._images import are_paths, check_images, image_digests, list_images, read_image
 from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._references import (
+    References,
+    check_reference,
+    find_references,
+    mean_of_images,
+)
 from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, shard_threads
-from sklearn_rdm._trunk import Trunk
+from sklearn_rdm._trunk import Trunk, as_features, check_spatial_pooling
 
 __all__ = [
     "LayerActivations",
@@ -32,10 +38,8 @@ __all__ = [
     "compute_rows",
     "keep_frozen",
     "load_photographs",
-    "reference_image",
 ]
 
-REFERENCES = {"white": 1.0, "grey": 0.5, "black": 0.0}
 MEMORY_BUDGET = 2 << 30  # bytes of one array of activations; a larger one goes to a temporary file
 STORED_AT_ONCE = 256  # images; what a killed process loses at most
 
@@ -59,8 +63,13 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         Input size in pixels; None takes the weights' own resizing and centre crop.
     fully_convolutional : bool, default=False
         Whether AlexNet's and VGG's fully connected layers slide over maps of any size.
-    reference : {"white", "grey", "black"}, (r, g, b) or None, default=None
-        A blank image (colour in 0..1) whose activations are subtracted from those of every image.
+    reference : {"background", "mean", "white", "grey", "black"}, (r, g, b) or None, default=None
+        An image whose activations are subtracted from those of every image: a blank one of this
+        colour (0..1) or of each image's own background (:class:`ImagePairs` holds it), or the
+        pixel-wise mean of the images given to ``fit``.
+    spatial_pooling : int or (height, width), default=None
+        Maps are averaged to this many places per channel; smaller ones, and layers without a
+        map, stay as they are. None keeps all places.
     device : str, default="cpu"
         Where the network runs.
     memory : str or joblib.Memory, default=None
@@ -74,8 +83,8 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         The features that each layer fills.
     n_features_out_ : int
         Number of features per image.
-    reference_features_ : ndarray of shape (1, n_features) or None
-        Activations of the reference; ``n_features`` is ``n_features_out_``.
+    mean_image_ : Tensor of shape (1, 3, height, width) or None
+        With ``reference="mean"``, the mean input over the images of ``fit``.
     preprocessing_ : Preprocessing
         How photographs become the network's input.
     trunk_ : Trunk
@@ -105,6 +114,7 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         image_size: Any = None,
         fully_convolutional: bool = False,
         reference: Any = None,
+        spatial_pooling: Any = None,
         device: str = "cpu",
         memory: Any = None,
         random_state: Any = None,
@@ -115,17 +125,18 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         self.image_size = image_size
         self.fully_convolutional = fully_convolutional
         self.reference = reference
+        self.spatial_pooling = spatial_pooling
         self.device = device
         self.memory = memory
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> LayerActivations:  # noqa: ARG002
-        """Load the network; nothing is learned from the images.
+        """Load the network; nothing but the mean image is learned.
 
         Parameters
         ----------
         X : ImagePairs, array-like of shape (n_images, height, width, 3), paths or a folder
-            Not read.
+            Read for ``reference="mean"`` only; of pairs, the images that occur in one.
         y : None
             Ignored.
 
@@ -146,6 +157,8 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         """
         one = self.layers is None or isinstance(self.layers, str)
         layers = [self.layers] if one else list(self.layers)
+        check_reference(self.reference)
+        pooling = check_spatial_pooling(self.spatial_pooling)
         if not layers:
             raise ValueError("layers is empty: name at least one, or give None for the last.")
         backbone = load_backbone(
@@ -160,14 +173,11 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         self.trunk_.to(device=self.device)
         blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
         with torch.no_grad():
-            sizes = [activations[0].numel() for activations in self.trunk_(blank)]
-        reference = reference_image(self.reference, self.preprocessing_)
-        self.reference_features_ = None
-        if reference is not None:
-            with shard_threads():
-                self.reference_features_ = compute_rows(
-                    self._flat_activations, lambda _: reference, np.arange(1), self.device
-                )
+            sizes = [as_features(values, pooling).shape[1] for values in self.trunk_(blank)]
+        self.mean_image_ = None
+        if isinstance(self.reference, str) and self.reference == "mean":
+            images, rows = _used_images(X)
+            self.mean_image_ = mean_of_images(load_photographs(images, self.preprocessing_), rows)
         ends = np.cumsum(sizes).tolist()
         names = [layer or node for layer, node in zip(layers, self.trunk_.layers, strict=True)]
         self.layer_slices_ = {
@@ -196,14 +206,17 @@ class LayerActivations(TransformerMixin, BaseEstimator):
             If these are no RGB photographs, uint8 or float in 0..1, or a file cannot be decoded.
         """
         check_is_fitted(self, "trunk_")
-        images = X.images if isinstance(X, ImagePairs) else check_image_source(X)
-        rows = X.used_images if isinstance(X, ImagePairs) else np.arange(len(images))
+        images, rows = _used_images(X)
+        references = find_references(
+            self.reference, X, len(images), self.preprocessing_, self.mean_image_
+        )
         load = load_photographs(images, self.preprocessing_)
 
         def compute(some: np.ndarray) -> np.ndarray:
             return compute_rows(self._flat_activations, load, some, self.device)
 
-        folder = store_folder(self.memory, self.trunk_, "whole", self.preprocessing_)
+        settings = f"{self.preprocessing_}{check_spatial_pooling(self.spatial_pooling) or ''}"
+        folder = store_folder(self.memory, self.trunk_, "whole", settings)
         with shard_threads():
             if folder is None or are_paths(images):
                 features = compute(rows)
@@ -211,15 +224,27 @@ class LayerActivations(TransformerMixin, BaseEstimator):
                 stored, places = stored_rows(folder, images, rows, compute)
                 features = allocate((len(places), *stored.shape[1:]))
                 np.take(stored, places, axis=0, out=features, mode="clip")  # "raise" copies
-        if self.reference_features_ is not None:
-            features -= self.reference_features_
+            if references is not None:
+                self._subtract(features, references, rows)
         if not isinstance(X, ImagePairs):
             return features
         groups = None if X.image_groups is None else X.image_groups[rows]
         return ImagePairs(features, np.searchsorted(rows, X.index), image_groups=groups)
 
     def _flat_activations(self, inputs: Tensor) -> Tensor:
-        return torch.cat([a.flatten(1).float() for a in self.trunk_(inputs)], dim=1)
+        pooling = check_spatial_pooling(self.spatial_pooling)
+        return torch.cat([as_features(values, pooling) for values in self.trunk_(inputs)], dim=1)
+
+    def _subtract(self, features: np.ndarray, references: References, rows: np.ndarray) -> None:
+        subtracted = compute_rows(
+            self._flat_activations,
+            lambda some: references.images[some],
+            np.arange(len(references.images)),
+            self.device,
+        )
+        for start in range(0, len(rows), SHARD_SIZE):  # all at once would need a copy of features
+            shard = slice(start, start + SHARD_SIZE)
+            features[shard] -= subtracted[references.of_image[rows[shard]]]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -227,24 +252,17 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         return tags
 
 
+def _used_images(X: Any) -> tuple[Any, np.ndarray]:
+    """Images, and which of them are needed."""
+    if isinstance(X, ImagePairs):
+        return X.images, X.used_images
+    images = check_image_source(X)
+    return images, np.arange(len(images))
+
+
 def check_image_source(images: Any) -> Any:
     """Return an image array, or a list of the paths of image files."""
     return list_images(images) if are_paths(images) else check_images(images)
-
-
-def reference_image(reference: Any, preprocessing: Preprocessing) -> Tensor | None:
-    """Return the network input, (1, 3, height, width), of a blank image of this colour."""
-    if reference is None:
-        return None
-    colour = np.asarray(
-        REFERENCES.get(reference, np.nan) if isinstance(reference, str) else reference
-    )
-    if colour.shape not in ((), (3,)) or not ((colour >= 0) & (colour <= 1)).all():
-        raise ValueError(
-            f"reference must be one of {[*REFERENCES]}, (r, g, b) in 0..1, or None, got "
-            f"{reference!r}."
-        )
-    return preprocessing(np.broadcast_to(colour.astype(float), (1, *preprocessing.size, 3)))
 
 
 def load_photographs(images: Any, preprocessing: Preprocessing) -> Callable[[np.ndarray], Tensor]:
@@ -259,23 +277,47 @@ def compute_rows(
     load: Callable[[np.ndarray], Tensor],
     rows: np.ndarray,
     device: Any = "cpu",
+    *,
+    subtracted: Tensor | None = None,
+    subtracted_of: np.ndarray | None = None,
+    finish: Callable[[Tensor], Tensor] | None = None,
 ) -> np.ndarray:
-    """Stack ``function(load(shard))`` over shards of ``rows``, without gradients, as float32."""
-    shards = [rows[i : i + SHARD_SIZE] for i in range(0, len(rows), SHARD_SIZE)]
+    """Stack ``function(load(shard))`` over shards of ``rows``, without gradients, as float32.
 
-    def run(shard: np.ndarray) -> np.ndarray:
+    Parameters
+    ----------
+    function, load, device
+        The network, what makes its inputs of some rows, and where it runs.
+    rows : ndarray of int
+        What to load.
+    subtracted, subtracted_of : Tensor and ndarray of int, shape (len(rows),), default=None
+        Values to subtract from the results, and which of them from those of each row.
+    finish : callable, default=None
+        What is done with the results of a shard then.
+    """
+    starts = range(0, len(rows), SHARD_SIZE)
+
+    def run(start: int) -> np.ndarray:
+        shard = slice(start, start + SHARD_SIZE)
         with torch.no_grad():
-            inputs = pad_to_shard(load(shard)).to(device)
-            return function(inputs)[: len(shard)].float().cpu().numpy()
+            inputs = load(rows[shard])
+            n_images = len(inputs)
+            values = function(pad_to_shard(inputs).to(device)).float()
+            if subtracted is not None and subtracted_of is not None:
+                which = pad_to_shard(torch.from_numpy(subtracted_of[shard])).to(device)
+                values = values - subtracted[which]
+            if finish is not None:
+                values = finish(values)
+            return values[:n_images].cpu().numpy()
 
-    first = run(shards[0])
+    first = run(0)
     out = allocate((len(rows), *first.shape[1:]))
     out[: len(first)] = first
 
-    def fill(number: int) -> None:
-        out[number * SHARD_SIZE : (number + 1) * SHARD_SIZE] = run(shards[number])
+    def fill(start: int) -> None:
+        out[start : start + SHARD_SIZE] = run(start)
 
-    for _ in map_in_threads(fill, range(1, len(shards))):
+    for _ in map_in_threads(fill, starts[1:]):
         pass
     return out
 
@@ -343,15 +385,18 @@ class _Photographs:
 
 
 def store_folder(
-    memory: Any, trunk: Trunk, part: Literal["prefix", "whole"], preprocessing: Preprocessing
+    memory: Any, trunk: Trunk, part: Literal["prefix", "whole"], settings: Any
 ) -> Path | None:
-    """Folder of one network's activations below a joblib memory, None without one."""
-    memory = check_memory(memory)
+    """Folder of one network's activations below a joblib memory, None without one.
+
+    ``settings`` are what the activations depend on besides the network, such as preprocessing.
+    """
+    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
     if not isinstance(memory, Memory):
         raise TypeError(f"memory must be a folder or a joblib.Memory, got {memory!r}.")
     if memory.location is None:
         return None
-    key = f"{trunk.key(part)}{preprocessing}"
+    key = f"{trunk.key(part)}{settings}"
     name = image_digests([np.frombuffer(key.encode(), np.uint8)])[0]
     return Path(memory.location) / "sklearn_rdm" / name.tobytes().hex()
 

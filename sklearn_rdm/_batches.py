@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,31 +33,38 @@ class PairBatch:
     Attributes
     ----------
     inputs : Tensor of shape (n_images, ...)
-        Values at the network's cut, one row per distinct image.
+        Values at the network's cut, one row per distinct image, then one per reference.
     index : Tensor of int64, shape (n_pairs, 2)
         Rows of ``inputs``.
     images : ndarray of shape (n_images,)
         The same images as rows of the ``ImagePairs`` they come from, for messages.
+    references : Tensor of int64, shape (n_images,), or None
+        The reference of each image, counted from the first of them.
     """
 
     inputs: Tensor
     index: Tensor
     images: np.ndarray
+    references: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def to(self, device: Any) -> PairBatch:
         """Copy to a device, without waiting where the memory is pinned."""
-        return replace(
-            self,
-            inputs=self.inputs.to(device, non_blocking=True),
-            index=self.index.to(device, non_blocking=True),
-        )
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> PairBatch:
         """Put the tensors where a GPU can fetch them (called by DataLoader)."""
-        return replace(self, inputs=self.inputs.pin_memory(), index=self.index.pin_memory())
+        return self._with_tensors(Tensor.pin_memory)
+
+    def _with_tensors(self, function: Callable[[Tensor], Tensor]) -> PairBatch:
+        return replace(
+            self,
+            inputs=function(self.inputs),
+            index=function(self.index),
+            references=None if self.references is None else function(self.references),
+        )
 
 
 class PairDataset(Dataset):
@@ -73,13 +80,24 @@ class PairDataset(Dataset):
         Network inputs, to be indexed by arrays of places.
     places : ndarray of shape (n_used_images,)
         Where in ``inputs`` the images of ``pairs.used_images`` are.
+    references : ndarray of shape (n_references, ...), default=None
+        Network inputs of the reference images.
+    reference_of : ndarray of shape (n_used_images,), default=None
+        The reference of each image of ``pairs.used_images``.
     """
 
     def __init__(
-        self, pairs: ImagePairs, target: np.ndarray, inputs: Any, places: np.ndarray
+        self,
+        pairs: ImagePairs,
+        target: np.ndarray,
+        inputs: Any,
+        places: np.ndarray,
+        references: np.ndarray | None = None,
+        reference_of: np.ndarray | None = None,
     ) -> None:
         super().__init__(pairs, np.asarray(target, dtype=np.float32), length=len(pairs))
         self.inputs, self.places = inputs, places
+        self.references, self.reference_of = references, reference_of
         self.images, local = np.unique(pairs.index, return_inverse=True)
         self.index = local.reshape(-1, 2)  # positions in self.images
 
@@ -89,10 +107,16 @@ class PairDataset(Dataset):
     def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
         positions = np.asarray(positions)
         present, index = np.unique(self.index[positions], return_inverse=True)
+        inputs, references = self.inputs[self.places[present]], None
+        if self.references is not None and self.reference_of is not None:
+            used, reference_of = np.unique(self.reference_of[present], return_inverse=True)
+            inputs = np.concatenate([inputs, self.references[used]])
+            references = torch.from_numpy(reference_of.reshape(-1))
         batch = PairBatch(
-            as_tensor(self.inputs[self.places[present]]),
+            as_tensor(inputs),
             torch.from_numpy(index.reshape(-1, 2)),
             self.images[present],
+            references,
         )
         return batch, torch.from_numpy(self.y[positions])
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 __all__ = ["read_images"]
 
+COLOURS = {"white": 1.0, "grey": 0.5, "black": 0.0}
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -183,3 +184,15 @@ def _fill(decoded: Iterable[np.ndarray], paths: Sequence[str], allocate: Any) ->
             )
         images[row] = image
     return images
+
+
+def as_colour(colour: Any) -> np.ndarray | None:
+    """Return a colour given by name or as (r, g, b) in 0..1 as three floats, None if it is none."""
+    if isinstance(colour, str):
+        return np.full(3, COLOURS[colour]) if colour in COLOURS else None
+    try:
+        values = np.asarray(colour, dtype=float)
+    except (TypeError, ValueError):
+        return None
+    is_colour = values.shape == (3,) and bool(((values >= 0) & (values <= 1)).all())
+    return values if is_colour else None

@@ -15,10 +15,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sklearn_rdm._images import check_images, image_digests, read_images
+from sklearn_rdm._images import COLOURS, as_colour, check_images, image_digests, read_images
 
 __all__ = ["ImagePairs"]
 
+PER_IMAGE = ("image_groups", "background")
 SYMMETRY_TOLERANCE = 1e-6  # of the largest absolute dissimilarity: float32 files pass
 
 
@@ -32,10 +33,15 @@ class ImagePairs:
     ----------
     images : ndarray or memmap of shape (n_images, height, width, 3) or (n_images, ...)
         Photographs as uint8 in 0..255 or float in 0..1, or one feature array per image.
-    index : array-like of int, shape (n_pairs, 2)
-        Rows of ``images`` that each pair compares; the order within a pair has no meaning.
+    index : array-like of int, shape (n_pairs, 2), default=None
+        Rows of ``images`` that each pair compares; the order within a pair has no meaning. None
+        takes all pairs, upper triangle row by row.
     image_groups : array-like of shape (n_images,), default=None
         One label per image (category, stimulus set), read by the group and stratified splitters.
+    background : str, (r, g, b) or sequence of one of these per image, default=None
+        Colour of the display that the images were shown on: "white", "grey", "black", or red,
+        green and blue in 0..1; read by estimators with ``reference="background"``. Kept as an
+        ndarray of shape (n_images, 3).
 
     Attributes
     ----------
@@ -66,15 +72,19 @@ class ImagePairs:
     [[1, 2], [1, 3], [2, 3]]
     """
 
-    def __init__(self, images: Any, index: Any, *, image_groups: Any = None) -> None:
+    def __init__(
+        self, images: Any, index: Any = None, *, image_groups: Any = None, background: Any = None
+    ) -> None:
         self.images = check_images(images)
-        self.index = _check_index(index, len(self.images))
-        self.image_groups = check_groups(image_groups, len(self.images))
+        n_images = len(self.images)
+        self.index = _all_pairs(n_images) if index is None else _check_index(index, n_images)
+        self.image_groups = check_groups(image_groups, n_images)
+        self.background = _check_background(background, n_images)
         self.n_left_out = 0
 
     @classmethod
     def from_rdms(
-        cls, images: Any, rdms: Any, *, image_groups: Any = None
+        cls, images: Any, rdms: Any, *, image_groups: Any = None, background: Any = None
     ) -> tuple[ImagePairs, np.ndarray]:
         """Take the labelled pairs out of one or several dissimilarity matrices.
 
@@ -86,7 +96,7 @@ class ImagePairs:
             ``(n, n)`` or condensed ``(n * (n - 1) / 2,)`` for one subject, ``(n_subjects, n, n)``
             or ``(n_subjects, n * (n - 1) / 2)`` for several. Condensed order is the upper
             triangle row by row, as in scipy and rsatoolbox. The diagonal is not read.
-        image_groups : array-like of shape (n_images,), default=None
+        image_groups, background : default=None
             As in the constructor.
 
         Returns
@@ -104,8 +114,8 @@ class ImagePairs:
         labelled = ~np.isnan(dissim).all(axis=1)
         if not labelled.any():
             raise ValueError("rdms hold no dissimilarity at all: every pair is NaN.")
-        index = np.column_stack(np.triu_indices(len(images), 1))[labelled]
-        pairs = cls(images, index, image_groups=image_groups)
+        index = _all_pairs(len(images))[labelled]
+        pairs = cls(images, index, image_groups=image_groups, background=background)
         pairs.n_left_out = int((~labelled).sum())
         dissim = dissim[labelled]
         return pairs, np.ascontiguousarray(dissim[:, 0] if condensed.ndim == 1 else dissim)
@@ -158,7 +168,8 @@ class ImagePairs:
         ----------
         pairs : sequence of ImagePairs
             Sets whose images have one shape and dtype, and of which all or none have
-            ``image_groups``. Sets that hold the same ``images`` object are joined without a copy.
+            ``image_groups``, and a ``background``. Sets that hold the same ``images`` object are
+            joined without a copy.
 
         Returns
         -------
@@ -173,22 +184,19 @@ class ImagePairs:
                 f"{[f'{p.images.dtype} {p.images.shape}' for p in pairs]}. Read them at one size: "
                 "read_images(folder, size)."
             )
-        if len({p.image_groups is None for p in pairs}) != 1:
-            raise ValueError("all or none of the image sets must have image_groups.")
         if all(p.images is pairs[0].images for p in pairs):
-            groups: list[Any] = [p.image_groups for p in pairs]
-            if not all(np.array_equal(g, groups[0]) for g in groups):
-                raise ValueError("sets that hold the same images must have the same image_groups.")
             joined = copy.copy(pairs[0])
             joined.index = np.concatenate([p.index for p in pairs])
+            for name in PER_IMAGE:
+                values = [getattr(p, name) for p in pairs]
+                if not all(np.array_equal(v, values[0]) for v in values):
+                    raise ValueError(f"sets that hold the same images must have the same {name}.")
             return joined
         starts = np.cumsum([0] + [len(p.images) for p in pairs])
         joined = cls(
             np.concatenate([p.images for p in pairs]),
             np.concatenate([p.index + start for p, start in zip(pairs, starts, strict=False)]),
-            image_groups=None
-            if pairs[0].image_groups is None
-            else np.concatenate([p.image_groups for p in pairs]),
+            **{name: _join_per_image(name, pairs) for name in PER_IMAGE},
         )
         joined.n_left_out = sum(p.n_left_out for p in pairs)
         return joined
@@ -359,6 +367,35 @@ def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if inverse[row] == len(rows):
             rows.append(row)
     return np.asarray(rows), inverse
+
+
+def _join_per_image(name: str, pairs: Sequence[ImagePairs]) -> np.ndarray | None:
+    values = [getattr(p, name) for p in pairs]
+    if len({v is None for v in values}) != 1:
+        raise ValueError(f"all or none of the image sets must have {name}.")
+    return None if values[0] is None else np.concatenate(values)
+
+
+def _all_pairs(n_images: int) -> np.ndarray:
+    if n_images < 2:
+        raise ValueError(f"a pair needs 2 images, got {n_images}.")
+    return np.column_stack(np.triu_indices(n_images, 1))
+
+
+def _check_background(background: Any, n_images: int) -> np.ndarray | None:
+    """Return one colour per image, shape (n_images, 3), None if there are none."""
+    if background is None:
+        return None
+    colour = as_colour(background)
+    if colour is not None:
+        return np.tile(colour, (n_images, 1))
+    colours = [as_colour(c) for c in background] if np.iterable(background) else []
+    if len(colours) != n_images or any(c is None for c in colours):
+        raise ValueError(
+            f"background must be one of {[*COLOURS]} or (r, g, b) in 0..1, for all images or as a "
+            f"sequence of {n_images}, one per image, got {background!r}."
+        )
+    return np.array(colours)
 
 
 def _check_index(index: Any, n_images: int) -> np.ndarray:

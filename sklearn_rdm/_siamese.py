@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -17,12 +17,7 @@ from skorch.utils import to_numpy
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from sklearn_rdm._activations import (
-    check_image_source,
-    compute_rows,
-    keep_frozen,
-    load_photographs,
-)
+from sklearn_rdm._activations import keep_frozen, load_photographs
 from sklearn_rdm._backbones import check_photographs
 from sklearn_rdm._batches import (
     ImageBatches,
@@ -30,15 +25,14 @@ from sklearn_rdm._batches import (
     PairBatch,
     PairBatches,
     PairDataset,
-    as_tensor,
 )
 from sklearn_rdm._features import unit_pair_distances, unit_square_distances
 from sklearn_rdm._image_splits import leaks
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
-from sklearn_rdm._shards import (
-    shard_threads,
-)
+from sklearn_rdm._read_out import image_features, kept_features, reference_inputs
+from sklearn_rdm._references import mean_of_images
+from sklearn_rdm._shards import shard_threads
 from sklearn_rdm._twin_network import TwinNetwork, normalise
 from sklearn_rdm.metrics import rdm_spearman_score
 
@@ -48,6 +42,7 @@ BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
 NETWORK_OPTIONS = (
     "backbone",
     "layer",
+    "read_out",
     "weights",
     "freeze_up_to",
     "freeze_from",
@@ -56,6 +51,7 @@ NETWORK_OPTIONS = (
     "freeze_batch_norm",
     "dropout",
     "reference",
+    "spatial_pooling",
     "precision",
 )
 
@@ -79,9 +75,12 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         class that returns a :class:`torch.nn.Module`; user-given networks see images resized to
         224 x 224 (or ``image_size``) and scaled by ImageNet's mean and standard deviation.
     layer : str, default=None
-        Layer that is read out: a node name as in torchvision's feature extraction, a module name
-        (its last node), or, for AlexNet and VGG, a name of the papers ("conv4", "relu5_2", "pool5",
-        "fc7"). None reads the input of the last layer with parameters.
+        Layer that is trained to predict: a node name as in torchvision's feature extraction, a
+        module name (its last node), or, for AlexNet and VGG, a name of the papers ("conv4",
+        "relu5_2", "pool5", "fc7"). None takes the input of the last layer with parameters.
+    read_out : str, default=None
+        Layer that predictions, ``transform`` and ``embed`` are read from, if that is to be another
+        one, before or after ``layer``. Layers after ``layer`` stay as pretrained.
     weights : str, path or None, default="DEFAULT"
         A name of torchvision's weights, a ``.pth`` or ``.safetensors`` file, or None for random
         weights.
@@ -103,11 +102,15 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     dropout : bool, default=False
         Whether dropout and stochastic depth of trained layers are active in training, where these
         are modules (EfficientNet-Lite's drop-connect is a function and stays off).
-    reference : {"white", "grey", "black"}, (r, g, b) or None, default=None
-        A blank image of the display's background (colour in 0..1), whose activations are
-        subtracted from those of every image before the correlation: what all images share because
-        of their common background then no longer counts as similarity. It comes from the display,
-        never from the images.
+    reference : {"background", "mean", "white", "grey", "black"}, (r, g, b) or None, default=None
+        An image whose activations are subtracted from those of every image before the correlation:
+        what all images share because of their common background then no longer counts as
+        similarity. A blank one of this colour (0..1), "background" for a blank one of each image's
+        own ``ImagePairs.background``, or "mean" for the pixel-wise mean of the training images.
+        Held-out images are never read for it.
+    spatial_pooling : int or (height, width), default=None
+        Maps are averaged to this many places per channel before the correlation; smaller ones,
+        and layers without a map, stay as they are. None keeps all places.
     batching : {"images", "pairs"}, default="images"
         "images" trains on all labelled pairs among a mini-batch of images (never mixing image sets
         that share no pair), "pairs" on a mini-batch of random pairs, as in [1]_.
@@ -188,6 +191,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         backbone: Any = "alexnet",
         layer: str | None = None,
         *,
+        read_out: str | None = None,
         weights: Any = "DEFAULT",
         freeze_up_to: str | None = None,
         freeze_from: str | None = None,
@@ -196,6 +200,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         freeze_batch_norm: bool = True,
         dropout: bool = False,
         reference: Any = None,
+        spatial_pooling: Any = None,
         batching: str = "images",
         batch_size: int = 32,
         criterion: Any = nn.MSELoss,
@@ -214,6 +219,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     ) -> None:
         self.backbone = backbone
         self.layer = layer
+        self.read_out = read_out
         self.weights = weights
         self.freeze_up_to = freeze_up_to
         self.freeze_from = freeze_from
@@ -222,6 +228,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         self.freeze_batch_norm = freeze_batch_norm
         self.dropout = dropout
         self.reference = reference
+        self.spatial_pooling = spatial_pooling
         self.batching = batching
         self.subject_pooling = subject_pooling
         self.memory = memory
@@ -315,16 +322,13 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         pairs = as_pairs(X)
         if len(pairs) == 0:
             return np.empty(0, dtype=np.float32)
-        used = pairs.used_images
+        used, read = pairs.used_images, {"finish": normalise, "device": self.device}
         with shard_threads():
             if self.memory is None:  # nothing would be kept: run the whole network shard by shard
-                load, _ = self._image_loader(pairs)
-                features = self._unit_features(self.module_.read_out_images, load, used, used)
+                features = image_features(self.module_, pairs, used, **read)
             else:
-                inputs, places = self._keep_frozen(pairs)
-                features = self._unit_features(
-                    self.module_.read_out, lambda rows: as_tensor(inputs[rows]), places, used
-                )
+                features = kept_features(self.module_, pairs, self._keep_frozen(pairs), **read)
+        self._check_defined(features, used)
         return unit_pair_distances(features, np.searchsorted(used, pairs.index))
 
     def transform(self, X: Any) -> np.ndarray:
@@ -341,9 +345,9 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             ``1 - Pearson r`` of the activations, 0 to 2; symmetric, zero diagonal.
         """
         check_is_fitted(self)
-        load, rows = self._image_loader(X)
         with shard_threads():
-            features = self._unit_features(self.module_.read_out_images, load, rows, rows)
+            features = image_features(self.module_, X, finish=normalise, device=self.device)
+        self._check_defined(features, np.arange(len(features)))
         return unit_square_distances(features)
 
     def embed(self, X: Any) -> np.ndarray:
@@ -360,16 +364,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             Flattened with channels first, as torchvision returns them; minus the reference's.
         """
         check_is_fitted(self)
-        self.module_.eval()
-        load, rows = self._image_loader(X)
         with shard_threads():
-            reference = self.module_.reference_activations()
-            return compute_rows(
-                lambda images: self.module_.read_out_images(images) - reference,
-                load,
-                rows,
-                self.device,
-            )
+            return image_features(self.module_, X, device=self.device)
 
     def score(self, X: Any, y: Any) -> float:
         """Mean over subjects of Spearman's correlation of predicted and observed dissimilarities.
@@ -408,6 +404,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             _check_no_leak(X, train, valid)
         if not hasattr(self, "subject_pooling_"):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
+            self._set_mean_image(X[train])
         dataset = self.get_dataset(X, self.subject_pooling_.transform(y))
         if valid is None:
             return dataset, None
@@ -417,7 +414,14 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         """Compute the frozen layers' activations of each image and label the pairs."""
         if isinstance(X, torch.utils.data.Dataset):
             return X
-        return PairDataset(X, y, *self._keep_frozen(X))
+        references, of_image = reference_inputs(self.module_, X, len(X.images), self.device)
+        return PairDataset(
+            X,
+            y,
+            *self._keep_frozen(X),
+            references=None if references is None else references.numpy(),
+            reference_of=None if of_image is None else of_image[X.used_images],
+        )
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Iterate over mini-batches, as ``batching`` and ``batch_size`` say when training."""
@@ -482,6 +486,11 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         check_photographs(X.images[:1])
         as_pooling(self.subject_pooling).fit(y)
 
+    def _set_mean_image(self, pairs: ImagePairs) -> None:
+        if self.module_.mean_image is not None:
+            load = load_photographs(pairs.images, self.module_.preprocessing)
+            self.module_.mean_image.copy_(mean_of_images(load, pairs.used_images))
+
     def _keep_frozen(self, pairs: ImagePairs) -> tuple[Any, np.ndarray]:
         return keep_frozen(
             self.module_.trunk,
@@ -492,42 +501,21 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             device=self.device,
         )
 
-    def _image_loader(self, X: Any) -> tuple[Callable[[np.ndarray], Tensor], np.ndarray]:
-        images = X.images if isinstance(X, ImagePairs) else check_image_source(X)
-        return load_photographs(images, self.module_.preprocessing), np.arange(len(images))
-
-    def _unit_features(
-        self,
-        read_out: Callable[[Tensor], Tensor],
-        load: Callable[[np.ndarray], Tensor],
-        rows: np.ndarray,
-        images: np.ndarray,
-    ) -> np.ndarray:
-        """Centred, normalised activations; ``images`` name the rows in messages."""
-        self.module_.eval()
-        reference = self.module_.reference_activations()
-        features = compute_rows(
-            lambda inputs: normalise(read_out(inputs) - reference), load, rows, self.device
-        )
+    def _check_defined(self, features: np.ndarray, images: np.ndarray) -> None:
+        """Refuse constant activations, NaN once normalised; ``images`` name the rows."""
         undefined = np.isnan(features[:, 0])
         if undefined.any():
-            raise ValueError(self._name_constant(images[undefined.argmax()]))
-        return features
-
-    def _name_constant(self, image: int) -> str:
-        return (
-            f"image {image} has constant activations at layer {self.module_.trunk.layers[0]!r}, "
-            "so that its correlation with other images is not defined. Leave the image out if it "
-            "is blank; otherwise read out another layer, or train with a lower lr."
-        )
+            layer = self.module_.trunk.layers[self.module_.predicting]
+            raise ValueError(_name_constant(images[undefined.argmax()], layer))
 
     def _raise_not_finite(self, batch: PairBatch, loss: Tensor) -> None:
         with torch.no_grad():
-            activations = self.module_.activations(batch.to(self.device).inputs)
+            activations = self.module_.activations(batch.to(self.device))
         finite = torch.isfinite(activations).all(dim=1)
         constant = finite & torch.isnan(normalise(activations)[:, 0])
         if constant.any():
-            raise ValueError(self._name_constant(batch.images[int(constant.int().argmax())]))
+            image = batch.images[int(constant.int().argmax())]
+            raise ValueError(_name_constant(image, self.module_.trunk.layers[0]))
         raise ValueError(
             f"the loss became {loss.item()} in epoch {len(self.history)}: training diverged. Use "
             f"a lower lr than {self.lr}."
@@ -570,6 +558,14 @@ def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> N
             "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
             "splitter of sklearn_rdm.model_selection."
         )
+
+
+def _name_constant(image: int, layer: str) -> str:
+    return (
+        f"image {image} has constant activations at layer {layer!r}, so that its correlation with "
+        "other images is not defined. Leave the image out if it is blank; otherwise read out "
+        "another layer, or train with a lower lr."
+    )
 
 
 def _as_it_is(batch: Any) -> Any:

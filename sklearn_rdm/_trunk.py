@@ -8,6 +8,7 @@ import math
 import operator
 import re
 from collections.abc import Collection, Iterator, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -19,7 +20,7 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from sklearn_rdm._backbones import Backbone, load_weights
 
-__all__ = ["Trunk"]
+__all__ = ["Trunk", "as_features", "check_spatial_pooling"]
 
 # As in torchvision's feature extraction, whose node names are ours.
 LEAF_MODULES = [
@@ -34,7 +35,8 @@ class Trunk(nn.Module):
 
     ``prefix`` runs the layers that are frozen from the input on, up to the last place where one
     tensor holds all that the rest needs; its result can be kept. ``suffix`` runs from there to the
-    read-outs. Layers behind the last read-out are removed.
+    read-outs, ``to_first`` to the first of them only: layers that it does not need are never
+    trained. Layers behind the last read-out are removed.
 
     Parameters
     ----------
@@ -63,6 +65,7 @@ class Trunk(nn.Module):
 
     _prefix: fx.GraphModule
     _suffix: fx.GraphModule
+    _to_first: fx.GraphModule
 
     def __init__(
         self,
@@ -85,16 +88,20 @@ class Trunk(nn.Module):
             names.last_node(layer) if layer else _penultimate(nodes, self.network)
             for layer in layers
         )
+        trained = _ancestors([nodes[self.layers[0]]])
         frozen = _frozen_nodes(names, freeze_up_to, freeze_from)
+        frozen += [name for name in names.nodes if nodes[name] not in trained]
         self.cut = _last_cut(nodes, names.nodes, self.layers, frozen)
         self.has_prefix = self.cut != next(iter(nodes))
         self._remove_unneeded(nodes)
         if backbone.state_dict is not None:
             load_weights(self.network, backbone.state_dict, known)
         self._freeze(_with_constants([nodes[name] for name in frozen], names.nodes, nodes))
+        outputs = [nodes[name] for name in self.layers]
         self._bind(
             _subgraph(nodes, None, [nodes[self.cut]]),
-            _subgraph(nodes, nodes[self.cut], [nodes[name] for name in self.layers]),
+            _subgraph(nodes, nodes[self.cut], outputs),
+            _subgraph(nodes, nodes[self.cut], outputs[:1]),
         )
         self.train(False)
 
@@ -107,13 +114,14 @@ class Trunk(nn.Module):
         """From the value of ``cut`` to the activations of each read-out layer."""
         outputs = self._suffix(inputs)
         for layer, output in zip(self.layers, outputs, strict=True):
-            if not isinstance(output, Tensor) or output.shape[:1] != inputs.shape[:1]:
-                raise ValueError(
-                    f"layer {layer!r} has no activations of its own for each image: its value is "
-                    f"{_describe(output)} for {len(inputs)} images. Read out the layer before or "
-                    "after it."
-                )
+            _check_one_per_image(layer, output, len(inputs))
         return outputs
+
+    def to_first(self, inputs: Tensor) -> Tensor:
+        """From the value of ``cut`` to the activations of the first read-out layer."""
+        (output,) = self._to_first(inputs)
+        _check_one_per_image(self.layers[0], output, len(inputs))
+        return output
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.suffix(self.prefix(images))
@@ -144,19 +152,21 @@ class Trunk(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Trunk:
         super()._apply(fn, recurse)
         # Buffers were replaced, the graphs still hold the old ones.
-        self._bind(self._prefix.graph, self._suffix.graph)
+        self._bind(self._prefix.graph, self._suffix.graph, self._to_first.graph)
         return self
 
-    def _bind(self, prefix: fx.Graph, suffix: fx.Graph) -> None:
+    def _bind(self, prefix: fx.Graph, suffix: fx.Graph, to_first: fx.Graph) -> None:
         # Not registered as submodules: they hold the same layers as self.network, also in a copy.
         self.__dict__["_prefix"] = fx.GraphModule(self.network, prefix)
         self.__dict__["_suffix"] = fx.GraphModule(self.network, suffix)
+        self.__dict__["_to_first"] = fx.GraphModule(self.network, to_first)
 
     def _remove_unneeded(self, nodes: dict[str, fx.Node]) -> None:
         needed = _targets(_ancestors([nodes[name] for name in self.layers]))
 
         def prune(module: nn.Module, path: str) -> None:
-            for name in [*module._parameters, *module._buffers, *module._modules]:
+            own = {**module._parameters, **module._buffers, **module._modules}
+            for name in [name for name, part in own.items() if part is not None]:
                 inside = f"{path}{name}"
                 if not any(_within(target, inside) for target in needed):
                     delattr(module, name)
@@ -174,6 +184,30 @@ class Trunk(nn.Module):
         }
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not any(_within(name, target) for target in targets))
+
+
+def check_spatial_pooling(size: Any) -> tuple[int, int] | None:
+    """Return what maps are averaged to as (height, width), None for not at all."""
+    if size is None:
+        return None
+    sides = [size] * 2 if isinstance(size, Integral) else size
+    whole = isinstance(sides, Sequence) and all(isinstance(side, Integral) for side in sides)
+    if not whole or len(sides) != 2 or min(sides) < 1:
+        raise ValueError(
+            "spatial_pooling must be None, or the positive int or (height, width) that maps are "
+            f"averaged to, got {size!r}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def as_features(activations: Tensor, spatial_pooling: tuple[int, int] | None) -> Tensor:
+    """Average larger maps to this size and flatten: (n_images, n_features) of float32."""
+    activations = activations.float()
+    if spatial_pooling is not None and activations.ndim == 4:
+        (height, width), (most_high, most_wide) = activations.shape[2:], spatial_pooling
+        size = min(height, most_high), min(width, most_wide)
+        activations = nn.functional.adaptive_avg_pool2d(activations, size)
+    return activations.flatten(1)
 
 
 class _LayerNames:
@@ -349,6 +383,14 @@ def _settings(module: nn.Module) -> str:
 def _targets(nodes: Collection[fx.Node]) -> set[str]:
     """Paths of the modules and tensors that nodes use."""
     return {str(node.target) for node in nodes if node.op in ("call_module", "get_attr")}
+
+
+def _check_one_per_image(layer: str, output: Any, n_images: int) -> None:
+    if not isinstance(output, Tensor) or output.shape[:1] != (n_images,):
+        raise ValueError(
+            f"layer {layer!r} has no activations of its own for each image: its value is "
+            f"{_describe(output)} for {n_images} images. Read out the layer before or after it."
+        )
 
 
 def _describe(value: Any) -> str:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_rdm._activations import reference_image
 from sklearn_rdm._backbones import load_backbone
 from sklearn_rdm._batches import PairBatch
-from sklearn_rdm._shards import (
-    SHARD_SIZE,
-    map_in_threads,
-    pad_to_shard,
-    run_in_shards,
-    shard_threads,
-)
-from sklearn_rdm._trunk import Trunk
+from sklearn_rdm._references import check_reference
+from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, run_in_shards
+from sklearn_rdm._trunk import Trunk, as_features, check_spatial_pooling
 
 __all__ = ["TwinNetwork", "normalise"]
 
@@ -32,16 +27,23 @@ class TwinNetwork(nn.Module):
 
     Parameters
     ----------
-    backbone, layer, weights, freeze_up_to, freeze_from, image_size, fully_convolutional, \
-freeze_batch_norm, dropout, reference, precision, random_state
+    backbone, layer, read_out, weights, freeze_up_to, freeze_from, image_size, \
+fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, precision, random_state
         As in :class:`SiameseRDMRegressor`.
+    candidates : sequence of str, default=()
+        More layers whose activations are wanted beside those of ``layer`` and ``read_out``.
 
     Attributes
     ----------
     trunk : Trunk
-        The network up to the read-out layer; its ``network`` has torchvision's weight names.
+        The network up to its last read-out: the trained layer, the one that predicts if it is
+        another one, candidates.
+    predicting : int
+        Which of the trunk's layers predictions are read from.
     preprocessing : Preprocessing
         From photographs to the input of the network.
+    mean_image : Tensor of shape (1, 3, height, width) or None
+        With ``reference="mean"``, the mean input over the training images.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ freeze_batch_norm, dropout, reference, precision, random_state
         backbone: Any,
         layer: str | None = None,
         *,
+        read_out: str | None = None,
+        candidates: Sequence[str | None] = (),
         weights: Any = "DEFAULT",
         freeze_up_to: str | None = None,
         freeze_from: str | None = None,
@@ -57,13 +61,17 @@ freeze_batch_norm, dropout, reference, precision, random_state
         freeze_batch_norm: bool = True,
         dropout: bool = False,
         reference: Any = None,
+        spatial_pooling: Any = None,
         precision: str | None = None,
         random_state: Any = None,
     ) -> None:
         super().__init__()
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
+        check_reference(reference)
+        self.reference = reference
         self.dtype = PRECISIONS[precision]
+        self.spatial_pooling = check_spatial_pooling(spatial_pooling)
         loaded = load_backbone(
             backbone,
             weights,
@@ -74,66 +82,76 @@ freeze_batch_norm, dropout, reference, precision, random_state
         self.preprocessing = loaded.preprocessing
         self.trunk = Trunk(
             loaded,
-            [layer],
+            [layer, *([] if read_out is None else [read_out]), *candidates],
             freeze_up_to=freeze_up_to,
             freeze_from=freeze_from,
             freeze_batch_norm=freeze_batch_norm,
             dropout=dropout,
         )
-        blank, inputs = reference_image(reference, self.preprocessing), None
-        if blank is not None:
-            with shard_threads():
-                inputs = self.trunk.prefix(pad_to_shard(blank))[:1]
-        self.reference_inputs: Tensor | None
-        self.register_buffer("reference_inputs", inputs)  # saved with the weights it depends on
+        self.predicting = 0 if read_out is None else 1
+        learns_mean = isinstance(reference, str) and reference == "mean"
+        self.mean_image: Tensor | None
+        self.register_buffer(
+            "mean_image", torch.zeros(1, 3, *self.preprocessing.size) if learns_mean else None
+        )
         if not any(p.requires_grad for p in self.trunk.parameters()):
             raise ValueError(
-                f"nothing is left to train: every layer up to the read-out {layer!r} is frozen by "
-                f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}. Read out a later "
+                f"nothing is left to train: every layer up to {layer!r} is frozen by "
+                f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}. Train a later "
                 "layer, freeze less, or use FixedRSARegressor on LayerActivations."
             )
 
     def forward(self, batch: PairBatch) -> Tensor:
-        """Predict the dissimilarities of the pairs of a batch, shape (n_pairs,)."""
-        features = normalise(self.activations(batch.inputs))
+        """Predict the dissimilarities of the pairs of a batch, shape (n_pairs,).
+
+        By the layer that is trained in training mode, by the one that predicts in evaluation mode.
+        """
+        features = normalise(self.activations(batch))
         first, second = batch.index.T
         return 1 - (features @ features.T)[first, second]
 
-    def activations(self, inputs: Tensor) -> Tensor:
-        """Read-out of images given at the cut, minus the reference's: (n_images, n_features)."""
-        if self.reference_inputs is None:
-            return self._run(inputs)
-        # The reference runs along: its activations change as the layers are trained.
-        joint = self._run(torch.cat([inputs, self.reference_inputs]))
-        return joint[:-1] - joint[-1]
+    def activations(self, batch: PairBatch) -> Tensor:
+        """Activations of a batch minus those of its references: (n_images, n_features)."""
+        # References run along: their activations change as the layers are trained.
+        joint = self._run(batch.inputs)
+        if batch.references is None:
+            return joint
+        n_images = len(batch.references)
+        # A product, as the gradient of indexing is summed in any order on a GPU.
+        one_hot = nn.functional.one_hot(batch.references, len(joint) - n_images)
+        return joint[:n_images] - one_hot.to(joint) @ joint[n_images:]
+
+    def read_out(self, inputs: Tensor) -> Tensor:
+        """Activations that predictions are made of, of one shard given at the cut."""
+        return self.read_outs(inputs)[self.predicting]
+
+    def read_outs(self, inputs: Tensor) -> list[Tensor]:
+        """Activations of all layers of the trunk, of one shard given at the cut."""
+        with self._autocast(inputs):
+            outputs = self.trunk.suffix(inputs)
+        return [as_features(output, self.spatial_pooling) for output in outputs]
+
+    def _layer(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return self.read_out(inputs)
+        with self._autocast(inputs):
+            output = self.trunk.to_first(inputs)
+        return as_features(output, self.spatial_pooling)
+
+    def _autocast(self, inputs: Tensor) -> Any:
+        return torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None)
 
     def _run(self, inputs: Tensor) -> Tensor:
         if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
-            return self.read_out(inputs)
+            return self._layer(inputs)
         if torch.is_grad_enabled():
             trained = [p for p in self.trunk.parameters() if p.requires_grad]
-            return run_in_shards(self.read_out, inputs, trained)
-        return torch.cat(list(map_in_threads(self._read_out_padded, inputs.split(SHARD_SIZE))))
+            return run_in_shards(self._layer, inputs, trained)
+        return torch.cat(list(map_in_threads(self._run_padded, inputs.split(SHARD_SIZE))))
 
-    def reference_activations(self) -> Tensor | float:
-        """Read-out of the reference, to be subtracted from that of every image."""
-        if self.reference_inputs is None:
-            return 0.0
-        return self._read_out_padded(self.reference_inputs)
-
-    def read_out(self, inputs: Tensor) -> Tensor:
-        """Run the layers behind the cut on one shard."""
-        with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None):
-            (activations,) = self.trunk.suffix(inputs)
-        return activations.flatten(1).float()
-
-    def read_out_images(self, images: Tensor) -> Tensor:
-        """Run the whole network on one shard of preprocessed images."""
-        return self.read_out(self.trunk.prefix(images))
-
-    def _read_out_padded(self, inputs: Tensor) -> Tensor:
+    def _run_padded(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.read_out(pad_to_shard(inputs))[: len(inputs)]
+            return self._layer(pad_to_shard(inputs))[: len(inputs)]
 
 
 def normalise(activations: Tensor) -> Tensor:

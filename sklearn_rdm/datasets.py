@@ -32,7 +32,7 @@ ALGONAUTS_TARGETS = {
     "meg_early": ("target_meg.mat", "MEG_RDMs_early"),
     "meg_late": ("target_meg.mat", "MEG_RDMs_late"),
 }
-ALGONAUTS_SETS = (92, 118)
+ALGONAUTS_SETS = {92: "white", 118: "grey"}  # the display around the images
 ALGONAUTS_DESCRIPTION = """The Algonauts Project 2019, training set of {n_images} images, target \
 {target}.
 
@@ -126,6 +126,7 @@ def fetch_algonauts2019(
         - ``rdms``: float64 ndarray of shape (15, n_images, n_images), one matrix per subject,
           1 - Pearson r (0 to 2), row ``i`` = image ``i``; ``(15, 20, n_images, n_images)`` if
           ``average_time`` is False;
+        - ``background``: "white" (92) or "grey" (118), the colour of the display around the images;
         - ``image_groups``: int ndarray of shape (n_images,) or None, from ``categories.csv``
           (columns ``image``, ``category``) beside the images, which the official download lacks;
         - ``image_names``, ``subjects``: lists of str;
@@ -172,6 +173,7 @@ def fetch_algonauts2019(
     return Bunch(
         images=read_images(paths, image_size),
         rdms=rdms,
+        background=ALGONAUTS_SETS[image_set],
         image_groups=_read_categories(folder / "categories.csv", names),
         image_names=names,
         subjects=[f"subject {number}" for number in range(1, len(rdms) + 1)],

@@ -19,15 +19,14 @@ from torch import nn
 import sklearn_rdm
 from sklearn_rdm import FixedRSARegressor, ImagePairs, LayerActivations, _activations
 from sklearn_rdm._activations import (
-    REFERENCES,
     allocate,
     compute_rows,
     keep_frozen,
     load_photographs,
-    reference_image,
     stored_rows,
 )
 from sklearn_rdm._backbones import Preprocessing, load_backbone
+from sklearn_rdm._images import COLOURS
 from sklearn_rdm._shards import shard_threads
 from sklearn_rdm._trunk import Trunk
 from sklearn_rdm.metrics import rdm_spearman_score, rdm_spearman_scorer
@@ -130,20 +129,19 @@ def test_an_image_has_the_same_bits_in_any_company(backbone, layer):
 def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch):
     images, before, results, threads = make_images(20), torch.get_num_threads(), [], []
 
-    def note_threads(*arguments):
+    def note_threads(*arguments, **options):
         threads.append(torch.get_num_threads())
-        return compute_rows(*arguments)
+        return compute_rows(*arguments, **options)
 
     monkeypatch.setattr(_activations, "compute_rows", note_threads)
     try:
         for n_threads in (1, 2):
             torch.set_num_threads(n_threads)
             activations = features_of("head", reference="white").fit(images)
-            results.append((activations.transform(images), activations.reference_features_))
+            results.append(activations.transform(images))
     finally:
         torch.set_num_threads(before)
-    assert np.array_equal(results[0][0], results[1][0])
-    assert np.array_equal(results[0][1], results[1][1])
+    assert np.array_equal(*results)
     assert threads == [1, 1, 1, 1]  # so that this holds for larger networks too
 
 
@@ -180,8 +178,9 @@ def test_features_over_the_budget_are_the_same(monkeypatch, tmp_path):
         of_pairs = features_of(**options).fit_transform(pairs)
         assert isinstance(of_pairs.images, np.memmap)
         assert np.array_equal(of_pairs.images, expected[[0, 3, 5, 19]])
-    white = features_of(reference="white").fit(images)
-    assert np.array_equal(white.transform(images), expected - white.reference_features_)
+    blank = features_of().fit_transform(np.full_like(images[:1], 255))
+    white = features_of(reference="white").fit_transform(images)
+    assert np.array_equal(white, expected - blank)
 
 
 # LayerActivations
@@ -194,7 +193,6 @@ def test_features_of_images_are_the_layers_activations(layer):
     features = activations.fit_transform(images)
     assert features.shape == (11, activations.n_features_out_)
     assert activations.layer_slices_ == {layer: slice(0, features.shape[1])}
-    assert activations.reference_features_ is None
     assert_close(features, by_hand(images, layer))
 
 
@@ -294,7 +292,7 @@ def test_a_read_only_memmap_is_not_written_to(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reference", "colour"), [*REFERENCES.items(), ((0.2, 0.4, 1.0), (0.2, 0.4, 1.0))]
+    ("reference", "colour"), [*COLOURS.items(), ((0.2, 0.4, 1.0), (0.2, 0.4, 1.0))]
 )
 @pytest.mark.parametrize("memory", [True, False])
 def test_the_activations_of_a_blank_reference_are_subtracted(tmp_path, reference, colour, memory):
@@ -305,17 +303,56 @@ def test_the_activations_of_a_blank_reference_are_subtracted(tmp_path, reference
     for _ in range(2):  # what is kept is not changed by the subtraction
         features = activations.fit_transform(images)
         assert_close(features, by_hand(images) - by_hand(blank))
-    assert activations.reference_features_.shape == (1, activations.n_features_out_)
     assert not activations.transform(np.ascontiguousarray(blank)).any()
     pairs = ImagePairs(images, [[0, 4], [8, 4]])
     assert np.array_equal(activations.transform(pairs).images, features[[0, 4, 8]])
 
 
+def test_the_mean_reference_is_that_of_the_images_of_fit():
+    images = make_images(9)
+    activations = features_of("second", reference="mean").fit(ImagePairs(images, [[0, 4], [8, 4]]))
+    mean = activations.preprocessing_(images[[0, 4, 8]]).double().mean(0, keepdim=True).float()
+    torch.testing.assert_close(activations.mean_image_, mean, rtol=0, atol=1e-6)
+    with torch.no_grad():
+        blank = activations.trunk_(mean)[0].flatten(1).numpy()
+    assert_close(activations.transform(images), by_hand(images) - blank)
+
+
+def test_each_image_has_the_reference_of_its_own_background(tmp_path):
+    images = make_images(4)
+    pairs = ImagePairs(images, [[0, 3], [2, 3]], background=["white", "grey", "grey", "white"])
+    for options in ({}, {"memory": str(tmp_path)}):
+        features = features_of("second", reference="background", **options).fit_transform(pairs)
+        white, grey = (
+            features_of("second", reference=c).fit_transform(images)
+            for c in COLOURS
+            if c != "black"
+        )
+        assert_close(features.images, np.stack([white[0], grey[2], white[3]]))
+    with pytest.raises(ValueError, match="background colour of every image"):
+        features_of("second", reference="background").fit_transform(images)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_maps_are_averaged_to_the_size_of_spatial_pooling(tmp_path, memory):
+    images = make_images(5)
+    options = {"memory": str(tmp_path)} if memory else {}
+    whole = features_of(["second", "head"], **options).fit(images)
+    pooled = features_of(["second", "head"], spatial_pooling=2, **options).fit(images)
+    with torch.no_grad():
+        maps, head = whole.trunk_(whole.preprocessing_(images))
+    maps = nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
+    expected = np.hstack([maps.numpy(), head.numpy()])
+    assert pooled.n_features_out_ == expected.shape[1]
+    for _ in range(2):
+        assert whole.transform(images).shape == (5, whole.n_features_out_)
+        assert_close(pooled.transform(images), expected)
+
+
 @pytest.mark.parametrize("reference", ["green", 1.5, -0.1, (1, 1), (0, 0, np.nan)])
 def test_an_unknown_reference_is_refused(reference):
-    with pytest.raises(ValueError, match="reference must be one of"):
+    with pytest.raises(ValueError, match="reference must be 'background', 'mean', one of"):
         features_of(reference=reference).fit(None)
-    assert reference_image(None, Preprocessing()) is None
 
 
 def test_transform_needs_fit():

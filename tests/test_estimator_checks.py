@@ -26,6 +26,7 @@ from sklearn_rdm import (
     FixedRSARegressor,
     ImagePairs,
     LayerActivations,
+    LayerEpochSearchCV,
     LayerWeightedRSARegressor,
     RDMEnsembleRegressor,
     SiameseRDMRegressor,
@@ -44,6 +45,7 @@ ESTIMATORS = {
     ),
     "SubjectHoldOutRegressor": SubjectHoldOutRegressor(FixedRSARegressor(), 2),
     "RDMEnsembleRegressor": RDMEnsembleRegressor(FixedRSARegressor(), cv=2),
+    "LayerEpochSearchCV": LayerEpochSearchCV(tiny_net(), ["relu2", "relu3"], cv=2),
     "PerImage": PerImage(StandardScaler()),
     "LayerActivations": LayerActivations(TinyNetwork, "relu2", image_size=48, random_state=0),
     "SiameseRDMRegressor": tiny_net(),
@@ -51,7 +53,7 @@ ESTIMATORS = {
         freeze_up_to="relu1", batching="pairs", reference="white", dropout=True
     ),
 }
-SEE_PHOTOGRAPHS = (LayerActivations, SiameseRDMRegressor)
+SEE_PHOTOGRAPHS = (LayerActivations, LayerEpochSearchCV, SiameseRDMRegressor)
 LEARN_FROM_PAIRS_ALONE = (PerImage, LayerActivations)  # they ignore y
 ON_TARGETS = "SubjectPooling is fitted on dissimilarities, not on pairs: see test_preprocessing.py"
 

@@ -667,3 +667,41 @@ def test_files_of_more_than_8_bits_are_refused_and_not_clipped_to_white(tmp_path
     Image.fromarray(grey).save(tmp_path / "deep.png")
     with pytest.raises(ValueError, match="deep.png.*8 bits"):
         read_images([tmp_path / "deep.png"])
+
+
+def test_without_an_index_all_pairs_are_taken():
+    pairs = ImagePairs(np.zeros((4, 2)))
+    assert pairs.index.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    with pytest.raises(ValueError, match="a pair needs 2 images, got 1"):
+        ImagePairs(np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("background", "colours"),
+    [
+        ("grey", [[0.5] * 3] * 3),
+        ((0.1, 0.2, 0.3), [[0.1, 0.2, 0.3]] * 3),
+        (["white", "black", (0, 0, 1)], [[1, 1, 1], [0, 0, 0], [0, 0, 1]]),
+        (np.zeros((3, 3)), np.zeros((3, 3))),
+    ],
+)
+def test_backgrounds_are_kept_as_one_colour_per_image(background, colours):
+    pairs, _ = ImagePairs.from_rdms(np.zeros((3, 2)), np.arange(3.0), background=background)
+    assert np.array_equal(pairs.background, colours)
+    assert np.array_equal(pairs[:1].background, colours)
+    joined = ImagePairs.concatenate([pairs, ImagePairs(np.ones((2, 2)), background="white")])
+    assert np.array_equal(joined.background, [*colours, [1] * 3, [1] * 3])
+    with pytest.raises(ValueError, match="all or none of the image sets must have background"):
+        ImagePairs.concatenate([pairs, ImagePairs(np.ones((2, 2)))])
+    same = ImagePairs(pairs.images, background="black")
+    if not np.array_equal(same.background, pairs.background):
+        with pytest.raises(ValueError, match="must have the same background"):
+            ImagePairs.concatenate([pairs, same])
+
+
+@pytest.mark.parametrize(
+    "background", ["green", 0.5, (0, 0, 255), ["white", "grey"], [["a"], "grey", "grey"]]
+)
+def test_what_is_no_background_is_refused(background):
+    with pytest.raises(ValueError, match="background must be one of"):
+        ImagePairs(np.zeros((3, 2)), background=background)

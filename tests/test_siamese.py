@@ -368,14 +368,28 @@ def test_prediction_is_one_minus_corrcoef_of_extracted_activations(backbone):
         np.testing.assert_allclose(net.transform(pairs), rdm, atol=5e-6)
 
 
-@pytest.mark.parametrize("reference", [None, "white", "grey", "black", (0.2, 0.5, 1.0)])
-@pytest.mark.parametrize("params", [{}, {"freeze_up_to": "relu1"}, {"batching": "pairs"}])
+def on_backgrounds(pairs):
+    """The same pairs, every other image with a white background, the others with a grey one."""
+    colours = np.where(np.arange(len(pairs.images)) % 2, "white", "grey")
+    return ImagePairs(pairs.images, pairs.index, background=colours)
+
+
+REFERENCES = [None, "white", "grey", "black", (0.2, 0.5, 1.0), "mean", "background"]
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"freeze_up_to": "relu1"}, {"batching": "pairs"}, {"read_out": "relu2"}],
+    ids=str,
+)
 def test_prediction_of_a_trained_net_is_one_minus_corrcoef_of_embed(reference, params):
     pairs, y = make_pairs()
+    pairs = on_backgrounds(pairs)
     net = tiny_net(reference=reference, **params).fit(pairs, y)
-    rdm = 1 - np.corrcoef(net.embed(pairs.images).astype(float))
-    np.testing.assert_allclose(net.predict(pairs), rdm[tuple(pairs.index.T)], atol=5e-6)
-    np.testing.assert_allclose(net.transform(pairs.images), rdm, atol=5e-6)
+    rdm = 1 - np.corrcoef(net.embed(pairs).astype(float))
+    np.testing.assert_allclose(net.predict(pairs), rdm[tuple(pairs.index.T)], atol=2e-5)
+    np.testing.assert_allclose(net.transform(pairs), rdm, atol=2e-5)
 
 
 @pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
@@ -391,11 +405,98 @@ def test_embed_subtracts_the_activations_of_a_blank_image(colour):
         )
 
 
-def test_validation_loss_is_that_of_the_predictions():
+def test_embed_subtracts_the_activations_of_each_images_own_background():
+    pairs = on_backgrounds(make_pairs()[0])
+    embedded = tiny_net(reference="background").initialize().embed(pairs)
+    for rows, colour in ((slice(0, None, 2), "grey"), (slice(1, None, 2), "white")):
+        alone = tiny_net(reference=colour).initialize().embed(pairs.images)
+        np.testing.assert_allclose(embedded[rows], alone[rows], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batching", ["images", "pairs"])
+def test_training_on_one_background_equals_training_with_this_reference(batching):
+    pairs, y = make_pairs()
+    white = ImagePairs(pairs.images, pairs.index, background="white")
+    of_images = tiny_net(reference="background", batching=batching, max_epochs=2).fit(white, y)
+    assert same_bits(
+        of_images, tiny_net(reference="white", batching=batching, max_epochs=2).fit(white, y)
+    )
+
+
+def test_a_background_is_needed_for_the_reference_of_that_name():
+    pairs, y = make_pairs()
+    with pytest.raises(ValueError, match=r"background colour of every image.*got ImagePairs\("):
+        tiny_net(reference="background").fit(pairs, y)
+    net = tiny_net(reference="background").fit(on_backgrounds(pairs), y)
+    with pytest.raises(ValueError, match="got images without it"):
+        net.transform(pairs.images)
+
+
+def test_the_mean_reference_is_the_mean_training_image_and_reads_no_held_out_one():
+    pairs, y = make_pairs(10)
+    split = ImageShuffleSplit(1, test_size=4, random_state=0)
+    train, _ = next(split.split(pairs, y))
+    seen = pairs[train].used_images
+    net = tiny_net(reference="mean", train_split=split).fit(pairs, y)
+    expected = net.module_.preprocessing(pairs.images[seen]).double().mean(0, keepdim=True)
+    torch.testing.assert_close(net.module_.mean_image, expected.float(), rtol=0, atol=1e-6)
+    raw = tiny_net().initialize()
+    raw.module_.load_state_dict(net.module_.state_dict(), strict=False)
+    with torch.no_grad():
+        (mean,) = raw.module_.trunk(net.module_.mean_image)
+    np.testing.assert_allclose(
+        net.embed(pairs.images), raw.embed(pairs.images) - mean.flatten(1).numpy(), atol=1e-5
+    )
+    others = pairs.images.copy()
+    others[np.setdiff1d(range(10), seen)] = 0
+    same = tiny_net(reference="mean").fit(ImagePairs(others, pairs.index)[train], y[train])
+    alone = tiny_net(reference="mean").fit(pairs[train], y[train])
+    assert same_bits(same, alone)
+
+
+@pytest.mark.parametrize("size", [3, (2, 5), 100])
+def test_spatial_pooling_is_the_adaptive_average_of_maps(size):
+    pairs, y = make_pairs()
+    net = tiny_net(spatial_pooling=size, freeze_up_to="relu1").fit(pairs, y)
+    flat = tiny_net(freeze_up_to="relu1").initialize()
+    flat.module_.load_state_dict(net.module_.state_dict())
+    maps = torch.from_numpy(flat.embed(pairs.images)).reshape(8, 12, 8, 8)
+    wanted = tuple(min(8, s) for s in (size if isinstance(size, tuple) else (size, size)))
+    expected = nn.functional.adaptive_avg_pool2d(maps, wanted).flatten(1).numpy()
+    np.testing.assert_allclose(net.embed(pairs.images), expected, rtol=1e-5, atol=1e-6)
+    rdm = 1 - np.corrcoef(expected.astype(float))
+    np.testing.assert_allclose(net.predict(pairs), rdm[tuple(pairs.index.T)], atol=5e-6)
+
+
+def test_spatial_pooling_leaves_layers_without_a_map_as_they_are():
+    pairs, y = make_pairs()
+    pooled = tiny_net(layer="fc", spatial_pooling=2).fit(pairs, y)
+    assert same_bits(pooled, tiny_net(layer="fc").fit(pairs, y))
+
+
+@pytest.mark.parametrize("read_out", ["relu1", "relu2", "fc"])
+def test_another_read_out_does_not_change_the_training(read_out):
+    pairs, y = make_pairs()
+    net = tiny_net(read_out=read_out, max_epochs=2, optimizer__weight_decay=0.1).fit(pairs, y)
+    trained = tiny_net(max_epochs=2, optimizer__weight_decay=0.1).fit(pairs, y)
+    ours, theirs = weights(net), weights(trained)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    if read_out == "fc":  # behind the trained layer: as it was
+        fresh = weights(tiny_net(layer="fc").initialize())
+        assert torch.equal(ours["trunk.network.fc.weight"], fresh["trunk.network.fc.weight"])
+    with torch.no_grad():
+        inputs = net.module_.preprocessing(pairs.images)
+        by_name = dict(zip(net.module_.trunk.layers, net.module_.trunk(inputs), strict=True))
+    expected = by_name[read_out].flatten(1).numpy()
+    np.testing.assert_allclose(net.embed(pairs.images), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("read_out", [None, "relu2"])
+def test_validation_loss_is_that_of_the_predictions(read_out):
     pairs, y = make_pairs(10)
     split = ImageShuffleSplit(1, test_size=4, random_state=0)
     train, valid = next(split.split(pairs, y))
-    net = tiny_net(train_split=split, reference="white").fit(pairs, y)
+    net = tiny_net(train_split=split, reference="white", read_out=read_out).fit(pairs, y)
     target = SubjectPooling().fit(y[train]).transform(y[valid])
     expected = np.mean((net.predict(pairs[valid]) - target) ** 2)
     assert net.history[-1, "valid_loss"] == pytest.approx(expected, rel=1e-4)
@@ -898,6 +999,15 @@ REFUSED = {
     "one image a batch": ({"batch_size": 1}, None, ValueError, "no labelled pair lies within"),
     "precision": ({"precision": "int8"}, None, ValueError, "precision must be one of .*'int8'"),
     "reference": ({"reference": "red"}, None, ValueError, "reference must be .*'red'"),
+    "spatial_pooling": (
+        {"spatial_pooling": 0},
+        None,
+        ValueError,
+        "spatial_pooling must be .* got 0",
+    ),
+    "spatial_pooling, shape": ({"spatial_pooling": (2, 2, 2)}, None, ValueError, "spatial_pooling"),
+    "spatial_pooling, kind": ({"spatial_pooling": "7"}, None, ValueError, "spatial_pooling must"),
+    "read_out": ({"read_out": "conv9"}, None, ValueError, "has no layer 'conv9'"),
     "reference range": ({"reference": (0, 0, 255)}, None, ValueError, "reference must be"),
     "train_split int": ({"train_split": 5}, None, ValueError, "train_split must be .* got 5"),
     "train_split pairs": (

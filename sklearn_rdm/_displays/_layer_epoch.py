@@ -39,6 +39,7 @@ class LayerEpochDisplay:
 
     See Also
     --------
+    LayerEpochSearchCV : Computes the surface.
     RDMScoresDisplay : Final scores of several models beside the noise ceiling.
 
     Examples
@@ -62,6 +63,26 @@ class LayerEpochDisplay:
         self.layers = layers
         self.epochs = epochs
         self.chosen = chosen
+
+    @classmethod
+    def from_estimator(cls, search: Any, **plot_params: Any) -> LayerEpochDisplay:
+        """Draw what a search over layers and epochs found.
+
+        Parameters
+        ----------
+        search : LayerEpochSearchCV
+            A fitted search.
+        **plot_params : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : LayerEpochDisplay
+            The drawn mean over splits, with the chosen cell marked.
+        """
+        layers = [search.layers] if isinstance(search.layers, str) else list(search.layers)
+        chosen = search.best_layer_, search.best_epoch_
+        return cls(search.mean_scores_, layers=layers, chosen=chosen).plot(**plot_params)
 
     def plot(
         self,

@@ -1,0 +1,146 @@
+"""Read layers of a twin network out, for many images, shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_rdm._activations import check_image_source, compute_rows, load_photographs
+from sklearn_rdm._features import unit_pair_distances
+from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._references import find_references
+from sklearn_rdm._shards import SHARD_SIZE, pad_to_shard
+from sklearn_rdm._twin_network import TwinNetwork, normalise
+
+__all__ = ["image_features", "kept_features", "predict_layers", "reference_inputs"]
+
+
+def image_features(
+    module: TwinNetwork,
+    source: Any,
+    rows: np.ndarray | None = None,
+    *,
+    finish: Callable[[Tensor], Tensor] | None = None,
+    device: Any = "cpu",
+) -> np.ndarray:
+    """Run the whole network on photographs: (n_images, n_features) of the predicting layer.
+
+    Parameters
+    ----------
+    module : TwinNetwork
+        The network, which is put into evaluation mode.
+    source : ImagePairs, images, paths or a folder
+        Of pairs, the array of their images.
+    rows : ndarray of int, default=None
+        Which images; None takes all.
+    finish : callable, default=None
+        What is done with the features of a shard, after the references' were subtracted.
+    device : str
+        Where the network is.
+    """
+    images = source.images if isinstance(source, ImagePairs) else check_image_source(source)
+    rows = np.arange(len(images)) if rows is None else rows
+    load = load_photographs(images, module.preprocessing)
+
+    def load_at_cut(some: np.ndarray) -> Tensor:
+        return _at_cut(module, load(some), device)
+
+    references, of_image = reference_inputs(module, source, len(images), device)
+    of_row = None if of_image is None else of_image[rows]
+    return _features(
+        module, load_at_cut, rows, (references, of_row), module.read_out, finish, device
+    )
+
+
+def kept_features(
+    module: TwinNetwork,
+    pairs: ImagePairs,
+    kept: tuple[Any, np.ndarray],
+    *,
+    read: Callable[[Tensor], Tensor] | None = None,
+    finish: Callable[[Tensor], Tensor] | None = None,
+    device: Any = "cpu",
+) -> np.ndarray:
+    """As :func:`image_features` for ``pairs.used_images``, from what frozen layers made of them.
+
+    Parameters
+    ----------
+    kept : (inputs, places)
+        As :func:`sklearn_rdm._activations.keep_frozen` returns them.
+    read : callable, default=None
+        What is read of a shard at the cut; None for the predicting layer.
+    """
+    inputs, places = kept
+    references, of_image = reference_inputs(module, pairs, len(pairs.images), device)
+    of_row = None if of_image is None else of_image[pairs.used_images]
+
+    def load(rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(inputs[rows]))
+
+    return _features(
+        module, load, places, (references, of_row), read or module.read_out, finish, device
+    )
+
+
+def predict_layers(
+    module: TwinNetwork, pairs: ImagePairs, kept: tuple[Any, np.ndarray], device: Any = "cpu"
+) -> np.ndarray:
+    """Correlation distances at all layers of the trunk, (n_layers, n_pairs), in one pass.
+
+    Those of images with constant activations are NaN.
+    """
+    sizes: list[int] = []
+
+    def read(inputs: Tensor) -> Tensor:
+        outputs = module.read_outs(inputs)
+        sizes[:] = [output.shape[1] for output in outputs]
+        return torch.cat(outputs, dim=1)
+
+    def finish(features: Tensor) -> Tensor:
+        return torch.cat([normalise(layer) for layer in features.split(sizes, dim=1)], dim=1)
+
+    features = kept_features(module, pairs, kept, read=read, finish=finish, device=device)
+    index = np.searchsorted(pairs.used_images, pairs.index)
+    layers = np.split(features, np.cumsum(sizes)[:-1], axis=1)
+    return np.stack([unit_pair_distances(layer, index) for layer in layers])
+
+
+def reference_inputs(
+    module: TwinNetwork, source: Any, n_images: int, device: Any = "cpu"
+) -> tuple[Tensor | None, np.ndarray | None]:
+    """References of ``source`` at the network's cut, and which of them each image has."""
+    found = find_references(
+        module.reference, source, n_images, module.preprocessing, module.mean_image
+    )
+    if found is None:
+        return None, None
+    shards = found.images.split(SHARD_SIZE)
+    return torch.cat([_at_cut(module, shard, device).cpu() for shard in shards]), found.of_image
+
+
+def _at_cut(module: TwinNetwork, images: Tensor, device: Any) -> Tensor:
+    return module.trunk.prefix(pad_to_shard(images).to(device))[: len(images)]
+
+
+def _features(
+    module: TwinNetwork,
+    load: Callable[[np.ndarray], Tensor],
+    rows: np.ndarray,
+    references: tuple[Tensor | None, np.ndarray | None],
+    read: Callable[[Tensor], Tensor],
+    finish: Callable[[Tensor], Tensor] | None,
+    device: Any,
+) -> np.ndarray:
+    module.eval()
+    inputs, of_row = references
+    subtracted = None
+    if inputs is not None:
+        values = compute_rows(read, lambda some: inputs[some], np.arange(len(inputs)), device)
+        subtracted = torch.from_numpy(values).to(device)
+    return compute_rows(
+        read, load, rows, device, subtracted=subtracted, subtracted_of=of_row, finish=finish
+    )
