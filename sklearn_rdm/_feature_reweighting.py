@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._features import DENSE, flatten_images, normalise
 from sklearn_rdm._pair_ridge import RidgePath, fit_path, pair_sums, square_sums
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pairs import ImagePairs, as_pairs, average_times, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._rsa import RSARegressor
 from sklearn_rdm._similarity import MEASURES, score_columns
@@ -170,7 +170,9 @@ class FeatureReweightedRSARegressor(RSARegressor):
         self._check_parameters()
         self.alphas_ = self._sorted_alphas()
         pairs, y = check_fit_pairs(X, y)
-        if self.subject_pooling is not None:
+        if self.subject_pooling is None:
+            y = average_times(y)
+        else:
             y = as_pooling(self.subject_pooling).fit_transform(y)
         targets = y.reshape(len(y), -1)
         used, local = np.unique(pairs.index, return_inverse=True)
