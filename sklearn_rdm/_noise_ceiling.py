@@ -203,8 +203,7 @@ def noise_normalized_r2_score(
 
     Parameters
     ----------
-    y_true : ndarray of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times), or list of \
-such
+    y_true : ndarray of shape (n_pairs, n_subjects[, n_times]), or list of such
         Measured dissimilarities of two or more subjects; a list for several targets, such as the
         two MEG windows of the challenge. NaN: this subject lacks this pair, which is then left out
         for this subject only.

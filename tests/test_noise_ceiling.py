@@ -8,6 +8,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from test_datasets import CEILINGS
 from test_metrics import RSATOOLBOX_NAMES
 
+from sklearn_rdm import ImagePairs
 from sklearn_rdm._noise_ceiling import CONVENTIONS
 from sklearn_rdm.metrics import (
     NoiseCeilingConvention,
@@ -251,6 +252,20 @@ def test_the_challenge_averages_over_time_then_squares():
     square_first = (each**2).mean() / noise_ceiling(y, time_average=False)[1].mean()
     assert abs(square_first - score) > 0.01
     assert abs((each**2).mean() - (each.mean(axis=1) ** 2).mean()) > 0.01
+
+
+@pytest.mark.data
+def test_the_challenges_rule_on_measured_meg(load_algonauts):
+    windows = [load_algonauts(92, target).rdms for target in ("meg_early", "meg_late")]
+    features = load_algonauts(92, "fmri_evc").rdms.mean(axis=0)
+    pairs, y = ImagePairs.from_rdms(np.zeros((92, 1)), np.stack(windows, axis=1))
+    prediction = features[tuple(pairs.index.T)]
+    upper = challenge_r2(y, y.mean(axis=1))
+    assert noise_ceiling(y)[1] == pytest.approx(upper)
+    assert upper < np.mean(noise_ceiling(y, time_average=False)[1]) - 0.01
+    score = noise_normalized_r2_score(y, prediction)
+    expected = challenge_r2(y, np.column_stack([prediction, prediction])) / upper
+    assert score == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
