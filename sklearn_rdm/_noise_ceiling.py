@@ -106,7 +106,7 @@ def noise_ceiling(
     metric: str | None = None,
     pairs: Any = None,
     time_average: bool = True,
-) -> tuple[Any, Any]:
+) -> tuple[float | np.ndarray, float | np.ndarray]:
     """Compute the bounds of the score that the best possible model reaches on these subjects.
 
     ``upper = mean_s f(y_s, pool(all subjects))`` and
@@ -368,7 +368,7 @@ def _score_bound(
 ) -> np.ndarray:
     """Scores (n_subjects[, n_times]), not squared, with subjects pooled at each time point."""
     # Not over time: the challenge's published ceilings of late MEG are above those of the same
-    # data averaged over time, where pooling over time points could only put them below.
+    # data averaged over time, where pooling over time as well would put them below.
     score = BOUNDS[bound]
     if observed.ndim == 2:
         return score(observed, choices, index)
