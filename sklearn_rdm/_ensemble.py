@@ -104,7 +104,7 @@ class RDMEnsembleRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             The training pairs.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their dissimilarities, NaN where a subject lacks a pair.
 
         Returns
@@ -172,7 +172,7 @@ class RDMEnsembleRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Held-out pairs.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Measured dissimilarities, NaN where a subject lacks a pair.
 
         Returns

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._features import DENSE, flatten_images, normalise
 from sklearn_rdm._pair_ridge import RidgePath, fit_path, pair_sums, square_sums
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pairs import ImagePairs, as_pairs, average_times, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._rsa import RSARegressor
 from sklearn_rdm._similarity import MEASURES, score_columns
@@ -70,7 +70,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
     subject_pooling : str, transformer or None, default="zscore"
         How the dissimilarities of several subjects become one target: a method of
         :class:`sklearn_rdm.preprocessing.SubjectPooling` or an instance, fitted on the training
-        pairs. None fits weights and penalty for every subject; predictions are then averaged.
+        pairs. None fits weights and penalty for every subject (of time courses, its mean over
+        time points); predictions are then averaged.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out images if ``cv`` is None or an int.
 
@@ -78,7 +79,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
     ----------
     coef_ : ndarray of shape (n_features,) or (n_subjects, n_features)
         The weights ``w``, for ``d_f`` in their own units (not standardised); one row per subject
-        if ``subject_pooling=None`` and targets are two-dimensional.
+        if ``subject_pooling=None`` and targets are not one-dimensional.
     intercept_ : float or ndarray of shape (n_subjects,)
         The constant ``b``.
     alpha_ : float or ndarray of shape (n_subjects,)
@@ -153,7 +154,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Pairs of images.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities, NaN where a subject lacks a pair.
 
         Returns
@@ -170,7 +171,9 @@ class FeatureReweightedRSARegressor(RSARegressor):
         self._check_parameters()
         self.alphas_ = self._sorted_alphas()
         pairs, y = check_fit_pairs(X, y)
-        if self.subject_pooling is not None:
+        if self.subject_pooling is None:
+            y = average_times(y)
+        else:
             y = as_pooling(self.subject_pooling).fit_transform(y)
         targets = y.reshape(len(y), -1)
         used, local = np.unique(pairs.index, return_inverse=True)

@@ -16,10 +16,10 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_rdm._noise_ceiling import check_subjects, normalized_r2_columns
-from sklearn_rdm._pairs import image_sets
+from sklearn_rdm._pairs import average, average_times, image_sets
 from sklearn_rdm._similarity import (
     MEASURES,
-    average,
+    Measure,
     check_index,
     check_observed,
     check_predicted,
@@ -53,8 +53,9 @@ def rdm_permutation_test(
     ----------
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares.
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
-        Measured dissimilarities; NaN: this subject lacks this pair.
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities; NaN: this subject lacks this pair. Of time courses, each
+        subject's score is its mean over time points; give ``y_true[:, :, t]`` for one of them.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     metric : str or callable, default="spearman"
@@ -153,8 +154,9 @@ def rdm_bootstrap(
     ----------
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares.
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
-        Measured dissimilarities; NaN: this subject lacks this pair.
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities; NaN: this subject lacks this pair. Of time courses, each
+        subject's score is its mean over time points.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     over : {"images", "subjects", "both"}, default="both"
@@ -251,8 +253,9 @@ def compare_rdm_scores(
     ----------
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares.
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
-        Measured dissimilarities; NaN: this subject lacks this pair.
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities; NaN: this subject lacks this pair. Of time courses, each
+        subject's score is its mean over time points.
     y_pred, y_pred_other : array-like of shape (n_pairs,)
         Dissimilarities that the two models predict, finite.
     over : {"images", "subjects", "both"}, default="both"
@@ -465,7 +468,7 @@ def _summarize(samples: np.ndarray, confidence_level: float) -> dict[str, Any]:
 
 
 def _columns_of(metric: str | Callable, observed: np.ndarray) -> Callable:
-    """Return the metric as a function of (observed, predictions, index), by subject."""
+    """Return the metric as a function of (observed, predictions, index), one score a subject."""
     if callable(metric):
         return partial(_score_each, metric)
     name = metric.removeprefix("rdm_") if isinstance(metric, str) else metric
@@ -475,7 +478,13 @@ def _columns_of(metric: str | Callable, observed: np.ndarray) -> Callable:
     if name not in MEASURES:
         known = sorted([*MEASURES, "noise_normalized_r2"])
         raise ValueError(f"metric must be one of {known} or a score function, got {metric!r}.")
-    return partial(score_columns, MEASURES[name])
+    return partial(_score_measure, MEASURES[name])
+
+
+def _score_measure(
+    measure: Measure, observed: np.ndarray, predicted: np.ndarray, index: np.ndarray
+) -> np.ndarray:
+    return average_times(score_columns(measure, observed, predicted, index))
 
 
 def _score_each(

@@ -44,8 +44,8 @@ def as_square(rdms: Any, source: str) -> np.ndarray:
         return np.ascontiguousarray(rdms.T)
     if rdms.ndim > 2 or count_images(rdms.shape[-1]) is None:
         raise ValueError(
-            f"{source} must have shape (n, n), (n_subjects, n, n), (n_pairs,) or (n_subjects, "
-            f"n_pairs), n_pairs = n * (n - 1) / 2, got {rdms.shape}."
+            f"{source} must have shape (n, n), (n_subjects, n, n), (n_subjects, n_times, n, n), "
+            f"(n_pairs,) or (n_subjects, n_pairs), n_pairs = n * (n - 1) / 2, got {rdms.shape}."
         )
     square = np.array([squareform(vector) for vector in np.atleast_2d(rdms)])
     return square[0] if rdms.ndim == 1 else square

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from sklearn_rdm._pairs import average, average_times
 from sklearn_rdm._similarity import (
     WHITENED,
-    average,
+    average_scores,
     check_index,
     check_observed,
     check_predicted,
+    check_time_average,
     get_measure,
     group_columns,
     score_columns,
@@ -45,7 +47,8 @@ class NoiseCeilingConvention:
         square, or by what suits the metric (ranks for rank correlations, z-scores for Pearson,
         root mean square for cosine).
     squared : bool, default=False
-        Whether the measure is squared for each subject, before the mean over subjects.
+        Whether the measure is squared for each subject, after the mean over its time points and
+        before the mean over subjects.
     bound : {"lower", "upper"}, default="lower"
         Which bound normalises a score: other subjects against each subject, or all of them.
     aggregation : {"ratio_of_means", "mean_of_ratios"}, default="mean_of_ratios"
@@ -102,12 +105,15 @@ def noise_ceiling(
     convention: str | NoiseCeilingConvention = "algonauts2019",
     metric: str | None = None,
     pairs: Any = None,
-) -> tuple[float, float]:
+    time_average: bool = True,
+) -> tuple[float | np.ndarray, float | np.ndarray]:
     """Compute the bounds of the score that the best possible model reaches on these subjects.
 
     ``upper = mean_s f(y_s, pool(all subjects))`` and
     ``lower = mean_s f(y_s, pool(all subjects but s))``, with the measure ``f`` (or its square) and
-    the pooling of the convention:
+    the pooling of the convention. Of time courses, subjects are pooled at each time point, and
+    ``f`` is the mean over time points (or its square: average, then square, as in the challenge);
+    a model that predicts one RDM for all time points will rarely reach that. Conventions:
 
     =============  ================  ========  =======  ===============  ==================
     convention     metric            pooling   squared  normalises with  several targets
@@ -120,7 +126,7 @@ def noise_ceiling(
 
     Parameters
     ----------
-    y : array-like of shape (n_pairs, n_subjects)
+    y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities of two or more subjects, on any scale. NaN: this subject lacks
         this pair; pools are made of the subjects that have it.
     convention : str or NoiseCeilingConvention, default="algonauts2019"
@@ -131,16 +137,20 @@ def noise_ceiling(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares; only the whitened measures need it. None: all pairs of
         the images, upper triangle row by row.
+    time_average : bool, default=True
+        False takes every time point of ``y`` by itself, as a target of its own.
 
     Returns
     -------
-    lower, upper : float
-        In the units of the measure, squared if the convention squares.
+    lower, upper : float, or ndarray of shape (n_times,)
+        In the units of the measure, squared if the convention squares; arrays if
+        ``time_average`` is False.
 
     Raises
     ------
     ValueError
-        If there is one subject only, or the convention or metric is unknown.
+        If there is one subject only, the convention or metric is unknown, or ``time_average`` is
+        False and ``y`` has no time axis.
 
     See Also
     --------
@@ -166,11 +176,11 @@ def noise_ceiling(
     """
     choices = get_convention(convention, metric)
     observed = check_subjects(y)
+    check_time_average(time_average, observed)
     index = check_index(pairs, len(observed)) if choices.metric in WHITENED else None
-    lower = _score_lower(observed, choices, index)
-    upper = _score_upper(observed, choices, index)
+    lower, upper = (_score_bound(bound, observed, choices, index) for bound in BOUNDS)
     warn_undefined(lower + upper)
-    return float(average(lower)), float(average(upper))
+    return _ceiling(lower, choices, time_average), _ceiling(upper, choices, time_average)
 
 
 def noise_normalized_r2_score(
@@ -181,18 +191,22 @@ def noise_normalized_r2_score(
     metric: str | None = None,
     pairs: Any = None,
     subject_average: bool = True,
+    time_average: bool = True,
 ) -> float | np.ndarray:
     """Compute the squared correlation with subjects as a fraction of these pairs' noise ceiling.
 
     ``R2 = mean_s f(y_s, p)**2`` over ``ceiling``, that bound of :func:`noise_ceiling` with which
-    the convention normalises, computed on the very pairs that are scored. For several targets, the
-    challenge's ``mean_t R2_t / mean_t ceiling_t``, or the mean of ratios if the convention says so.
+    the convention normalises, computed on the very pairs that are scored. Of time courses, ``f`` is
+    the mean over time points, which is then squared: ``mean_s (mean_t f(y_st, p))**2`` [1]_. For
+    several targets ``k``, the challenge's ``mean_k R2_k / mean_k ceiling_k``, or the mean of ratios
+    if the convention says so.
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs, n_subjects), or list of such
-        Measured dissimilarities of two or more subjects; a list for several targets. NaN: this
-        subject lacks this pair, which is then left out for this subject only.
+    y_true : ndarray of shape (n_pairs, n_subjects[, n_times]), or list of such
+        Measured dissimilarities of two or more subjects; a list for several targets, such as the
+        two MEG windows of the challenge. NaN: this subject lacks this pair, which is then left out
+        for this subject only.
     y_pred : array-like of shape (n_pairs,), or list of such
         Predicted dissimilarities, finite; one vector per target.
     convention : str or NoiseCeilingConvention, default="algonauts2019"
@@ -204,10 +218,12 @@ def noise_normalized_r2_score(
         passes the pairs that it scores.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        False takes every time point by itself, as a target of its own with its own ceiling.
 
     Returns
     -------
-    score : float or ndarray of shape (n_subjects,)
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         0 or more, 1 at the ceiling, no percentage. Squares have no sign and a positive chance
         level: :func:`rdm_permutation_test` gives the score that is expected of an unrelated RDM.
         NaN, with an ``UndefinedMetricWarning``, if predictions are constant.
@@ -215,8 +231,8 @@ def noise_normalized_r2_score(
     Raises
     ------
     ValueError
-        If there is one subject only, the convention does not square, or the numbers of targets,
-        or of subjects if ``subject_average=False``, differ.
+        If there is one subject only, the convention does not square, the numbers of targets, or
+        of what is not averaged, differ, or ``time_average`` is False and there is no time axis.
 
     See Also
     --------
@@ -238,18 +254,24 @@ def noise_normalized_r2_score(
     targets = _pair_targets(y_true, y_pred)
     squares, ceilings = [], []
     for observed, predicted in targets:
+        check_time_average(time_average, observed)
         index = check_index(pairs, len(observed)) if choices.metric in WHITENED else None
-        score, ceiling = _square_columns(choices, observed, predicted[:, np.newaxis], index)
-        warn_undefined(score[0])
-        squares.append(average(score[0]) if subject_average else score[0])
+        columns = predicted[:, np.newaxis]
+        scores, ceiling = _scores_and_ceiling(choices, observed, columns, index, time_average)
+        warn_undefined(scores[0])
+        square = (average_times(scores) if time_average else scores)[0] ** 2
+        squares.append(average(square.T) if subject_average else square)
         ceilings.append(ceiling)
     if len({np.shape(square) for square in squares}) != 1:
-        raise ValueError("subject_average=False needs the same subjects in every target.")
+        raise ValueError(
+            "subject_average=False needs the same subjects in every target, time_average=False "
+            "the same time points."
+        )
     if choices.aggregation == "ratio_of_means":
-        normalized = _fraction(np.mean(squares, axis=0), np.mean(ceilings))
+        normalized = _fraction(np.mean(squares, axis=0), np.mean(ceilings, axis=0))
     else:
         normalized = np.mean([_fraction(*each) for each in zip(squares, ceilings, strict=True)], 0)
-    return float(normalized) if subject_average else normalized
+    return float(normalized) if np.ndim(normalized) == 0 else normalized
 
 
 def normalized_r2_columns(
@@ -262,8 +284,8 @@ def normalized_r2_columns(
         rows = np.flatnonzero(has_prediction)
         if len(rows):
             columns = predicted[np.ix_(rows, predictions)]
-            squares, ceiling = _square_columns(choices, observed[rows], columns, index[rows])
-            scores[predictions] = _fraction(squares, ceiling)
+            each, ceiling = _scores_and_ceiling(choices, observed[rows], columns, index[rows])
+            scores[predictions] = _fraction(average_times(each) ** 2, ceiling)
     return scores
 
 
@@ -287,19 +309,20 @@ def get_convention(
 
 
 def check_subjects(y: Any) -> np.ndarray:
-    """Float64 (n_pairs, n_subjects) of two or more subjects."""
+    """Float64 (n_pairs, n_subjects[, n_times]) of two or more subjects."""
     observed = check_observed(y)
     if observed.shape[1] < 2:
         raise ValueError(
             "a noise ceiling needs two or more subjects, got one: with nobody to agree with, it "
-            "would be 1 whatever the noise. Give y of shape (n_pairs, n_subjects)."
+            "would be 1 whatever the noise. Give y of shape (n_pairs, n_subjects) or (n_pairs, "
+            "n_subjects, n_times)."
         )
     return observed
 
 
 def _pair_targets(y_true: Any, y_pred: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    several = isinstance(y_true, list | tuple) and all(np.ndim(target) == 2 for target in y_true)
-    if not several:
+    is_list = isinstance(y_true, list | tuple)
+    if not is_list or any(np.ndim(target) not in (2, 3) for target in y_true):
         y_true, y_pred = [y_true], [y_pred]
     if len(y_true) != len(y_pred):
         raise ValueError(f"got {len(y_true)} targets and {len(y_pred)} predictions.")
@@ -310,27 +333,51 @@ def _pair_targets(y_true: Any, y_pred: Any) -> list[tuple[np.ndarray, np.ndarray
     ]
 
 
-def _square_columns(
-    choices: NoiseCeilingConvention, observed: np.ndarray, predicted: np.ndarray, index: Any
-) -> tuple[np.ndarray, np.ndarray]:
+def _scores_and_ceiling(
+    choices: NoiseCeilingConvention,
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    index: Any,
+    time_average: bool = True,
+) -> tuple[np.ndarray, Any]:
+    """Scores (n_predictions, n_subjects[, n_times]), not squared, and the ceiling of squares."""
     if not choices.squared:
         raise ValueError(
             "a normalised r2 needs a convention that squares ('algonauts2019', 'net2brain'). For "
             "another one: dataclasses.replace(your_convention, squared=True)."
         )
-    score_bound = _score_upper if choices.bound == "upper" else _score_lower
-    ceiling = average(score_bound(observed, choices, index))
-    return score_columns(get_measure(choices.metric), observed, predicted, index) ** 2, ceiling
+    bound = _score_bound(choices.bound, observed, choices, index)
+    scores = score_columns(get_measure(choices.metric), observed, predicted, index)
+    return scores, _ceiling(bound, choices, time_average)
 
 
 def _fraction(squares: np.ndarray, ceiling: Any) -> np.ndarray:
-    return squares / ceiling if ceiling > 0 else np.full_like(squares, np.nan)
+    return squares / np.where(ceiling > 0, ceiling, np.nan)
+
+
+def _ceiling(scores: np.ndarray, choices: NoiseCeilingConvention, time_average: bool) -> Any:
+    """Mean over subjects of scores (n_subjects[, n_times]): over time, squared, over subjects."""
+    if time_average and scores.ndim == 2:
+        scores = average(scores)
+    squares = scores**2 if choices.squared else scores
+    return average_scores(squares, subject_average=True, time_average=False)
+
+
+def _score_bound(
+    bound: str, observed: np.ndarray, choices: NoiseCeilingConvention, index: Any
+) -> np.ndarray:
+    """Scores (n_subjects[, n_times]), not squared, with subjects pooled at each time point."""
+    # Not over time: the challenge's published ceilings of late MEG are above those of the same
+    # data averaged over time, where pooling over time as well would put them below.
+    score = BOUNDS[bound]
+    if observed.ndim == 2:
+        return score(observed, choices, index)
+    return np.column_stack([score(y, choices, index) for y in np.moveaxis(observed, 2, 0)])
 
 
 def _score_upper(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
     pooled = average(_rescale(observed, choices))[:, np.newaxis]
-    scores = score_columns(get_measure(choices.metric), observed, pooled, index)[0]
-    return scores**2 if choices.squared else scores
+    return score_columns(get_measure(choices.metric), observed, pooled, index)[0]
 
 
 def _score_lower(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
@@ -340,7 +387,7 @@ def _score_lower(observed: np.ndarray, choices: NoiseCeilingConvention, index: A
         others = average(np.delete(rescaled, subject, axis=1))[:, np.newaxis]
         left_out = observed[:, [subject]]
         scores[subject] = score_columns(get_measure(choices.metric), left_out, others, index)[0, 0]
-    return scores**2 if choices.squared else scores
+    return scores
 
 
 def _rescale(observed: np.ndarray, choices: NoiseCeilingConvention) -> np.ndarray:
@@ -355,3 +402,6 @@ def _rescale(observed: np.ndarray, choices: NoiseCeilingConvention) -> np.ndarra
         observed = observed - average(observed.T)
     scales = np.sqrt(average(observed.T**2))
     return observed / np.where(scales > 0, scales, 1)
+
+
+BOUNDS = {"lower": _score_lower, "upper": _score_upper}

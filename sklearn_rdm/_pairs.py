@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,31 +95,33 @@ class ImagePairs:
             As in the constructor; image ``i`` belongs to row ``i`` of the matrices.
         rdms : array-like
             ``(n, n)`` or condensed ``(n * (n - 1) / 2,)`` for one subject, ``(n_subjects, n, n)``
-            or ``(n_subjects, n * (n - 1) / 2)`` for several. Condensed order is the upper
-            triangle row by row, as in scipy and rsatoolbox. The diagonal is not read.
+            or ``(n_subjects, n * (n - 1) / 2)`` for several, ``(n_subjects, n_times, n, n)`` or
+            ``(n_subjects, n_times, n * (n - 1) / 2)`` for time courses. Condensed order is the
+            upper triangle row by row, as in scipy and rsatoolbox; what could be either (3 images
+            have 3 pairs) is read as square. The diagonal is not read.
         image_groups, background : default=None
             As in the constructor.
 
         Returns
         -------
         pairs : ImagePairs
-            The pairs that at least one subject has, upper triangle row by row.
-        dissim : ndarray of float64, shape (n_pairs,) or (n_pairs, n_subjects)
-            Their dissimilarities; NaN where this subject lacks the pair.
+            The pairs that at least one subject has at one time point or more, upper triangle row
+            by row.
+        dissim : ndarray of float64
+            Their dissimilarities, of shape ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or
+            ``(n_pairs, n_subjects, n_times)``; NaN where this subject lacks the pair.
         """
         images = check_images(images)
         if np.ma.isMaskedArray(rdms):
             rdms = np.ma.filled(rdms.astype(float), np.nan)
-        condensed = _condense(np.asarray(rdms), len(images))
-        dissim = condensed.reshape(-1, condensed.shape[-1]).T
-        labelled = ~np.isnan(dissim).all(axis=1)
+        dissim = np.moveaxis(_condense(np.asarray(rdms), len(images)), -1, 0)
+        labelled = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
         if not labelled.any():
             raise ValueError("rdms hold no dissimilarity at all: every pair is NaN.")
         index = _all_pairs(len(images))[labelled]
         pairs = cls(images, index, image_groups=image_groups, background=background)
         pairs.n_left_out = int((~labelled).sum())
-        dissim = dissim[labelled]
-        return pairs, np.ascontiguousarray(dissim[:, 0] if condensed.ndim == 1 else dissim)
+        return pairs, np.ascontiguousarray(dissim[labelled])
 
     @classmethod
     def from_arrays(cls, X: Any, *, size: Any = None, n_jobs: int | None = None) -> ImagePairs:
@@ -206,13 +209,16 @@ class ImagePairs:
 
         Parameters
         ----------
-        dissim : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
-            Observed or predicted dissimilarities of these pairs.
+        dissim : array-like
+            Observed or predicted dissimilarities of these pairs, of shape ``(n_pairs,)``,
+            ``(n_pairs, n_subjects)`` or ``(n_pairs, n_subjects, n_times)``.
 
         Returns
         -------
-        rdms : ndarray of shape (n_images, n_images) or (n_subjects, n_images, n_images)
-            Symmetric, zero diagonal, NaN where these pairs say nothing.
+        rdms : ndarray
+            Of shape ``(n_images, n_images)``, ``(n_subjects, n_images, n_images)`` or
+            ``(n_subjects, n_times, n_images, n_images)``; symmetric, zero diagonal, NaN where
+            these pairs say nothing.
         """
         dissim = np.asarray(dissim, dtype=float)
         if len(dissim) != len(self):
@@ -220,7 +226,7 @@ class ImagePairs:
         n_images = len(self.images)
         rdms = np.full((*dissim.shape[1:], n_images, n_images), np.nan)
         first, second = self.index.T
-        rdms[..., first, second] = rdms[..., second, first] = dissim.T
+        rdms[..., first, second] = rdms[..., second, first] = np.moveaxis(dissim, 0, -1)
         rdms[..., range(n_images), range(n_images)] = 0
         return rdms
 
@@ -288,47 +294,63 @@ def check_fit_pairs(X: Any, y: Any) -> tuple[ImagePairs, np.ndarray]:
 
 
 def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
-    """Return y as float64 (n_pairs,) or (n_pairs, n_subjects), every pair labelled.
+    """Return y as float64 (n_pairs[, n_subjects[, n_times]]), every pair labelled.
 
-    A pair may be NaN for some subjects, not for all; infinity is refused.
+    A pair may be NaN for some subjects and times, not for all; infinity is refused.
     """
     if y is None:
         raise ValueError("dissimilarities are required: fit(pairs, dissim), got None.")
     y = np.asarray(y, dtype=np.float64)
-    if y.ndim not in (1, 2) or len(y) != n_pairs or y.size == 0:
+    if y.ndim not in (1, 2, 3) or len(y) != n_pairs or y.size == 0:
         raise ValueError(
-            f"dissimilarities must have shape ({n_pairs},) or ({n_pairs}, n_subjects), one row "
-            f"per pair, got {y.shape}. ImagePairs.from_rdms makes both from square matrices."
+            f"dissimilarities must have shape ({n_pairs},), ({n_pairs}, n_subjects) or ({n_pairs}, "
+            f"n_subjects, n_times), one row per pair, got {y.shape}. ImagePairs.from_rdms makes "
+            "them from square matrices."
         )
-    infinite = np.isinf(y).reshape(n_pairs, -1).any(axis=1)
-    if infinite.any():
-        raise ValueError(f"the dissimilarity of pair {infinite.argmax()} is infinite.")
-    columns = y.reshape(n_pairs, -1)
-    unlabelled = np.isnan(columns).all(axis=1)
+    infinite = np.argwhere(np.isinf(y)).tolist()
+    if infinite:
+        raise ValueError(f"dissimilarity y{infinite[0]} of pair {infinite[0][0]} is infinite.")
+    missing = np.isnan(_with_times(y))
+    unlabelled = missing.all(axis=(1, 2))
     if unlabelled.any():
         raise ValueError(
             f"{unlabelled.sum()} of {n_pairs} pairs have no dissimilarity (NaN), the first is pair "
             f"{unlabelled.argmax()}. Leave them out: ImagePairs.from_rdms does, or "
             "pairs[keep], dissim[keep]."
         )
-    empty = np.isnan(columns).all(axis=0)
+    empty = missing.all(axis=(0, 2))
     if empty.any():
         raise ValueError(f"subject {empty.argmax()} has no dissimilarity (NaN) for these pairs.")
     return y
 
 
 def check_varying(y: np.ndarray) -> None:
-    """Refuse dissimilarities (n_pairs,) or (n_pairs, n_subjects) that are all equal."""
-    columns = y.reshape(len(y), -1)
-    lowest = np.nanmin(columns, axis=0)
-    constant = np.nanmax(columns, axis=0) == lowest
-    if constant.any():
-        which = "" if y.ndim == 1 else f" of subject {constant.argmax()}"
+    """Refuse a subject's dissimilarities that are all equal at every time, or on average."""
+    courses = _with_times(y)
+    varies = _varies(courses).any(axis=1) & _varies(average(courses))
+    if not varies.all():
+        constant = varies.argmin()
+        which = "" if y.ndim == 1 else f" of subject {constant}"
+        where = f" ({np.fmin.reduce(courses)[constant, 0]})"
+        if y.ndim == 3:
+            where = " at every time point, or on average over the time points"
         other = "" if y.ndim == 1 else ", or leave this subject out"
         raise ValueError(
-            f"all dissimilarities{which} are equal ({lowest[constant.argmax()]}): there is "
-            f"nothing to learn. Give measured, varying dissimilarities{other}."
+            f"all dissimilarities{which} are equal{where}: there is nothing to learn. Give "
+            f"measured, varying dissimilarities{other}."
         )
+
+
+def average(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is not NaN, without numpy's warning if nothing is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nanmean(values, axis=-1)
+
+
+def average_times(y: np.ndarray) -> np.ndarray:
+    """Mean over the third axis, time, where there is one."""
+    return average(y) if y.ndim == 3 else y
 
 
 def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
@@ -355,6 +377,15 @@ def image_sets(index: np.ndarray) -> np.ndarray:
     n_images = int(index.max()) + 1
     graph = coo_array((np.ones(len(index)), tuple(index.T)), shape=(n_images, n_images))
     return connected_components(graph, directed=False)[1]
+
+
+def _with_times(y: np.ndarray) -> np.ndarray:
+    """View of y as (n_pairs, n_subjects, n_times)."""
+    return y.reshape(*y.shape, *[1] * (3 - y.ndim))
+
+
+def _varies(columns: np.ndarray) -> np.ndarray:
+    return np.fmax.reduce(columns) > np.fmin.reduce(columns)
 
 
 def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -421,28 +452,29 @@ def _check_index(index: Any, n_images: int) -> np.ndarray:
 
 
 def _condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
-    """Upper triangles, (n_pairs,) or (n_subjects, n_pairs), of checked matrices or vectors."""
+    """Upper triangles, ([n_subjects, [n_times,]] n_pairs), of checked matrices or vectors."""
     n_pairs = n_images * (n_images - 1) // 2
     if n_pairs == 0:
         raise ValueError(f"a dissimilarity needs 2 images, got {n_images}.")
     if rdms.dtype.kind not in "uif":
         raise TypeError(f"rdms must be numbers, got {rdms.dtype}.")
-    if rdms.ndim >= 2 and rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 3:
+    if rdms.ndim >= 2 and rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 4:
         rdms = rdms.astype(np.float64)
         _check_symmetric(rdms)
         condensed = rdms[(..., *np.triu_indices(n_images, 1))]
-    elif rdms.ndim in (1, 2) and rdms.shape[-1] == n_pairs:
+    elif rdms.ndim in (1, 2, 3) and rdms.shape[-1] == n_pairs:
         condensed = rdms.astype(np.float64)
     else:
         raise ValueError(
             f"for {n_images} images, rdms must have shape ({n_images}, {n_images}), (n_subjects, "
-            f"{n_images}, {n_images}), ({n_pairs},) or (n_subjects, {n_pairs}), got {rdms.shape}."
+            f"{n_images}, {n_images}) or (n_subjects, n_times, {n_images}, {n_images}), or "
+            f"condensed {n_pairs} in place of the last two axes, got {rdms.shape}."
         )
     infinite = np.argwhere(np.isinf(condensed))
     if len(infinite):
-        *subject, pair = infinite[0]
+        *place, pair = infinite[0]
         i, j = np.column_stack(np.triu_indices(n_images, 1))[pair]
-        raise ValueError(f"rdms{[*map(int, subject), int(i), int(j)]} is infinite.")
+        raise ValueError(f"rdms{[*map(int, place), int(i), int(j)]} is infinite.")
     return condensed
 
 
@@ -453,8 +485,8 @@ def _check_symmetric(rdms: np.ndarray) -> None:
     tolerance = SYMMETRY_TOLERANCE * finite.max(initial=0)
     same = np.isclose(off_diagonal, mirrored, rtol=0, atol=tolerance, equal_nan=True)
     if not same.all():
-        *subject, i, j = (int(k) for k in np.argwhere(~same)[0])
+        *place, i, j = (int(k) for k in np.argwhere(~same)[0])
         raise ValueError(
-            f"rdms must be symmetric, but rdms{[*subject, i, j]} = "
-            f"{rdms[(*subject, i, j)]} and rdms{[*subject, j, i]} = {rdms[(*subject, j, i)]}."
+            f"rdms must be symmetric, but rdms{[*place, i, j]} = "
+            f"{rdms[(*place, i, j)]} and rdms{[*place, j, i]} = {rdms[(*place, j, i)]}."
         )

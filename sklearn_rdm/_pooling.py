@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_rdm._pairs import check_dissimilarities, check_varying
+from sklearn_rdm._pairs import average_times, check_dissimilarities, check_varying
 
 __all__ = ["SubjectPooling"]
 
@@ -21,7 +21,12 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
     What it needs to know of each subject (mean, spread, ranks, reliability) it learns in ``fit``,
     so that an estimator that fits it on its training pairs never looks at held-out ones. Every
-    estimator of this package does so through its parameter ``subject_pooling``.
+    estimator of this package does so through its parameter ``subject_pooling``. Time courses are
+    averaged first, each pair and subject over the time points that it has.
+
+    Subjects of several targets may stand side by side, such as 15 of fMRI and 15 of MEG:
+    ``np.column_stack([fmri, meg.mean(axis=2)])``. Their z-scores or ranks are then comparable, and
+    ``subject_weight=np.repeat([2, 1], 15)`` lets fMRI count twice.
 
     Parameters
     ----------
@@ -39,16 +44,17 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     rescale : bool, default=True
         Whether the mean z-score ``z`` (method "zscore") becomes ``(z + 2) / 5``, on the scale of
         correlation distances. The paper did so for MEG, not for fMRI.
-    subject_weight : {"reliability"} or None, default=None
-        None averages all subjects alike. "reliability" weights each subject by the Pearson
-        correlation of its z-scored (method "mean": raw, "rank": ranked) dissimilarities with the
-        average of the other subjects', negative ones clipped to 0. Pairs that only subjects of
-        weight 0 have get the plain mean of these.
+    subject_weight : array-like of shape (n_subjects,), "reliability" or None, default=None
+        None averages all subjects alike; an array gives the weight of each, 0 or more.
+        "reliability" weights each subject by the Pearson correlation of its z-scored (method
+        "mean": raw, "rank": ranked) dissimilarities with the average of the other subjects',
+        negative ones clipped to 0. Pairs that only subjects of weight 0 have get the plain mean of
+        these.
 
     Attributes
     ----------
     n_subjects_ : int or None
-        Number of columns in ``fit``; None for one-dimensional targets, which need no pooling.
+        Number of subjects in ``fit``; None for one-dimensional targets, which need no pooling.
     mean_, scale_ : ndarray of shape (n_subjects,)
         Mean and standard deviation per subject (method "zscore").
     sorted_ : list of ndarray
@@ -74,10 +80,12 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     array([0.159, 0.329, 0.489, 0.668])
     >>> SubjectPooling("rank").fit_transform(dissim)
     array([0.        , 0.41666667, 0.66666667, 1.        ])
+    >>> SubjectPooling("mean", subject_weight=[9, 1]).fit_transform(dissim)
+    array([1.09, 2.18, 0.3 , 4.36])
     """
 
     def __init__(
-        self, method: str = "zscore", *, rescale: bool = True, subject_weight: str | None = None
+        self, method: str = "zscore", *, rescale: bool = True, subject_weight: Any = None
     ) -> None:
         self.method = method
         self.rescale = rescale
@@ -88,7 +96,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities, NaN where a subject lacks a pair.
 
         Returns
@@ -99,21 +107,21 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a subject's dissimilarities are all equal (or it has none), if a pair has none, or
-            if a parameter is not among the ones documented.
+            If a subject's dissimilarities are all equal (or it has none), if a pair has none, if
+            a parameter is not among the ones documented, or if ``subject_weight`` has not one
+            weight per subject, has negative ones or only zeros.
         """
-        self._check_parameters()
         y = check_dissimilarities(y, len(y))
-        self.n_subjects_ = y.shape[1] if y.ndim == 2 else None
+        weights = self._check_parameters(1 if y.ndim == 1 else y.shape[1])
+        self.n_subjects_ = None if y.ndim == 1 else y.shape[1]
         if y.ndim == 1:
             return self
         check_varying(y)
+        y = average_times(y)
         self.mean_ = np.nanmean(y, axis=0)
         self.scale_ = np.nanstd(y, axis=0)
         self.sorted_ = [np.sort(column[~np.isnan(column)]) for column in y.T]
-        self.weights_ = np.ones(y.shape[1])
-        if self.subject_weight == "reliability" and y.shape[1] > 1:
-            self.weights_ = _reliabilities(self._rescale(y))
+        self.weights_ = _reliabilities(self._rescale(y)) if weights is None else weights
         return self
 
     def transform(self, y: Any) -> np.ndarray:
@@ -121,7 +129,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities of the subjects given to ``fit``; any pairs.
 
         Returns
@@ -136,10 +144,9 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             If the number of subjects is not that of ``fit``, or a dissimilarity is infinite.
         """
         check_is_fitted(self)
-        y = check_array(
-            y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y"
-        )
-        n_subjects = y.shape[1] if y.ndim == 2 else None
+        options = {"ensure_2d": False, "allow_nd": True, "ensure_all_finite": "allow-nan"}
+        y = average_times(check_array(y, dtype=np.float64, input_name="y", **options))
+        n_subjects = None if y.ndim == 1 else y.shape[1]
         if n_subjects != self.n_subjects_:
             raise ValueError(
                 f"this pooling was fitted on {_name_subjects(self.n_subjects_)}, but is given "
@@ -155,7 +162,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             As in ``fit``.
 
         Returns
@@ -165,13 +172,15 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         """
         return self.fit(y).transform(y)
 
-    def _check_parameters(self) -> None:
+    def _check_parameters(self, n_subjects: int) -> np.ndarray | None:
+        """Return the subjects' weights; None if they are learned."""
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, got {self.method!r}.")
-        if self.subject_weight not in (None, "reliability"):
-            raise ValueError(
-                f"subject_weight must be None or 'reliability', got {self.subject_weight!r}."
-            )
+        if self.subject_weight is None:
+            return np.ones(n_subjects)
+        if isinstance(self.subject_weight, str) and self.subject_weight == "reliability":
+            return None if n_subjects > 1 else np.ones(1)
+        return _check_weights(self.subject_weight, n_subjects)
 
     def _rescale(self, y: np.ndarray) -> np.ndarray:
         """Every subject on the scale on which subjects are averaged, NaN kept."""
@@ -192,7 +201,27 @@ def as_pooling(subject_pooling: Any) -> Any:
     """Return an unfitted pooling: of this method if a name is given, else a clone."""
     if isinstance(subject_pooling, str):
         return SubjectPooling(subject_pooling)
+    if not hasattr(subject_pooling, "fit_transform"):
+        raise ValueError(
+            f"subject_pooling must be one of {METHODS}, or a transformer such as SubjectPooling("
+            f"'zscore', subject_weight='reliability'), got {subject_pooling!r}."
+        )
     return clone(subject_pooling)
+
+
+def _check_weights(subject_weight: Any, n_subjects: int) -> np.ndarray:
+    weights = np.asarray(subject_weight)
+    if weights.dtype.kind not in "uif" or weights.shape != (n_subjects,):
+        raise ValueError(
+            f"subject_weight must be None, 'reliability' or one number per subject, {n_subjects} "
+            f"here, got {subject_weight!r}."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(
+            "subject_weight must be finite, 0 or more, and more than 0 for one subject at least, "
+            f"got {weights.tolist()}."
+        )
+    return weights.astype(np.float64)
 
 
 def _name_subjects(n_subjects: int | None) -> str:

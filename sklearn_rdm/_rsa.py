@@ -72,7 +72,7 @@ class RSARegressor(RegressorMixin, BaseEstimator, ABC):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Pairs of images.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Measured dissimilarities, NaN where a subject lacks a pair.
 
         Returns
@@ -158,8 +158,9 @@ class FixedRSARegressor(RSARegressor):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Pairs of images.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects), default=None
-            Dissimilarities, which are checked if given, and not used.
+        y : array-like, default=None
+            Dissimilarities ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or ``(n_pairs, n_subjects,
+            n_times)``, which are checked if given, and not used.
 
         Returns
         -------
@@ -277,7 +278,7 @@ class LayerWeightedRSARegressor(RSARegressor):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Pairs of images whose features are those of all layers, one layer after the other.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities, NaN where a subject lacks a pair.
 
         Returns

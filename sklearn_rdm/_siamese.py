@@ -126,10 +126,10 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     max_epochs : int, default=20
         Passes over the images or pairs.
     subject_pooling : str or SubjectPooling, default="zscore"
-        How the columns of a two-dimensional ``y`` become one target, learned on the training pairs
-        only: "zscore" is the paper's mean over subjects of z-scores, rescaled by ``(z + 2) / 5``;
-        see :class:`sklearn_rdm.preprocessing.SubjectPooling`. A one-dimensional ``y`` is the
-        target as it is.
+        How subjects, the columns of ``y`` (averaged over time points), become one target, learned
+        on the training pairs only: "zscore" is the paper's mean over subjects of z-scores, rescaled
+        by ``(z + 2) / 5``; see :class:`sklearn_rdm.preprocessing.SubjectPooling`. A one-dimensional
+        ``y`` is the target as it is.
     train_split : splitter, default=None
         An image-wise splitter of :mod:`sklearn_rdm.model_selection` whose first split gives the
         validation pairs of ``fit`` (for early stopping, schedulers, checkpoints).
@@ -254,7 +254,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...) or (n_pairs, 2) of paths
             The training pairs.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their observed dissimilarities, in any unit and range (``criterion`` compares them with
             correlation distances, 0 to 2); NaN where a subject lacks a pair.
         **fit_params : dict

@@ -6,6 +6,7 @@ NaN; what is missing is sorted out before, in one place.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.stats import kendalltau
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_rdm._pairs import ImagePairs, count_images
+from sklearn_rdm._pairs import ImagePairs, average, count_images
 
 Measure = Callable[..., np.ndarray]
 MIN_PAIRS = 2
@@ -27,18 +28,30 @@ CG_TOLERANCE = 1e-10  # relative residual: scores agree with a dense solve to 8 
 def score_columns(
     measure: Measure, observed: np.ndarray, predicted: np.ndarray, index: Any = None
 ) -> np.ndarray:
-    """Scores (n_predictions, n_subjects) of columns that may lack pairs (NaN)."""
-    scores = np.full((predicted.shape[1], observed.shape[1]), np.nan)
+    """Scores (n_predictions, n_subjects[, n_times]) of columns that may lack pairs (NaN)."""
+    labels = observed.reshape(len(observed), math.prod(observed.shape[1:]))
+    scores = np.full((predicted.shape[1], labels.shape[1]), np.nan)
     for has_prediction, predictions in group_columns(predicted):
-        for has_label, subjects in group_columns(observed):
+        for has_label, columns in group_columns(labels):
             rows = np.flatnonzero(has_prediction & has_label)
             if len(rows) >= MIN_PAIRS:
-                scores[np.ix_(predictions, subjects)] = measure(
-                    observed[np.ix_(rows, subjects)],
+                scores[np.ix_(predictions, columns)] = measure(
+                    labels[np.ix_(rows, columns)],
                     predicted[np.ix_(rows, predictions)],
                     None if index is None else index[rows],
                 )
-    return scores
+    return scores.reshape(len(scores), *observed.shape[1:])
+
+
+def average_scores(
+    scores: np.ndarray, *, subject_average: bool, time_average: bool
+) -> float | np.ndarray:
+    """Mean of scores (n_subjects[, n_times]): over the time points first, then the subjects."""
+    if scores.ndim == 2 and time_average:
+        scores = average(scores)
+    if subject_average:
+        scores = average(scores.T)
+    return float(scores) if scores.ndim == 0 else scores
 
 
 def group_columns(columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -76,17 +89,26 @@ def get_measure(metric: str) -> Measure:
 
 
 def check_observed(y_true: Any) -> np.ndarray:
-    """Float64 (n_pairs, n_subjects) of measured dissimilarities; NaN allowed, infinity not."""
+    """Float64 (n_pairs, n_subjects[, n_times]) of measurements; NaN allowed, infinity not."""
     y_true = np.asarray(y_true, dtype=np.float64)
-    if y_true.ndim not in (1, 2) or y_true.size == 0:
+    if y_true.ndim not in (1, 2, 3) or y_true.size == 0:
         raise ValueError(
-            "y_true must have shape (n_pairs,) or (n_pairs, n_subjects) and hold at least one "
-            f"pair, got {y_true.shape}."
+            "y_true must have shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, "
+            f"n_times) and hold at least one pair, got {y_true.shape}."
         )
     if np.isinf(y_true).any():
         pair = np.isinf(y_true).reshape(len(y_true), -1).any(axis=1).argmax()
         raise ValueError(f"y_true of pair {pair} is infinite.")
-    return y_true.reshape(len(y_true), -1)
+    return y_true[:, np.newaxis] if y_true.ndim == 1 else y_true
+
+
+def check_time_average(time_average: bool, observed: np.ndarray) -> None:
+    """Refuse to keep time points apart where there are none."""
+    if not time_average and observed.ndim < 3:
+        raise ValueError(
+            "time_average=False needs y_true of shape (n_pairs, n_subjects, n_times), got no time "
+            "axis. For one subject: y_true[:, np.newaxis, :]."
+        )
 
 
 def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
@@ -125,21 +147,17 @@ def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
     return pairs.index
 
 
-def average(scores: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is not NaN, without numpy's warning if nothing is."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanmean(scores, axis=-1)
-
-
 def warn_undefined(scores: np.ndarray) -> None:
-    """Tell which subjects have no score."""
-    undefined = np.flatnonzero(np.isnan(scores))
+    """Tell which subjects, and at which time points, have no score."""
+    undefined = np.argwhere(np.isnan(scores))
     if len(undefined):
+        what, first = "subject(s)", f"subject {undefined[0][0]}"
+        if scores.ndim == 2:
+            what, first = "subjects' time points", f"{first} at time point {undefined[0][1]}"
         warnings.warn(
-            f"the score is not defined (NaN) for {len(undefined)} of {scores.size} subject(s), "
-            f"first subject {undefined[0]}: fewer than {MIN_PAIRS} pairs, or constant "
-            "dissimilarities or predictions. A mean over subjects leaves them out.",
+            f"the score is not defined (NaN) for {len(undefined)} of {scores.size} {what}, first "
+            f"{first}: fewer than {MIN_PAIRS} pairs, or constant dissimilarities or predictions. "
+            "A mean leaves them out.",
             UndefinedMetricWarning,
             stacklevel=4,
         )

@@ -41,7 +41,7 @@ def cross_val_subjects_score(
         Cloned for every fold; a search inside sees the training images and subjects only.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The labelled pairs.
-    y : array-like of shape (n_pairs, n_subjects)
+    y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         One column of dissimilarities per subject; NaN where a subject lacks the pair.
     cv : int, splitter or iterable of (train, test), default=None
         Over images. None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``.
@@ -194,7 +194,7 @@ class SubjectHoldOutRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         ----------
         X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
             The labelled pairs.
-        y : array-like of shape (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             One column of dissimilarities per subject.
 
         Returns
@@ -265,7 +265,7 @@ class SubjectHoldOutRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         ----------
         X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
             Pairs; those that no test subject has are left out.
-        y : array-like of shape (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             All subjects' columns, as in ``fit``; only those of the test subjects are read.
 
         Returns
@@ -299,12 +299,12 @@ def _fit_score(
 
 
 def _check_subjects(y: Any, n_pairs: int) -> np.ndarray:
-    """Return y as float64 (n_pairs, n_subjects) of two or more subjects."""
+    """Return y as float64 (n_pairs, n_subjects[, n_times]) of two or more subjects."""
     y = np.asarray(y, dtype=np.float64)
-    if y.ndim != 2 or len(y) != n_pairs or y.shape[1] < 2:
+    if y.ndim not in (2, 3) or len(y) != n_pairs or y.shape[1] < 2:
         raise ValueError(
-            f"holding out subjects needs dissimilarities of shape ({n_pairs}, n_subjects) with two "
-            f"or more subjects, got {y.shape}."
+            f"holding out subjects needs dissimilarities of shape ({n_pairs}, n_subjects) or "
+            f"({n_pairs}, n_subjects, n_times) with two or more subjects, got {y.shape}."
         )
     return y
 
@@ -321,7 +321,7 @@ def _columns(
 ) -> tuple[ImagePairs, np.ndarray]:
     """Pairs that one of the subjects has, and these subjects' dissimilarities."""
     y = y[:, subjects]
-    has_value = ~np.isnan(y).all(axis=1)
+    has_value = ~np.isnan(y).all(axis=tuple(range(1, y.ndim)))
     if not has_value.any():
         raise ValueError(
             f"subjects {subjects.tolist()} have no dissimilarity (NaN) for these {len(pairs)} "

@@ -111,8 +111,9 @@ def fetch_algonauts2019(
     image_size : int or (height, width), default=None
         What images are resized to, in pixels; None keeps 175 x 175 (92) or 300 x 300 (118).
     average_time : bool, default=True
-        Whether MEG matrices are averaged over their 20 time points. Copies of the data exist that
-        are averaged already: False is then refused, as it is for fMRI.
+        Whether MEG matrices are averaged over their 20 time points. False keeps the time courses,
+        which the challenge scores. Copies of the data exist that are averaged already: False is
+        then refused, as it is for fMRI.
     download_if_missing : bool, default=True
         As in scikit-learn's fetchers. Missing files are an error either way; with False its
         message leaves out how to get them.

@@ -48,9 +48,10 @@ def read_rdms(path: Any, *, variable: str | None = None, image_names: Any = None
     Returns
     -------
     data : Bunch
-        ``rdms``: float64 ``(n_images, n_images)`` or ``(n_subjects, ..., n_images, n_images)``,
-        condensed vectors made square, any dissimilarity, NaN where missing; ``image_names`` and
-        ``subjects``: lists of str, None if the file has none.
+        ``rdms``: float64 ``(n_images, n_images)``, ``(n_subjects, n_images, n_images)`` or
+        ``(n_subjects, n_times, n_images, n_images)``, condensed vectors made square, any
+        dissimilarity, NaN where missing; ``image_names`` and ``subjects``: lists of str, None if
+        the file has none.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def write_rdms(
         whole.
     rdms : array-like
         As in :meth:`sklearn_rdm.ImagePairs.from_rdms`: square or condensed, one or several
-        subjects.
+        subjects; time courses must be square, ``(n_subjects, n_times, n, n)``.
     image_names, subjects : sequence of str, default=None
         One name per image and per subject.
 
@@ -226,7 +227,7 @@ def to_long_table(
     ----------
     rdms : array-like
         As in :meth:`sklearn_rdm.ImagePairs.from_rdms`: square or condensed, one or several
-        subjects.
+        subjects. Of time courses, give one time point, ``rdms[:, t]``, or the mean over time.
     image_names, subjects : sequence of str, default=None
         One name per image and per subject; None numbers them from 0.
 
@@ -258,8 +259,7 @@ def to_long_table(
     """
     pandas = import_optional("pandas", "pandas")
     rdms = as_square(rdms, "rdms")
-    if rdms.ndim > 3:
-        raise ValueError(f"a table holds rdms of shape (n_subjects, n, n), got {rdms.shape}.")
+    _refuse_time_courses(rdms, "a long table")
     names = _as_labels(range(rdms.shape[-1]) if image_names is None else image_names)
     _check_labels(rdms, names, _as_labels(subjects))
     i, j = np.triu_indices(rdms.shape[-1], 1)
@@ -286,7 +286,7 @@ def to_rsatoolbox(
     ----------
     rdms : array-like
         As in :meth:`sklearn_rdm.ImagePairs.from_rdms`: square or condensed, one or several
-        subjects.
+        subjects. Of time courses, give one time point, ``rdms[:, t]``, or the mean over time.
     image_names, subjects : sequence of str, default=None
         Become the pattern descriptor ``"image"`` and the RDM descriptor ``"subject"``.
     dissimilarity_measure : str, default=None
@@ -317,10 +317,9 @@ def to_rsatoolbox(
     """
     rsatoolbox_rdm = import_optional("rsatoolbox.rdm", "rsatoolbox")
     rdms = as_square(rdms, "rdms")
+    _refuse_time_courses(rdms, "rsatoolbox.rdm.RDMs")
     names, subjects = _as_labels(image_names), _as_labels(subjects)
     _check_labels(rdms, names, subjects)
-    if rdms.ndim > 3:
-        raise ValueError(f"rsatoolbox holds rdms of shape (n_rdm, n, n), got {rdms.shape}.")
     return rsatoolbox_rdm.RDMs(
         rdms[..., *np.triu_indices(rdms.shape[-1], 1)],
         dissimilarity_measure=dissimilarity_measure,
@@ -504,6 +503,14 @@ def _check_labels(rdms: np.ndarray, names: Any, subjects: Any) -> None:
     n_subjects = len(rdms) if rdms.ndim > 2 else 1
     if subjects is not None and len(subjects) != n_subjects:
         raise ValueError(f"{len(subjects)} subjects' names for {n_subjects} matrices.")
+
+
+def _refuse_time_courses(rdms: np.ndarray, holder: str) -> None:
+    if rdms.ndim > 3:
+        raise ValueError(
+            f"{holder} has no time axis, but rdms have shape {rdms.shape}: convert one time point, "
+            "rdms[:, t], or rdms.mean(axis=1). write_rdms keeps time courses."
+        )
 
 
 def _as_labels(labels: Any) -> list[str] | None:

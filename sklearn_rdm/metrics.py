@@ -1,9 +1,10 @@
 """Scores of predicted dissimilarities, their noise ceiling, chance level and uncertainty.
 
 All scores are ``f(y_true, y_pred, *, ...)`` over pairs of images, signed, and the mean over
-subjects; each has a ready scorer for ``scoring=`` in scikit-learn's tools. Gaps follow one rule: a
-pair that a subject lacks (NaN in ``y_true``) is left out for this subject only; a prediction may
-not be NaN.
+subjects; each has a ready scorer for ``scoring=`` in scikit-learn's tools. Time courses, ``y_true``
+of shape ``(n_pairs, n_subjects, n_times)``, are scored at each time point; a subject's score is the
+mean over its time points. Gaps follow one rule: a pair that a subject lacks (NaN in ``y_true``) is
+left out for this subject (and time point) only; a prediction may not be NaN.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from sklearn_rdm._pairs import as_pairs
 from sklearn_rdm._similarity import (
     MEASURES,
     WHITENED,
-    average,
+    average_scores,
     check_covariance,
     check_index,
     check_observed,
     check_predicted,
+    check_time_average,
     score_columns,
     warn_undefined,
 )
@@ -64,7 +66,7 @@ __all__ = [
 
 
 def rdm_spearman_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
 ) -> float | np.ndarray:
     """Compute Spearman's rank correlation of predicted and measured dissimilarities.
 
@@ -73,17 +75,19 @@ def rdm_spearman_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
         left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
 
     Returns
     -------
-    score : float or ndarray of shape (n_subjects,)
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         Between -1 and 1, signed. A subject with fewer than 2 pairs or with constant values (of
         its own or predicted) scores NaN and is left out of the mean, with an
         ``UndefinedMetricWarning``.
@@ -111,12 +115,18 @@ def rdm_spearman_score(
     0.8
     >>> rdm_spearman_score(y_true, [1, 2, 3, 4], subject_average=False)
     array([1. , 0.6])
+
+    One subject at two time points:
+
+    >>> time_course = [[[1, 2]], [[2, 1]], [[3, 4]], [[4, 3]]]
+    >>> rdm_spearman_score(time_course, [1, 2, 3, 4], time_average=False)
+    array([1. , 0.6])
     """
-    return _score("spearman", y_true, y_pred, subject_average)
+    return _score("spearman", y_true, y_pred, subject_average, time_average)
 
 
 def rdm_pearson_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
 ) -> float | np.ndarray:
     """Compute the Pearson correlation of predicted and measured dissimilarities.
 
@@ -125,17 +135,19 @@ def rdm_pearson_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
         left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
 
     Returns
     -------
-    score : float or ndarray of shape (n_subjects,)
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         Between -1 and 1, signed. NaN as in :func:`rdm_spearman_score`.
 
     Raises
@@ -159,11 +171,11 @@ def rdm_pearson_score(
     >>> rdm_pearson_score([1, 2, 3, 6], [0, 1, 2, 5])
     1.0
     """
-    return _score("pearson", y_true, y_pred, subject_average)
+    return _score("pearson", y_true, y_pred, subject_average, time_average)
 
 
 def rdm_cosine_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
 ) -> float | np.ndarray:
     """Compute the cosine similarity of predicted and measured dissimilarities.
 
@@ -172,7 +184,7 @@ def rdm_cosine_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities with a meaningful zero, such as crossnobis distances; for
         correlation distances every model scores near 1. NaN: this subject lacks this pair, which
         is then left out for this subject only.
@@ -180,10 +192,12 @@ def rdm_cosine_score(
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
 
     Returns
     -------
-    score : float or ndarray of shape (n_subjects,)
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         Between -1 and 1, signed. A subject with fewer than 2 pairs or with zeros only (of its own
         or predicted) scores NaN and is left out of the mean, with an ``UndefinedMetricWarning``.
 
@@ -208,11 +222,11 @@ def rdm_cosine_score(
     >>> round(rdm_cosine_score([3, 4, 0], [4, 3, 0]), 2)
     0.96
     """
-    return _score("cosine", y_true, y_pred, subject_average)
+    return _score("cosine", y_true, y_pred, subject_average, time_average)
 
 
 def rdm_rho_a_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
 ) -> float | np.ndarray:
     """Compute Spearman's correlation without credit for ties, its mean over random tie breaking.
 
@@ -222,17 +236,19 @@ def rdm_rho_a_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
         left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
 
     Returns
     -------
-    score : float or ndarray of shape (n_subjects,)
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         Between -1 and 1, signed; 0 if one side is constant. A subject with fewer than 2 pairs
         scores NaN and is left out of the mean, with an ``UndefinedMetricWarning``.
 
@@ -257,11 +273,11 @@ def rdm_rho_a_score(
     >>> rdm_rho_a_score([1, 2, 3, 4], [0, 0, 1, 1])
     0.8
     """
-    return _score("rho_a", y_true, y_pred, subject_average)
+    return _score("rho_a", y_true, y_pred, subject_average, time_average)
 
 
 def rdm_kendall_tau_a_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
 ) -> float | np.ndarray:
     """Compute Kendall's tau-a of predicted and measured dissimilarities.
 
@@ -270,17 +286,19 @@ def rdm_kendall_tau_a_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
         left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
 
     Returns
     -------
-    score : float or ndarray of shape (n_subjects,)
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         Between -1 and 1, signed; 0 if one side is constant. A subject with fewer than 2 pairs
         scores NaN and is left out of the mean, with an ``UndefinedMetricWarning``.
 
@@ -304,7 +322,7 @@ def rdm_kendall_tau_a_score(
     >>> round(rdm_kendall_tau_a_score([1, 2, 3, 4], [0, 0, 1, 1]), 3)
     0.667
     """
-    return _score("kendall_tau_a", y_true, y_pred, subject_average)
+    return _score("kendall_tau_a", y_true, y_pred, subject_average, time_average)
 
 
 def rdm_whitened_cosine_score(
@@ -314,6 +332,7 @@ def rdm_whitened_cosine_score(
     pairs: Any = None,
     pattern_covariance: Any = None,
     subject_average: bool = True,
+    time_average: bool = True,
 ) -> float | np.ndarray:
     """Compute the cosine similarity after whitening the dependence of pairs that share an image.
 
@@ -324,7 +343,7 @@ def rdm_whitened_cosine_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured squared distances, such as crossnobis. NaN: this subject lacks this pair, which
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
@@ -336,10 +355,12 @@ def rdm_whitened_cosine_score(
         ``S``, or its diagonal; row ``i`` is image ``i`` of ``pairs``. None: the identity.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
 
     Returns
     -------
-    score : float or ndarray of shape (n_subjects,)
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         Between -1 and 1, signed. NaN as in :func:`rdm_cosine_score`.
 
     Raises
@@ -363,7 +384,8 @@ def rdm_whitened_cosine_score(
     >>> round(rdm_whitened_cosine_score([1, 2, 3], [1, 2, 4]), 3)
     0.987
     """
-    return _score("whitened_cosine", y_true, y_pred, subject_average, pairs, pattern_covariance)
+    averages = subject_average, time_average
+    return _score("whitened_cosine", y_true, y_pred, *averages, pairs, pattern_covariance)
 
 
 def rdm_whitened_pearson_score(
@@ -373,6 +395,7 @@ def rdm_whitened_pearson_score(
     pairs: Any = None,
     pattern_covariance: Any = None,
     subject_average: bool = True,
+    time_average: bool = True,
 ) -> float | np.ndarray:
     """Compute the Pearson correlation after whitening the dependence of pairs that share an image.
 
@@ -381,7 +404,7 @@ def rdm_whitened_pearson_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities. NaN: this subject lacks this pair, which is then left out for
         this subject only.
     y_pred : array-like of shape (n_pairs,)
@@ -394,10 +417,12 @@ def rdm_whitened_pearson_score(
         ``i`` is image ``i`` of ``pairs``. None: the identity.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
 
     Returns
     -------
-    score : float or ndarray of shape (n_subjects,)
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         Between -1 and 1, signed. NaN as in :func:`rdm_spearman_score`.
 
     Raises
@@ -422,7 +447,8 @@ def rdm_whitened_pearson_score(
     >>> round(rdm_whitened_pearson_score([1, 2, 3, 5], [1, 2, 4, 4], pairs=pairs), 3)
     0.819
     """
-    return _score("whitened_pearson", y_true, y_pred, subject_average, pairs, pattern_covariance)
+    averages = subject_average, time_average
+    return _score("whitened_pearson", y_true, y_pred, *averages, pairs, pattern_covariance)
 
 
 def _score(
@@ -430,10 +456,12 @@ def _score(
     y_true: Any,
     y_pred: Any,
     subject_average: bool,
+    time_average: bool,
     pairs: Any = None,
     pattern_covariance: Any = None,
 ) -> float | np.ndarray:
     observed = check_observed(y_true)
+    check_time_average(time_average, observed)
     predicted = check_predicted(y_pred, len(observed))
     measure, index = MEASURES[metric], None
     if metric in WHITENED:
@@ -442,7 +470,7 @@ def _score(
         measure = partial(measure, covariance=covariance)
     scores = score_columns(measure, observed, predicted[:, np.newaxis], index)[0]
     warn_undefined(scores)
-    return float(average(scores)) if subject_average else scores
+    return average_scores(scores, subject_average=subject_average, time_average=time_average)
 
 
 class _PairsScorer(_Scorer):

@@ -213,7 +213,7 @@ def cross_val_rdm(
         Cloned for every split; a search makes this a nested cross-validation.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The labelled pairs.
-    y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Their dissimilarities; NaN where a subject lacks the pair.
     cv : int, splitter or iterable of (train, test), default=None
         None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``. ``RepeatedImageKFold`` or

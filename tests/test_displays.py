@@ -160,6 +160,12 @@ def test_from_predictions_shows_observed_beside_predicted(pairs, rdm):
     np.testing.assert_allclose(drawn(display, 1)[UPPER], predicted)
 
 
+def test_from_predictions_averages_time_points(pairs, rdm):
+    course = rdm[UPPER][:, None, None] + np.arange(6.0).reshape(2, 3)
+    display = RDMDisplay.from_predictions(pairs, course, rdm[UPPER], scale=None, sort_groups=False)
+    np.testing.assert_allclose(drawn(display, 0)[UPPER], rdm[UPPER] + 2.5)
+
+
 def test_from_predictions_ignores_a_subject_that_lacks_the_pair(pairs, rdm):
     subjects = np.column_stack([rdm[UPPER], rdm[UPPER]])
     subjects[2, 0] = np.nan

@@ -31,6 +31,7 @@ from sklearn_rdm import (
     RDMEnsembleRegressor,
     SiameseRDMRegressor,
 )
+from sklearn_rdm._pairs import average_times
 from sklearn_rdm.model_selection import SubjectHoldOutRegressor
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
 
@@ -269,6 +270,18 @@ def check_missing_subjects_are_allowed(estimator, pairs, y):
     assert np.isfinite(outputs(estimator.fit(pairs, y), pairs)).all()
 
 
+def check_time_courses(estimator, pairs, y):
+    """Fitted to means over time, scored at each time point."""
+    noise = np.random.default_rng(0).random((*y.shape, 3))
+    timed = y[:, :, np.newaxis] * (1 + noise)
+    timed[3, 0] = timed[5, 1, 0] = np.nan
+    expected = outputs(clone(estimator).fit(pairs, average_times(timed)), pairs)
+    np.testing.assert_array_equal(outputs(estimator.fit(pairs, timed), pairs), expected)
+    if hasattr(estimator, "score"):
+        by_time = [estimator.score(pairs, timed[:, :, t]) for t in range(3)]
+        assert estimator.score(pairs, timed) == pytest.approx(np.mean(by_time))
+
+
 def check_images_nan_inf(estimator, pairs, y):
     for value in (np.nan, np.inf):
         images = pairs.images / pairs.images.max()
@@ -429,6 +442,7 @@ COMMON = [
     check_set_params_then_fit,
     check_estimators_nan_inf,
     check_missing_subjects_are_allowed,
+    check_time_courses,
     check_images_nan_inf,
     check_consistent_length,
     check_requires_y_none,

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import pdist
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_rdm import ImagePairs
+from sklearn_rdm import ImagePairs, metrics
 from sklearn_rdm._inference import _members_of_sets, _repeat_pairs
 from sklearn_rdm.metrics import (
     compare_rdm_scores,
@@ -375,3 +375,58 @@ def test_chance_level_of_the_challenge(load_algonauts):
             random_state=0,
         )
         assert 100 * result.expected_score == pytest.approx(percent, abs=0.3)
+
+
+# ---- time courses
+
+
+@pytest.mark.parametrize("metric", ["spearman", "whitened_pearson", "noise_normalized_r2"])
+def test_time_courses_give_the_mean_over_their_time_points(metric):
+    pairs, y_true, y_pred = simulate(n_images=9)
+    noise = np.random.default_rng(1).standard_normal((*y_true.shape, 3))
+    timed = y_true[:, :, None] + 0.5 * noise
+    draw = {"metric": metric, "random_state": 0}
+    result = rdm_permutation_test(pairs, timed, y_pred, n_permutations=20, **draw)
+    index = {"pairs": pairs} if metric == "whitened_pearson" else {}
+    function = getattr(metrics, "rdm_" + metric + "_score", None) or noise_normalized_r2_score
+    assert result.score == pytest.approx(function(timed, y_pred, **index))
+    if metric != "noise_normalized_r2":
+        alone = [
+            rdm_permutation_test(pairs, y, y_pred, n_permutations=20, **draw).null_distribution
+            for y in np.moveaxis(timed, 2, 0)
+        ]
+        assert_allclose(result.null_distribution, np.mean(alone, axis=0))
+    repeated = np.repeat(y_true[:, :, None], 3, axis=2)
+    for over in ("images", "subjects", "both"):
+        flat, course = (
+            rdm_bootstrap(pairs, y, y_pred, over=over, n_resamples=20, **draw)
+            for y in (y_true, repeated)
+        )
+        assert_allclose(course.bootstrap_distribution, flat.bootstrap_distribution)
+    flat, course = (
+        compare_rdm_scores(pairs, y, y_pred, y_true[:, 0], n_resamples=20, **draw)
+        for y in (y_true, repeated)
+    )
+    assert course.pvalue == flat.pvalue
+    assert_allclose(course.difference, flat.difference)
+
+
+def test_a_score_function_takes_time_courses():
+    pairs, y_true, y_pred = simulate(n_images=8)
+    timed = np.stack([y_true, y_true**2 - y_true, np.cos(y_true)], axis=2)
+    draw = {"n_permutations": 20, "random_state": 0}
+    for name, function in [
+        ("spearman", rdm_spearman_score),
+        ("noise_normalized_r2", noise_normalized_r2_score),
+    ]:
+        named = rdm_permutation_test(pairs, timed, y_pred, metric=name, **draw)
+        given = rdm_permutation_test(pairs, timed, y_pred, metric=function, **draw)
+        assert_allclose(named.null_distribution, given.null_distribution)
+
+
+def test_too_few_images_of_a_time_course_give_nan():
+    pairs, y_true, y_pred = simulate(n_images=3)
+    timed = np.stack([y_true, y_true**2], axis=2)
+    with pytest.warns(UndefinedMetricWarning, match="too few distinct images"):
+        result = rdm_bootstrap(pairs, timed, y_pred, over="images", n_resamples=50, random_state=0)
+    assert np.isnan(result.bootstrap_distribution).any()

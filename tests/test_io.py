@@ -237,3 +237,27 @@ def test_missing_package_names_its_extra(monkeypatch, tmp_path, rdms, package, c
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"pip install 'sklearn-rdm\[{extra}\]'"):
         call(tmp_path / "x.mat")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat"])
+@pytest.mark.parametrize("shape", [(3, 2), (1, 2), (3, 1), (1, 1)])
+def test_time_courses_are_written_and_read(tmp_path, rdms, suffix, shape):
+    timed = np.stack([rdms, 2 * rdms], axis=1)[: shape[0], : shape[1]]
+    names = {} if suffix == ".npy" else {"subjects": ["a", "b", "c"][: shape[0]]}
+    write_rdms(tmp_path / f"rdms{suffix}", timed, **names)
+    data = read_rdms(tmp_path / f"rdms{suffix}")
+    np.testing.assert_array_equal(data.rdms, timed)
+    assert data.subjects == names.get("subjects")
+
+
+def test_time_courses_are_refused_where_there_is_no_place_for_them(tmp_path, rdms):
+    timed = np.stack([rdms, rdms], axis=1)
+    for convert in (to_long_table, to_rsatoolbox):
+        with pytest.raises(ValueError, match=r"no time axis.*\(3, 2, 4, 4\).*rdms\[:, t\]"):
+            convert(timed)
+        convert(timed[:, 0])
+    with pytest.raises(ValueError, match=r"one \(n, n\) matrix"):
+        write_rdms(tmp_path / "x.csv", timed, image_names=NAMES)
+    with pytest.raises(ValueError, match=r"\(n_subjects, n_times, n, n\).*got \(3, 2, 6\)"):
+        write_rdms(tmp_path / "x.npz", timed[..., *np.triu_indices(4, 1)])
+    assert list(tmp_path.iterdir()) == []

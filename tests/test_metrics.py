@@ -1,6 +1,7 @@
 import copy
 import pickle
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn_rdm._similarity import rank_columns
 from sklearn_rdm.metrics import (
     get_rdm_scorer,
     get_rdm_scorer_names,
+    noise_normalized_r2_score,
     rdm_cosine_score,
     rdm_kendall_tau_a_score,
     rdm_pearson_score,
@@ -27,6 +29,7 @@ from sklearn_rdm.metrics import (
     rdm_whitened_cosine_score,
     rdm_whitened_pearson_score,
 )
+from sklearn_rdm.model_selection import ImageKFold
 
 NAMES = [
     "cosine",
@@ -224,8 +227,11 @@ def test_wrong_inputs_are_refused(name):
         score_of(name)(y_true, y_pred[:5])
     with pytest.raises(ValueError, match=r"got \(6, 1\)"):
         score_of(name)(y_true, y_pred[:, None])
-    with pytest.raises(ValueError, match=r"y_true must have shape .* got \(6, 4, 1\)"):
-        score_of(name)(y_true[:, :, None], y_pred)
+    with pytest.raises(ValueError, match=r"y_true must have shape .* got \(6, 4, 1, 1\)"):
+        score_of(name)(y_true[:, :, None, None], y_pred)
+    for without_time in (y_true, y_true[:, 0]):
+        with pytest.raises(ValueError, match="got no time axis"):
+            score_of(name)(without_time, y_pred, time_average=False)
     with pytest.raises(ValueError, match="at least one pair"):
         score_of(name)(np.empty((0, 2)), np.empty(0))
     y_true[4, 1] = np.inf
@@ -422,3 +428,64 @@ def test_fifteen_subjects_cost_less_than_a_loop_of_scipy():
     loop = best_time(lambda: [spearmanr(column, y_pred).statistic for column in y_true.T])
     # Measured: 4 times as fast; the margin is for busy machines and other processors.
     assert best_time(lambda: rdm_spearman_score(y_true, y_pred)) < loop / 1.5
+
+
+# ---- time courses
+
+
+def simulate_times(n_images=7, n_subjects=3, n_times=4, seed=0):
+    rng = np.random.default_rng(seed)
+    signal = rng.random(n_images * (n_images - 1) // 2)
+    noise = rng.standard_normal((len(signal), n_subjects, n_times))
+    return signal[:, None, None] + np.linspace(0.1, 1, n_times) * noise, signal
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_time_course_is_scored_at_each_time_point(name):
+    y_true, y_pred = simulate_times()
+    y_true[3, 1] = y_true[5, 2, 0] = y_true[6, :, 1] = np.nan
+    score = partial(score_of(name), pairs=all_pairs(7)) if "whitened" in name else score_of(name)
+    expected = np.array(
+        [[score(column, y_pred) for column in subject] for subject in y_true.transpose(1, 2, 0)]
+    )
+    assert expected.std() > 0.01
+    both = score(y_true, y_pred, subject_average=False, time_average=False)
+    assert_allclose(both, expected, atol=1e-12)
+    assert_allclose(score(y_true, y_pred, subject_average=False), expected.mean(axis=1))
+    assert_allclose(score(y_true, y_pred, time_average=False), expected.mean(axis=0))
+    assert score(y_true, y_pred) == pytest.approx(expected.mean())
+    assert type(score(y_true, y_pred)) is float
+
+
+def test_a_time_point_without_score_is_left_out_of_its_subjects_mean():
+    y_true, y_pred = simulate_times()
+    y_true[:, 1, 2] = np.nan
+    y_true[:, 0, 3] = 5
+    with pytest.warns(UndefinedMetricWarning, match="2 of 12 .* first subject 0 at time point 3"):
+        both = rdm_spearman_score(y_true, y_pred, subject_average=False, time_average=False)
+    assert_array_equal(np.argwhere(np.isnan(both)), [[0, 3], [1, 2]])
+    with pytest.warns(UndefinedMetricWarning):
+        score = rdm_spearman_score(y_true, y_pred)
+    assert score == pytest.approx(np.nanmean(both, axis=1).mean())
+
+
+def test_one_time_point_scores_as_none():
+    y_true, y_pred = simulate_times()
+    for name in NAMES:
+        assert score_of(name)(y_true[:, :, :1], y_pred) == score_of(name)(y_true[:, :, 0], y_pred)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "noise_normalized_r2"])
+def test_scorers_take_time_courses(name):
+    y_true, y_pred = simulate_times(n_images=12)
+    features = np.random.default_rng(0).random((12, 3))
+    pairs = ImagePairs(features, all_pairs(12))
+    scores = cross_validate(
+        Averager(), pairs, y_true, cv=ImageKFold(3), scoring=get_rdm_scorer(name)
+    )["test_score"]
+    assert np.isfinite(scores).all()
+    train, test = next(ImageKFold(3).split(pairs))
+    predicted = Averager().fit(pairs[train], y_true[train]).predict(pairs[test])
+    function = noise_normalized_r2_score if name == "noise_normalized_r2" else score_of(name)
+    options = {"pairs": pairs[test]} if "whitened" in name else {}
+    assert scores[0] == pytest.approx(function(y_true[test], predicted, **options))

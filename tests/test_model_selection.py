@@ -31,6 +31,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import resample
 
 from sklearn_rdm import ImagePairs
+from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.model_selection import (
     GroupImageKFold,
     ImageKFold,
@@ -622,7 +623,7 @@ def test_held_out_rdm_refuses_leaks_and_bad_targets():
     pairs, dissim = make_pairs(15)
     with pytest.raises(ValueError, match="it holds out pairs, not images. Use ImageKFold"):
         cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=KFold(5))
-    with pytest.raises(ValueError, match=r"shape \(105,\) or \(105, n_subjects\)"):
+    with pytest.raises(ValueError, match=r"shape \(105,\), \(105, n_subjects\) or"):
         cross_val_rdm(DistanceRegressor(), pairs, dissim[1:])
     with pytest.raises(ValueError, match="fewer than 3 images"):
         cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=6)
@@ -649,7 +650,7 @@ class SubjectRecorder(DistanceRegressor):
     """Remembers the columns it was given, and scores by the columns it is given."""
 
     def fit(self, X, y, weight=None):
-        self.columns_ = y[0]
+        self.columns_, self.n_pairs_ = y[0], len(y)
         return super().fit(X, y)
 
     def score(self, X, y):
@@ -858,3 +859,49 @@ def test_on_the_92_images_and_15_subjects(load_algonauts):
     held_out = cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=ImageKFold(2))
     assert np.isnan(held_out.rdm).sum() == 2 * 46 * 46
     assert held_out.counts.sum() == 2 * 46 * 45
+
+
+# Time courses
+
+
+def make_timed_pairs(n_images, n_subjects):
+    pairs, dissim = make_pairs(n_images, n_subjects=n_subjects)
+    noise = np.random.default_rng(0).standard_normal((*dissim.shape, 3))
+    return pairs, dissim[:, :, None] + 0.1 * noise
+
+
+def test_time_courses_go_through_every_tool():
+    pairs, dissim = make_timed_pairs(15, 4)
+    scores = cross_val_score(DistanceRegressor(), pairs, dissim, cv=ImageKFold(3), scoring=SCORER)
+    assert scores.shape == (3,)
+    search = GridSearchCV(
+        DistanceRegressor(), {"power": [0.5, 1]}, cv=ImageKFold(3), scoring=SCORER
+    )
+    assert np.isfinite(search.fit(pairs, dissim).cv_results_["mean_test_score"]).all()
+    held_out = cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=3)
+    tested = held_out.dissim_counts > 0
+    by_time = rdm_spearman_score(dissim[tested], held_out.dissim[tested], time_average=False)
+    assert by_time.shape == (3,)
+    assert image_train_test_split(pairs, dissim, random_state=0)[2].shape[1:] == (4, 3)
+    with pytest.raises(ValueError, match="105, n_subjects, n_times"):
+        cross_val_rdm(DistanceRegressor(), pairs, dissim[1:])
+
+
+def test_subjects_are_held_out_with_their_time_courses():
+    pairs, dissim = make_timed_pairs(12, 4)
+    dissim[3, [0, 1]] = np.nan
+    regressor = SubjectHoldOutRegressor(SubjectRecorder(), test_subjects=[2, 3])
+    regressor.fit(pairs, dissim)
+    np.testing.assert_array_equal(regressor.estimator_.columns_, dissim[0, :2])
+    assert regressor.estimator_.n_pairs_ == len(pairs) - 1
+    scores = cross_val_subjects_score(
+        DistanceRegressor(), pairs, dissim, cv=3, subject_cv=2, scoring=SCORER
+    )
+    assert scores.shape == (2, 3)
+    train, test = next(ImageKFold(3).split(pairs))
+    kept = test[~np.isnan(dissim[test][:, :2]).all(axis=(1, 2))]
+    fitted = DistanceRegressor().fit(pairs[train], dissim[train][:, 2:])
+    expected = rdm_spearman_score(dissim[kept][:, :2], fitted.predict(pairs[kept]))
+    assert scores[0, 0] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="two or more subjects, got"):
+        regressor.fit(pairs, dissim[:, :1])

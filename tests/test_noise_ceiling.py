@@ -8,6 +8,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from test_datasets import CEILINGS
 from test_metrics import RSATOOLBOX_NAMES
 
+from sklearn_rdm import ImagePairs
 from sklearn_rdm._noise_ceiling import CONVENTIONS
 from sklearn_rdm.metrics import (
     NoiseCeilingConvention,
@@ -217,3 +218,128 @@ def test_constant_predictions_have_no_normalized_score():
     y, y_pred = simulate()
     with pytest.warns(UndefinedMetricWarning):
         assert np.isnan(noise_normalized_r2_score(y, np.ones_like(y_pred)))
+
+
+# ---- time courses
+
+
+def simulate_times(n_times=4, seed=0):
+    rng = np.random.default_rng(seed)
+    y, signal = simulate(seed=seed)
+    levels = np.linspace(0.2, 2, n_times)
+    return y[:, :, None] + levels * rng.standard_normal((*y.shape, n_times)), signal
+
+
+def challenge_r2(y, predictions):
+    """FIELD.md 3.4, written out: Spearman averaged over time points, squared, over subjects."""
+    squares = []
+    for subject in range(y.shape[1]):
+        over_time = [spearmanr(y[:, subject, t], predictions[:, t])[0] for t in range(y.shape[2])]
+        squares.append(np.mean(over_time) ** 2)
+    return np.mean(squares)
+
+
+def test_the_challenge_averages_over_time_then_squares():
+    y, signal = simulate_times()
+    upper = challenge_r2(y, y.mean(axis=1))
+    assert noise_ceiling(y)[1] == pytest.approx(upper)
+    score = challenge_r2(y, np.repeat(signal[:, None], 4, axis=1)) / upper
+    assert noise_normalized_r2_score(y, signal) == pytest.approx(score)
+    scores = noise_normalized_r2_score(y, signal, subject_average=False)
+    assert scores.shape == (5,)
+    assert scores.mean() == pytest.approx(score)
+    each = rdm_spearman_score(y, signal, subject_average=False, time_average=False)
+    square_first = (each**2).mean() / noise_ceiling(y, time_average=False)[1].mean()
+    assert abs(square_first - score) > 0.01
+    assert abs((each**2).mean() - (each.mean(axis=1) ** 2).mean()) > 0.01
+
+
+@pytest.mark.data
+def test_the_challenges_rule_on_measured_meg(load_algonauts):
+    windows = [load_algonauts(92, target).rdms for target in ("meg_early", "meg_late")]
+    features = load_algonauts(92, "fmri_evc").rdms.mean(axis=0)
+    pairs, y = ImagePairs.from_rdms(np.zeros((92, 1)), np.stack(windows, axis=1))
+    prediction = features[tuple(pairs.index.T)]
+    upper = challenge_r2(y, y.mean(axis=1))
+    assert noise_ceiling(y)[1] == pytest.approx(upper)
+    assert upper < np.mean(noise_ceiling(y, time_average=False)[1]) - 0.01
+    score = noise_normalized_r2_score(y, prediction)
+    expected = challenge_r2(y, np.column_stack([prediction, prediction])) / upper
+    assert score == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_ceiling_of_time_courses_by_the_definition(convention):
+    y, _ = simulate_times()
+    y[3, 2] = y[5, :, 1] = y[7, 1, 0] = np.nan
+    choices = replace(CONVENTIONS[convention], squared=False)
+    at = [noise_ceiling(y[:, :, t], convention=choices) for t in range(4)]
+    if not CONVENTIONS[convention].squared:
+        assert_allclose(noise_ceiling(y, convention=convention), np.mean(at, axis=0))
+    by_time = noise_ceiling(y, convention=convention, time_average=False)
+    alone = [noise_ceiling(y[:, :, t], convention=convention) for t in range(4)]
+    assert_allclose(np.transpose(by_time), alone)
+
+
+def test_each_time_point_by_itself_is_a_target_of_its_own():
+    y, signal = simulate_times()
+    for average in (True, False):
+        scores = noise_normalized_r2_score(
+            y, signal, subject_average=average, time_average=False, convention="net2brain"
+        )
+        expected = [
+            noise_normalized_r2_score(
+                y[:, :, t], signal, subject_average=average, convention="net2brain"
+            )
+            for t in range(4)
+        ]
+        assert_allclose(scores, np.transpose(expected))
+
+
+def test_two_windows_of_the_challenge():
+    early, signal = simulate_times(seed=0)
+    late, other = simulate_times(n_times=3, seed=1)
+    windows, predictions = [early, late], [signal, other]
+    squares = [
+        challenge_r2(y, np.repeat(p[:, None], y.shape[2], axis=1))
+        for y, p in zip(windows, predictions, strict=True)
+    ]
+    ceilings = [challenge_r2(y, y.mean(axis=1)) for y in windows]
+    score = noise_normalized_r2_score(windows, predictions)
+    assert score == pytest.approx(np.mean(squares) / np.mean(ceilings))
+    with pytest.raises(ValueError, match="time_average=False the same time points"):
+        noise_normalized_r2_score(windows, predictions, time_average=False)
+    by_time = noise_normalized_r2_score([early] * 2, [signal, other], time_average=False)
+    assert by_time.shape == (4,)
+
+
+def test_one_time_point_is_as_none():
+    y, signal = simulate_times()
+    assert noise_ceiling(y[:, :, :1]) == noise_ceiling(y[:, :, 0])
+    assert noise_normalized_r2_score(y[:, :, :1], signal) == noise_normalized_r2_score(
+        y[:, :, 0], signal
+    )
+
+
+def test_wrong_time_courses_are_refused():
+    y, signal = simulate_times()
+    for call in (
+        lambda: noise_ceiling(y[:, :, 0], time_average=False),
+        lambda: noise_normalized_r2_score(y[:, :, 0], signal, time_average=False),
+    ):
+        with pytest.raises(ValueError, match="got no time axis"):
+            call()
+    with pytest.raises(ValueError, match="two or more subjects, got one"):
+        noise_ceiling(y[:, :1])
+
+
+def test_a_subject_without_a_time_point_is_averaged_over_the_others():
+    y, signal = simulate_times()
+    y[:, 2, 1] = np.nan
+    with pytest.warns(UndefinedMetricWarning, match="subject 2 at time point 1"):
+        scores = noise_normalized_r2_score(y, signal, subject_average=False)
+    assert np.isfinite(scores).all()
+    with pytest.warns(UndefinedMetricWarning, match="1 of 20 subjects' time points"):
+        upper = noise_ceiling(y)[1]
+    expected = np.mean([spearmanr(y[:, 2, t], signal)[0] for t in (0, 2, 3)]) ** 2
+    assert scores[2] == pytest.approx(expected / upper)

@@ -1,6 +1,7 @@
 """The container contract in every scikit-learn tool, and what each constructor refuses."""
 
 import copy
+import math
 import pickle
 import sys
 import weakref
@@ -305,9 +306,20 @@ def spoiled(*entries):
             r"rdms\[1, 0, 3\] is infinite",
         ),
         ([1, 2, 3, 4, np.inf, 6], ValueError, r"rdms\[1, 3\] is infinite"),
-        (np.zeros((3, 3)), ValueError, r"\(4, 4\).*\(n_subjects, 6\), got \(3, 3\)"),
+        (np.zeros((3, 3)), ValueError, r"\(4, 4\).*condensed 6 .*, got \(3, 3\)"),
         (np.zeros(5), ValueError, r"got \(5,\)"),
-        (np.zeros((2, 2, 4, 4)), ValueError, r"got \(2, 2, 4, 4\)"),
+        (np.zeros((2, 2, 2, 4, 4)), ValueError, r"got \(2, 2, 2, 4, 4\)"),
+        (np.zeros((2, 2, 2, 6)), ValueError, r"got \(2, 2, 2, 6\)"),
+        (
+            np.stack([[SQUARE, SQUARE], [SQUARE, spoiled((0, 2, 9))]]),
+            ValueError,
+            r"rdms\[1, 1, 0, 2\] = 9.0 and rdms\[1, 1, 2, 0\] = 2.0",
+        ),
+        (
+            np.stack([[SQUARE, spoiled((0, 3, np.inf), (3, 0, np.inf))]] * 2),
+            ValueError,
+            r"rdms\[0, 1, 0, 3\] is infinite",
+        ),
         (np.full((4, 4), "a"), TypeError, "rdms must be numbers"),
         (np.full((4, 4), np.nan), ValueError, "no dissimilarity at all"),
         (None, TypeError, "rdms must be numbers"),
@@ -318,9 +330,41 @@ def test_wrong_matrices_are_named(images, rdms, error, message):
         ImagePairs.from_rdms(images, rdms)
 
 
-@pytest.mark.parametrize("n_subjects", [None, 1, 3])
-def test_matrices_come_back(images, n_subjects):
-    rdms = SQUARE if n_subjects is None else np.stack([SQUARE * k for k in range(n_subjects)])
+def test_time_courses_are_square_or_condensed(images):
+    rdms = SQUARE * np.arange(1.0, 7).reshape(3, 2, 1, 1)
+    pairs, dissim = ImagePairs.from_rdms(images, rdms)
+    assert dissim.shape == (6, 3, 2)
+    assert dissim.flags.c_contiguous
+    for subject, time in np.ndindex(3, 2):
+        np.testing.assert_array_equal(dissim[:, subject, time], squareform(rdms[subject, time]))
+    condensed = rdms[..., *np.triu_indices(4, 1)]
+    np.testing.assert_array_equal(ImagePairs.from_rdms(images, condensed)[1], dissim)
+    np.testing.assert_array_equal(pairs.to_rdms(dissim), rdms)
+    np.testing.assert_array_equal(pairs.to_rdms(dissim.mean(axis=2)), rdms.mean(axis=1))
+
+
+def test_three_images_and_three_times_are_square(images):
+    """Condensed time courses (n_subjects, 3, 3) of three images would look like matrices."""
+    rdms = np.stack([squareform([1.0, 2.0, 3.0])] * 2)
+    assert ImagePairs.from_rdms(images[:3], rdms)[1].shape == (3, 2)
+    assert ImagePairs.from_rdms(images[:3], np.ones((2, 4, 3)))[1].shape == (3, 2, 4)
+
+
+def test_a_pair_is_left_out_only_if_nobody_has_it_at_any_time(images):
+    rdms = SQUARE * np.ones((3, 2, 1, 1))
+    rdms[:, :, 0, 1] = rdms[:, :, 1, 0] = np.nan
+    rdms[:, :, 2, 3] = rdms[:, :, 3, 2] = np.nan
+    rdms[1, 1, 2, 3] = rdms[1, 1, 3, 2] = 7
+    pairs, dissim = ImagePairs.from_rdms(images, rdms)
+    assert pairs.n_left_out == 1
+    assert pairs.index.tolist() == [[0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    np.testing.assert_array_equal(np.argwhere(~np.isnan(dissim[4])), [[1, 1]])
+    np.testing.assert_array_equal(pairs.to_rdms(dissim), rdms)
+
+
+@pytest.mark.parametrize("leading", [(), (1,), (3,), (3, 2), (1, 1)])
+def test_matrices_come_back(images, leading):
+    rdms = SQUARE * np.arange(math.prod(leading)).reshape(*leading, 1, 1) if leading else SQUARE
     pairs, dissim = ImagePairs.from_rdms(images, rdms)
     np.testing.assert_array_equal(pairs.to_rdms(dissim), rdms)
     shuffled = np.random.default_rng(0).permutation(6)
@@ -472,18 +516,39 @@ def test_fit_takes_pairs_and_any_subjects(pairs):
     np.testing.assert_array_equal(check_fit_pairs(pairs, columns)[1], columns)
 
 
+def timed(*entries):
+    y = np.arange(24.0).reshape(6, 2, 2) ** 2
+    for pair, subject, time, value in entries:
+        y[pair, subject, time] = value
+    return y
+
+
+def test_fit_takes_time_courses_with_gaps(pairs):
+    y = timed((2, 1, slice(None), np.nan), (slice(None), 0, 1, np.nan), (slice(None), 1, 0, 5))
+    np.testing.assert_array_equal(check_fit_pairs(pairs, y)[1], y)
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [
         (None, "dissimilarities are required"),
-        (np.zeros(5), r"shape \(6,\) or \(6, n_subjects\).*got \(5,\)"),
-        (np.zeros((6, 2, 2)), r"got \(6, 2, 2\)"),
+        (np.zeros(5), r"shape \(6,\), \(6, n_subjects\) or .*n_times.*got \(5,\)"),
+        (np.zeros((6, 2, 2, 2)), r"got \(6, 2, 2, 2\)"),
+        (np.zeros((6, 2, 0)), r"got \(6, 2, 0\)"),
         (np.zeros((6, 0)), r"got \(6, 0\)"),
         ([0, 1, 2, 3, np.inf, 5], "pair 4 is infinite"),
         ([0, 1, np.nan, 3, 4, np.nan], "2 of 6 pairs have no dissimilarity.*first is pair 2"),
         (np.full((6, 2), [1, np.nan]), r"subject 1 has no dissimilarity"),
         (np.ones(6), r"all dissimilarities are equal \(1.0\)"),
         (np.column_stack([np.arange(6), np.ones(6)]), "dissimilarities of subject 1 are equal"),
+        (timed((4, 1, 0, np.inf)), r"dissimilarity y\[4, 1, 0\] of pair 4 is infinite"),
+        (timed((2, 0, 0, np.nan), (2, slice(None), slice(None), np.nan)), "1 of 6 .* pair 2"),
+        (timed((slice(None), 1, slice(None), np.nan)), "subject 1 has no dissimilarity"),
+        (timed((slice(None), 1, slice(None), [3, 4])), "subject 1 are equal at every time point"),
+        (
+            timed((slice(None), 1, 0, range(6)), (slice(None), 1, 1, range(0, -6, -1))),
+            "subject 1 are equal at every time point, or on average",
+        ),
     ],
 )
 def test_wrong_dissimilarities_are_named(pairs, y, message):

@@ -1,13 +1,17 @@
+import warnings
+
 import numpy as np
 import pytest
 from scipy.stats import rankdata, zscore
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_rdm import ImagePairs
+from sklearn_rdm import ImagePairs, LayerWeightedRSARegressor
+from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
 
 
@@ -238,3 +242,108 @@ def test_pooling_of_real_subjects(load_algonauts):
     weights = SubjectPooling(subject_weight="reliability").fit(dissim).weights_
     assert (weights > 0.1).all()  # every subject's IT resembles the others'
     assert (weights < 0.7).all()
+
+
+# Time courses, given weights
+
+
+@pytest.mark.parametrize("method", ["zscore", "mean", "rank"])
+@pytest.mark.parametrize("weight", [None, "reliability", [3, 1, 0.5]])
+def test_time_courses_are_averaged_over_time_then_pooled(method, weight, dissim, rng):
+    timed = dissim[:, :, None] + rng.normal(0, 0.1, (40, 3, 4))
+    timed[3, 1] = timed[5, 2, 1] = timed[:, 0, 2] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mean = np.nanmean(timed, axis=2)
+    pooling = SubjectPooling(method, subject_weight=weight)
+    expected = pooling.fit_transform(mean)
+    np.testing.assert_array_equal(clone(pooling).fit_transform(timed), expected)
+    np.testing.assert_array_equal(clone(pooling).fit(timed).transform(timed[10:]), expected[10:])
+    np.testing.assert_array_equal(clone(pooling).fit(timed).transform(mean), expected)
+    assert pooling.n_subjects_ == 3
+
+
+def test_a_subject_that_is_constant_on_average_is_named(dissim):
+    timed = np.stack([dissim, dissim], axis=2)
+    timed[:, 1] = [0.25, 0.5]
+    with pytest.raises(ValueError, match="subject 1 are equal at every time point"):
+        SubjectPooling().fit(timed)
+    timed[:, 1, 0] = np.arange(40)
+    timed[:, 1, 1] = -np.arange(40)
+    with pytest.raises(ValueError, match="or on average over the time points"):
+        SubjectPooling().fit(timed)
+
+
+def test_given_weights_are_those_of_numpys_average(dissim):
+    weights = np.array([2, 0, 1])
+    z = zscore(dissim, axis=0)
+    pooled = SubjectPooling(rescale=False, subject_weight=weights).fit_transform(dissim)
+    np.testing.assert_allclose(pooled, np.average(z, axis=1, weights=weights))
+    dissim[5, [0, 2]] = np.nan
+    pooled = SubjectPooling("mean", subject_weight=weights).fit_transform(dissim)
+    assert pooled[5] == dissim[5, 1]
+    dissim[7, 0] = np.nan
+    pooled = SubjectPooling("mean", subject_weight=weights).fit_transform(dissim)
+    assert pooled[7] == dissim[7, 2]
+
+
+def test_equal_weights_are_no_weights(dissim):
+    plain = SubjectPooling().fit_transform(dissim)
+    np.testing.assert_allclose(
+        SubjectPooling(subject_weight=[7, 7, 7]).fit_transform(dissim), plain, rtol=1e-12
+    )
+
+
+def test_weights_of_two_targets_side_by_side(dissim, rng):
+    """Twice the weight of the first three subjects is these subjects given twice."""
+    other = rng.random((40, 2))
+    weighted = SubjectPooling(subject_weight=np.repeat([2, 1], [3, 2]))
+    np.testing.assert_allclose(
+        weighted.fit_transform(np.column_stack([dissim, other])),
+        SubjectPooling().fit_transform(np.column_stack([dissim, dissim, other])),
+    )
+
+
+def test_weights_survive_cloning_and_a_parameter_grid(dissim, pairs):
+    regressor = LayerWeightedRSARegressor(
+        metric="euclidean", subject_pooling=SubjectPooling(subject_weight=np.ones(3))
+    )
+    np.testing.assert_array_equal(
+        clone(regressor).get_params()["subject_pooling__subject_weight"], np.ones(3)
+    )
+    search = GridSearchCV(
+        regressor,
+        {"subject_pooling__subject_weight": [None, [1, 0, 0], np.array([0, 1, 1])]},
+        cv=ImageKFold(2),
+    )
+    assert search.fit(pairs, dissim[:28]).best_score_ > -1
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1, 2], r"one number per subject, 3 here, got \[1, 2\]"),
+        ([[1, 2, 3]], "one number per subject"),
+        (1.0, "one number per subject"),
+        (["a", "b", "c"], "one number per subject"),
+        ([1, -1, 1], r"0 or more, .* got \[1, -1, 1\]"),
+        ([0, 0, 0], "more than 0 for one subject"),
+        ([1, np.nan, 1], "finite"),
+        ([1, np.inf, 1], "finite"),
+    ],
+)
+def test_wrong_weights_are_refused(weight, message, dissim):
+    with pytest.raises(ValueError, match=message):
+        SubjectPooling(subject_weight=weight).fit(dissim)
+
+
+def test_weights_of_other_subjects_are_refused_for_one_measurement(dissim):
+    with pytest.raises(ValueError, match="one number per subject, 1 here"):
+        SubjectPooling(subject_weight=[1, 2, 3]).fit(dissim[:, 0])
+
+
+@pytest.mark.parametrize("pooling", [None, 3, ["mean"]])
+def test_what_is_no_pooling_is_named(pooling, dissim, pairs):
+    message = r"subject_pooling must be one of \('zscore', 'mean', 'rank'\), or a transformer"
+    with pytest.raises(ValueError, match=message):
+        LayerWeightedRSARegressor(subject_pooling=pooling).fit(pairs, dissim[:28])

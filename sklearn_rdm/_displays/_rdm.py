@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from sklearn_rdm._displays._drawing import image_style, pyplot
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_groups
+from sklearn_rdm._pairs import ImagePairs, as_pairs, average_times, check_groups
 
 SCALES = {None: "{}", "rank": "{} (rank, 0 to 1)"}
 PANELS_A_ROW = 4
@@ -83,8 +83,9 @@ class RDMDisplay:
         X : ImagePairs or array-like
             Images (or pairs: their images), as ``estimator.transform`` takes them. With ``y``:
             pairs, as ``estimator.predict`` takes them.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects), default=None
-            Observed dissimilarities of the pairs; None draws the prediction alone.
+        y : array-like, default=None
+            Observed dissimilarities of the pairs, as in :meth:`from_predictions`; None draws the
+            prediction alone.
         ax : matplotlib Axes or sequence of Axes, default=None
             Where to draw, one per panel; None makes a new figure.
         scale : {"rank", None}, default="rank"
@@ -136,8 +137,9 @@ class RDMDisplay:
         ----------
         X : ImagePairs or array-like
             The pairs; only images that occur in one are drawn.
-        y_true : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
-            Observed dissimilarities; several subjects are averaged for the figure.
+        y_true : array-like
+            Observed dissimilarities ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or ``(n_pairs,
+            n_subjects, n_times)``; time points and subjects are averaged for the figure.
         y_pred : array-like of shape (n_pairs,)
             Predicted dissimilarities; NaN where a pair was never predicted.
         ax : sequence of two matplotlib Axes, default=None
@@ -155,7 +157,7 @@ class RDMDisplay:
             The drawn display.
         """
         pairs = as_pairs(X)
-        y_true = np.asarray(y_true, dtype=float)
+        y_true = average_times(np.asarray(y_true, dtype=float))
         if y_true.ndim == 2:
             y_true = np.nanmean(y_true, axis=1)
         used = pairs.used_images
