@@ -31,6 +31,7 @@ API = [
             "FixedRSARegressor",
             "LayerWeightedRSARegressor",
             "FeatureReweightedRSARegressor",
+            "LinearTwinRSARegressor",
         ],
     ),
     (

@@ -27,6 +27,7 @@ from sklearn_rdm import (
     ImagePairs,
     LayerActivations,
     LayerWeightedRSARegressor,
+    LinearTwinRSARegressor,
     RDMEnsembleRegressor,
     SiameseRDMRegressor,
 )
@@ -42,6 +43,7 @@ ESTIMATORS = {
     "FeatureReweightedRSARegressor, each": FeatureReweightedRSARegressor(
         "sqeuclidean", penalty="fractional", subject_pooling=None, random_state=0
     ),
+    "LinearTwinRSARegressor": LinearTwinRSARegressor(3),
     "SubjectHoldOutRegressor": SubjectHoldOutRegressor(FixedRSARegressor(), 2),
     "RDMEnsembleRegressor": RDMEnsembleRegressor(FixedRSARegressor(), cv=2),
     "PerImage": PerImage(StandardScaler()),
