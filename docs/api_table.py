@@ -32,6 +32,7 @@ API = [
             "FixedRSARegressor",
             "LayerWeightedRSARegressor",
             "FeatureReweightedRSARegressor",
+            "LinearTwinRSARegressor",
         ],
     ),
     (

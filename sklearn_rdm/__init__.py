@@ -16,6 +16,7 @@ from sklearn_rdm._ensemble import RDMEnsembleRegressor
 from sklearn_rdm._feature_reweighting import FeatureReweightedRSARegressor
 from sklearn_rdm._images import read_images
 from sklearn_rdm._layer_epoch import LayerEpochSearchCV
+from sklearn_rdm._linear_twin import LinearTwinRSARegressor
 from sklearn_rdm._losses import CorrelationLoss, CosineLoss, RankLoss, ScaledMSELoss
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
@@ -31,6 +32,7 @@ __all__ = [
     "LayerEpochDisplay",
     "LayerEpochSearchCV",
     "LayerWeightedRSARegressor",
+    "LinearTwinRSARegressor",
     "RDMDisplay",
     "RDMEmbeddingDisplay",
     "RDMEnsembleRegressor",

@@ -94,6 +94,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
     See Also
     --------
     LayerWeightedRSARegressor : Prefer it to weigh layers; it has few weights and no penalty.
+    LinearTwinRSARegressor : Prefer it where features should be mixed.
     FixedRSARegressor : All features alike.
     SiameseRDMRegressor : Prefer it where features themselves should change.
 

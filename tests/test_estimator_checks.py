@@ -28,6 +28,7 @@ from sklearn_rdm import (
     LayerActivations,
     LayerEpochSearchCV,
     LayerWeightedRSARegressor,
+    LinearTwinRSARegressor,
     RDMEnsembleRegressor,
     SiameseRDMRegressor,
 )
@@ -44,6 +45,7 @@ ESTIMATORS = {
     "FeatureReweightedRSARegressor, each": FeatureReweightedRSARegressor(
         "sqeuclidean", penalty="fractional", subject_pooling=None, random_state=0
     ),
+    "LinearTwinRSARegressor": LinearTwinRSARegressor(3),
     "SubjectHoldOutRegressor": SubjectHoldOutRegressor(FixedRSARegressor(), 2),
     "RDMEnsembleRegressor": RDMEnsembleRegressor(FixedRSARegressor(), cv=2),
     "LayerEpochSearchCV": LayerEpochSearchCV(tiny_net(), ["relu2", "relu3"], cv=2),

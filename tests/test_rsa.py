@@ -19,6 +19,7 @@ from sklearn_rdm import (
     FixedRSARegressor,
     ImagePairs,
     LayerWeightedRSARegressor,
+    LinearTwinRSARegressor,
 )
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
@@ -30,6 +31,8 @@ ESTIMATORS = [
     FeatureReweightedRSARegressor(random_state=0),
     FeatureReweightedRSARegressor("sqeuclidean", penalty="fractional", subject_pooling=None),
     FeatureReweightedRSARegressor(penalty="nonnegative", alphas=1),
+    LinearTwinRSARegressor(3),
+    LinearTwinRSARegressor(20, alpha=0.1, subject_pooling="mean"),
 ]
 all_estimators = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: str(e)[:60])
 

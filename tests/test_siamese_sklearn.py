@@ -17,7 +17,7 @@ from sklearn.model_selection import (
     cross_validate,
     train_test_split,
 )
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils import get_tags
 from skorch.callbacks import (
@@ -46,6 +46,8 @@ from sklearn_rdm import (
     FixedRSARegressor,
     ImagePairs,
     LayerActivations,
+    LayerWeightedRSARegressor,
+    LinearTwinRSARegressor,
     SiameseRDMRegressor,
     _activations,
 )
@@ -255,18 +257,28 @@ def test_failing_candidates_are_left_out_with_their_error(pairs, y):
 
 
 def test_network_and_baselines_compete_in_one_search(pairs, y):
-    pipeline = make_pipeline(
-        LayerActivations(TinyNetwork, "relu3", image_size=48, random_state=0),
-        PerImage(StandardScaler()),
-        FixedRSARegressor(),
-    )
-    grid = {
-        "fixedrsaregressor": [FixedRSARegressor("cosine"), FeatureReweightedRSARegressor(alphas=10)]
-    }
-    baseline = GridSearchCV(pipeline, grid, cv=FOLDS, scoring=rdm_spearman_scorer).fit(pairs, y)
-    assert np.isfinite(baseline.cv_results_["mean_test_score"]).all()
-    scores = cross_val_score(tiny_net(), pairs, y, cv=FOLDS, scoring=rdm_spearman_scorer)
-    assert np.isfinite(scores).all()
+    layer = LayerActivations(TinyNetwork, "relu3", image_size=48, random_state=0)
+    scaler = PerImage(StandardScaler())
+    baseline = Pipeline([("layer", layer), ("scaler", scaler), ("rsa", FixedRSARegressor())])
+    grid = [
+        {"model": [tiny_net()], "model__lr": [0.01, 0.1]},
+        {
+            "model": [baseline],
+            "model__rsa": [
+                FixedRSARegressor("cosine"),
+                LayerWeightedRSARegressor(n_components=3),
+                FeatureReweightedRSARegressor(alphas=10),
+                LinearTwinRSARegressor(3),
+            ],
+        },
+    ]
+    search = GridSearchCV(
+        Pipeline([("model", baseline)]), grid, cv=FOLDS, scoring=rdm_spearman_scorer
+    ).fit(pairs, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.transform(pairs.images).shape == (12, 12)
+    alone = cross_val_score(tiny_net(lr=0.1), pairs, y, cv=FOLDS, scoring=rdm_spearman_scorer)
+    assert search.cv_results_["mean_test_score"][1] == alone.mean()
 
 
 @pytest.mark.parametrize("scoring", [None, rdm_spearman_scorer, rdm_whitened_cosine_scorer])
