@@ -72,7 +72,7 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         map, stay as they are. None keeps all places.
     device : str, default="cpu"
         Where the network runs.
-    memory : str or joblib.Memory, default=None
+    memory : str, path or joblib.Memory, default=None
         Folder in which activations are kept; shared by folds, candidates and workers.
     random_state : int, RandomState or None, default=None
         Seeds random weights (``weights=None``).
@@ -350,7 +350,7 @@ def keep_frozen(
         The cut network and what feeds it.
     images, rows : ndarray
         Photographs, and which of them are needed.
-    memory : str or joblib.Memory, default=None
+    memory : str, path or joblib.Memory, default=None
         Where the result is kept and looked up first, if any layer is frozen.
 
     Returns

@@ -95,10 +95,10 @@ def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
             mode = file.mode
             image = ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"the image file {os.fspath(path)!r} cannot be read: {error}") from error
+        raise ValueError(f"the image file {str(path)!r} cannot be read: {error}") from error
     if mode.startswith(("I", "F")):  # Pillow clips these to white
         raise ValueError(
-            f"the image file {os.fspath(path)!r} has grey values of more than 8 bits (Pillow mode "
+            f"the image file {str(path)!r} has grey values of more than 8 bits (Pillow mode "
             f"{mode}): save it with 8 bits per channel."
         )
     if size is not None and image.size != size[::-1]:

@@ -133,7 +133,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     train_split : splitter, default=None
         An image-wise splitter of :mod:`sklearn_rdm.model_selection` whose first split gives the
         validation pairs of ``fit`` (for early stopping, schedulers, checkpoints).
-    memory : str or joblib.Memory, default=None
+    memory : str, path or joblib.Memory, default=None
         Folder that keeps the activations of frozen layers, found by image content and shared by
         the folds, candidates and workers of a search, and by later sessions.
     precision : {None, "float32", "bf16"}, default=None
@@ -477,6 +477,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         size = self.batch_size
         if not isinstance(size, Integral) or (size != -1 and size < 1):
             raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
+        if self.device is None:
+            raise ValueError("device must name where the network runs, such as 'cpu', got None.")
         if self.train_split is not None and not hasattr(self.train_split, "split"):
             raise ValueError(
                 "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "

@@ -520,6 +520,13 @@ def test_the_reference_and_copies_of_the_network_share_what_is_kept(tmp_path, co
     assert len(stores(tmp_path)) == 1
 
 
+def test_a_memory_may_be_a_path(tmp_path):
+    images = make_images(3)
+    kept = features_of(memory=tmp_path).fit_transform(images)
+    assert len(stores(tmp_path)) == 1
+    assert np.array_equal(kept, features_of().fit_transform(images))
+
+
 def test_an_unusable_memory_is_refused():
     class Fake:
         def cache(self, function):

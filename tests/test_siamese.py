@@ -961,8 +961,8 @@ REFUSED = {
         "1 of 28 pairs have no .* pair 4",
     ),
     "infinity": ({}, lambda X, y: (X, _with(y, (5, 1), np.inf)), ValueError, "pair 5 is infinite"),
-    "wrong length": ({}, lambda X, y: (X, y[:-1]), ValueError, r"\(28,\) or .* got \(27, 3\)"),
-    "wrong shape": ({}, lambda X, y: (X, y[..., None]), ValueError, r"got \(28, 3, 1\)"),
+    "wrong length": ({}, lambda X, y: (X, y[:-1]), ValueError, r"\(28,\),.* got \(27, 3\)"),
+    "wrong shape": ({}, lambda X, y: (X, y[..., None, None]), ValueError, r"got \(28, 3, 1, 1\)"),
     "no targets": ({}, lambda X, y: (X, None), ValueError, "required"),
     "equal targets": ({}, lambda X, y: (X, np.full(28, 0.3)), ValueError, r"all .* equal \(0.3\)"),
     "equal subject": ({}, lambda X, y: (X, _with(y, (..., 2), 1)), ValueError, "of subject 2 are"),
@@ -999,6 +999,7 @@ REFUSED = {
     "one image a batch": ({"batch_size": 1}, None, ValueError, "no labelled pair lies within"),
     "precision": ({"precision": "int8"}, None, ValueError, "precision must be one of .*'int8'"),
     "reference": ({"reference": "red"}, None, ValueError, "reference must be .*'red'"),
+    "device": ({"device": None}, None, ValueError, "device must name where .* got None"),
     "spatial_pooling": (
         {"spatial_pooling": 0},
         None,
