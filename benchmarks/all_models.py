@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -24,6 +24,7 @@ from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_rdm import (
     CorrelationLoss,
@@ -45,10 +46,13 @@ from sklearn_rdm.metrics import (
     rdm_spearman_scorer,
 )
 from sklearn_rdm.model_selection import ImageKFold
+from sklearn_rdm.preprocessing import PerImage
 
 BACKBONE = "efficientnet_lite0"
 TARGETS = ("fmri_evc", "fmri_it", "meg_early", "meg_late")
 LAYERS = ("block2", "block4", "block7", "block10", "block12", "block14")
+TWIN = "fine-tuned twin"
+CHOSEN = "perimage__transformer__kw_args"
 FEATURE_LAYERS = ("block7", "block14")  # for models whose weights multiply with the features
 DEPTHS = (
     {"layer": "block7", "freeze_up_to": "block4", "spatial_pooling": 7},
@@ -64,10 +68,10 @@ EfficientNet-Lite0 with ImageNet weights, 224 px; *reference* is a blank of the 
 background (white for the 92, grey for the 118). Every model chose its own settings in each fold,
 by 3 inner image-wise folds of the training images:
 
-- *fixed*: layer among {list(LAYERS)}, with or without reference, maps as they are or pooled to 7
-  x 7; *looked up*: the best of these on the scored pairs themselves, which no one may do;
+- *fixed*: layer among {list(LAYERS)}, maps averaged to 7 x 7 or 2 x 2, with or without reference;
+  *looked up*: the best of these on the scored pairs themselves, which no one may do;
 - *layers, NNLS* and *components, NNLS*: non-negative weights of these layers' RDMs, and of 10
-  principal components in each, with or without reference;
+  principal components in each, maps averaged to 2 x 2, with or without reference;
 - *features*: FR-RSA on the features of {list(FEATURE_LAYERS)}, maps pooled to 2 x 2, with
   reference, by ridge, fractional ridge, or non-negative ridge regression;
 - *linear twin*: low-rank projection of the same features, 10 or 30 components, three penalties;
@@ -75,7 +79,7 @@ by 3 inner image-wise folds of the training images:
   among {[d["layer"] for d in DEPTHS]}, read-out and epoch (of 8) by `LayerEpochSearchCV`.
 
 *Ceiling*: rsatoolbox's bounds of the same pairs, mean over folds. *Chance*: the 95th percentile
-of the scores of the same predictions with their images shuffled ({{n}} times), the highest of all
+of the scores of the same predictions with their images shuffled (1,000 times), the highest of all
 models. *n.s.*: the one-sided p of this test is above .05.
 """
 
@@ -85,28 +89,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--n-jobs", type=int, default=2)
     options = parser.parse_args(argv)
-    fast = options.fast or "SKLEARN_RDM_DATA" not in os.environ
-    n_resamples = 20 if fast else 1000
+    if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
+        run_simulated()
+        return
     with tempfile.TemporaryDirectory() as memory:
-        models = simulated_models() if fast else brain_models(memory)
-        problems = [("simulated", "simulated")] if fast else list(product((92, 118), TARGETS))
-        jobs = [(*problem, name) for problem in problems for name in models]
+        jobs = []
+        for images in (92, 118):
+            features, places = computed(load(images, TARGETS[0])[0])
+            models = feature_models(places)
+            for target in TARGETS:
+                pairs, dissim = load(images, target)
+                jobs += [
+                    ((images, target, name), m, features, dissim) for name, m in models.items()
+                ]
+                jobs.append(((images, target, TWIN), fine_tuned(memory), pairs, dissim))
         results = Parallel(n_jobs=options.n_jobs, verbose=10)(
-            delayed(evaluate)(*problem, models[name], n_resamples) for *problem, name in jobs
+            delayed(evaluate)(*job) for _, *job in sorted(jobs, key=lambda job: job[0][2] != TWIN)
         )
-    found = dict(zip(jobs, results, strict=True))
+    keys = [key for key, *_ in sorted(jobs, key=lambda job: job[0][2] != TWIN)]
+    found = dict(zip(keys, results, strict=True))
     for key, result in found.items():
-        print(*key, {k: np.round(v, 3) for k, v in result.items()})
-        assert np.isfinite(result["score"]), key
-    for target in () if fast else TARGETS:
-        tuned, fixed = (found[92, target, name]["score"] for name in ("fine-tuned twin", "fixed"))
+        print(*key, {k: round(float(v), 3) for k, v in result.items()})
+    for target in TARGETS:
+        tuned, fixed = (found[92, target, name]["score"] for name in (TWIN, "fixed"))
         assert tuned > fixed, f"{target}: {tuned:.3f} is not above {fixed:.3f}"
-    if not fast:
-        from _report import write_report
+    from _report import write_report
 
-        columns = ("images", "model", *TARGETS)
-        text = TEXT.format(n=f"{n_resamples:,}")
-        write_report("all_models", "All models", text, columns, table(found, list(models)))
+    columns = ("images", "model", *TARGETS)
+    write_report("all_models", "All models", TEXT, columns, table(found, [*models, TWIN]))
 
 
 def table(found: dict[tuple, dict[str, Any]], models: list[str]) -> list[list[str]]:
@@ -130,40 +140,28 @@ def describe(one: dict[str, Any]) -> str:
 
 
 def evaluate(
-    images: Any, target: str, model: Callable[[], Any], n_resamples: int
+    model: Any, pairs: ImagePairs, dissim: np.ndarray, n_splits: int = 5, n_resamples: int = 1000
 ) -> dict[str, float]:
-    """Score one model on one target of one image set."""
-    pairs, dissim = load(images, target)
-    n_splits = 2 if images == "simulated" else 5
+    """Score one model by its predictions for held-out images."""
     folds = list(ImageKFold(n_splits, shuffle=True, random_state=0).split(pairs))
     tests = [test for _, test in folds]
-    candidates = model()
-    if isinstance(candidates, list):
-        predicted = look_up(candidates, pairs, dissim, tests)
+    if isinstance(model, list):
+        predicted = look_up(model, pairs, dissim, tests)
     else:
         predicted = np.full(len(pairs), np.nan)
         for train, test in folds:
-            predicted[test] = (
-                clone(candidates).fit(pairs[train], dissim[train]).predict(pairs[test])
-            )
+            predicted[test] = clone(model).fit(pairs[train], dissim[train]).predict(pairs[test])
     scored = np.concatenate(tests)
+    data = pairs[scored], dissim[scored], predicted[scored]
     ends = np.cumsum([len(test) for test in tests])[:-1]
     interval = rdm_bootstrap(
-        pairs[scored],
-        dissim[scored],
-        predicted[scored],
+        *data,
         over="images",
         folds=np.split(np.arange(len(scored)), ends),
         n_resamples=n_resamples,
         random_state=0,
     )
-    null = rdm_permutation_test(
-        pairs[scored],
-        dissim[scored],
-        predicted[scored],
-        n_permutations=n_resamples,
-        random_state=0,
-    )
+    null = rdm_permutation_test(*data, n_permutations=n_resamples, random_state=0)
     ceilings = [
         noise_ceiling(dissim[test], convention="rsatoolbox", metric="spearman") for test in tests
     ]
@@ -191,98 +189,120 @@ def look_up(
     return max((model.fit(pairs).predict(pairs) for model in models), key=score)
 
 
-def load(images: Any, target: str) -> tuple[ImagePairs, np.ndarray]:
-    if images == "simulated":
-        data = make_rdm_regression(n_images=24, image_size=64, random_state=0)
-        return ImagePairs.from_rdms(data.images, data.rdms, background="grey")
+def load(images: int, target: str) -> tuple[ImagePairs, np.ndarray]:
     data = fetch_algonauts2019(images, target)
     return ImagePairs.from_rdms(data.images, data.rdms, background=data.background)
 
 
-def brain_models(memory: str) -> dict[str, Callable[[], Any]]:
-    """Each model as a function, so that every fold and worker makes its own."""
+def run_simulated() -> None:
+    """Every kind of model on simulated data: that it runs, not how well it predicts."""
+    data = make_rdm_regression(n_images=16, image_size=64, random_state=0)
+    pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
+    small: dict[str, Any] = {"weights": None, "image_size": 64, "random_state": 0}
+    activations = LayerActivations("alexnet", ["conv1", "conv2"], spatial_pooling=2, **small)
+    features = activations.fit_transform(pairs)
+    places = activations.layer_slices_
+    sizes = [columns.stop - columns.start for columns in places.values()]
+    net = SiameseRDMRegressor("alexnet", "conv3", max_epochs=2, **small)
+    models: dict[str, Any] = {
+        "fixed, looked up": [FixedRSARegressor(), FixedRSARegressor("euclidean")],
+        "layers, NNLS": LayerWeightedRSARegressor(sizes),
+        "features, ridge": FeatureReweightedRSARegressor(random_state=0),
+        "linear twin": LinearTwinRSARegressor(3),
+    }
+    found = {name: evaluate(m, features, dissim, 2, 20) for name, m in models.items()}
+    search = LayerEpochSearchCV(net, ["conv2", "conv3"], cv=2)
+    found[TWIN] = evaluate(search, pairs, dissim, 2, 20)
+    for name, result in found.items():
+        print(name, {k: round(float(v), 3) for k, v in result.items()})
+        assert np.isfinite(list(result.values())).all(), name
 
-    def activations(layers: Any, **options: Any) -> LayerActivations:
-        return LayerActivations(BACKBONE, layers, image_size=224, memory=memory, **options)
 
-    def search(last: Any, layers: Any, grid: dict[str, list]) -> GridSearchCV:
-        features = activations(layers, reference="background", spatial_pooling=2)
+def brain_features() -> dict[tuple, LayerActivations]:
+    """Every layer with and without reference, maps averaged to 7 x 7 and to 2 x 2 places."""
+    return {
+        (reference, pooling): LayerActivations(
+            BACKBONE,
+            list(LAYERS),
+            image_size=224,
+            reference=reference,
+            spatial_pooling=pooling,
+        )
+        for reference, pooling in product((None, "background"), (7, 2))
+    }
+
+
+def computed(pairs: ImagePairs) -> tuple[ImagePairs, dict[tuple, slice]]:
+    """Features of all kinds side by side, computed once, and where each layer of each kind is."""
+    blocks, places, start = [], {}, 0
+    for kind, activations in brain_features().items():
+        blocks.append(activations.fit_transform(pairs).images)
+        for layer, columns in activations.layer_slices_.items():
+            places[*kind, layer] = slice(start + columns.start, start + columns.stop)
+        start += blocks[-1].shape[1]
+    return ImagePairs(np.hstack(blocks), pairs.index), places
+
+
+def take(features: np.ndarray, columns: slice) -> np.ndarray:
+    return features[:, columns]
+
+
+def feature_models(places: dict[tuple, slice]) -> dict[str, Any]:
+    """The models of fixed activations, each with what it chooses among."""
+
+    def search(last: Any, columns: list[slice], grid: dict[str, list] | None = None) -> Any:
         return GridSearchCV(
-            make_pipeline(features, last),
-            grid,
+            make_pipeline(PerImage(FunctionTransformer(take)), last),
+            {CHOSEN: [{"columns": some} for some in columns], **(grid or {})},
             cv=INNER,
             scoring=rdm_spearman_scorer,
             error_score="raise",
         )
 
-    every = activations(list(LAYERS), spatial_pooling=2).fit(None).layer_slices_
-    sizes = [s.stop - s.start for s in every.values()]
-    references: dict[str, list] = {"layeractivations__reference": [None, "background"]}
-    one_layer: dict[str, list] = {"layeractivations__layers": list(FEATURE_LAYERS)}
-    fixed = references | {
-        "layeractivations__layers": list(LAYERS),
-        "layeractivations__spatial_pooling": [None, 7],
+    single = list(places.values())
+    whole = [
+        slice(places[reference, 2, LAYERS[0]].start, places[reference, 2, LAYERS[-1]].stop)
+        for reference in (None, "background")
+    ]
+    deep = [places["background", 2, layer] for layer in FEATURE_LAYERS]
+    sizes = [places[None, 2, layer] for layer in LAYERS]
+    sizes = [columns.stop - columns.start for columns in sizes]
+    features, nnls = FeatureReweightedRSARegressor, LayerWeightedRSARegressor
+    rank = {
+        "lineartwinrsaregressor__n_components": [10, 30],
+        "lineartwinrsaregressor__alpha": [0.1, 1, 10],
     }
-    twin = {"lineartwinrsaregressor__n_components": [10, 30]} | {
-        "lineartwinrsaregressor__alpha": [0.01, 0.1, 1.0]
-    }
-    features = FeatureReweightedRSARegressor
+    fixed = search(FixedRSARegressor(), single)
     return {
-        "fixed, looked up": lambda: [
-            search(FixedRSARegressor(), "block7", fixed).estimator.set_params(**params)
-            for params in ParameterGrid(fixed)
-        ],
-        "fixed": lambda: search(FixedRSARegressor(), "block7", fixed),
-        "layers, NNLS": lambda: search(LayerWeightedRSARegressor(sizes), list(LAYERS), references),
-        "components, NNLS": lambda: search(
-            LayerWeightedRSARegressor(sizes, n_components=10), list(LAYERS), references
-        ),
-        "features, ridge": lambda: search(features(random_state=0), "block7", one_layer),
-        "features, fractional": lambda: search(
-            features(penalty="fractional", random_state=0), "block7", one_layer
-        ),
-        "features, non-negative": lambda: search(
-            features(penalty="nonnegative", random_state=0), "block7", one_layer
-        ),
-        "linear twin": lambda: search(LinearTwinRSARegressor(), "block7", one_layer | twin),
-        "fine-tuned twin": lambda: DepthLayerEpochSearch(
-            SiameseRDMRegressor(
-                BACKBONE,
-                image_size=224,
-                reference="background",
-                criterion=CorrelationLoss,
-                optimizer=torch.optim.AdamW,
-                lr=1e-3,
-                batch_size=48,
-                max_epochs=8,
-                memory=memory,
-                random_state=0,
-            ),
-            DEPTHS,
-        ),
+        "fixed, looked up": [clone(fixed.estimator).set_params(**one) for one in grid_of(fixed)],
+        "fixed": fixed,
+        "layers, NNLS": search(nnls(sizes), whole),
+        "components, NNLS": search(nnls(sizes, n_components=10), whole),
+        "features, ridge": search(features(random_state=0), deep),
+        "features, fractional": search(features(penalty="fractional", random_state=0), deep),
+        "features, non-negative": search(features(penalty="nonnegative", random_state=0), deep),
+        "linear twin": search(LinearTwinRSARegressor(), deep, rank),
     }
 
 
-def simulated_models() -> dict[str, Callable[[], Any]]:
-    """One model of each kind, small."""
-    small: dict[str, Any] = {"weights": None, "image_size": 64, "random_state": 0}
+def grid_of(search: GridSearchCV) -> list[dict[str, Any]]:
+    return list(ParameterGrid(search.param_grid))
 
-    def features() -> LayerActivations:
-        return LayerActivations("alexnet", "conv2", spatial_pooling=2, **small)
 
-    return {
-        "fixed": lambda: make_pipeline(features(), FixedRSARegressor()),
-        "layers, NNLS": lambda: make_pipeline(features(), LayerWeightedRSARegressor([256, 512])),
-        "features, ridge": lambda: make_pipeline(
-            features(), FeatureReweightedRSARegressor(random_state=0)
-        ),
-        "linear twin": lambda: make_pipeline(features(), LinearTwinRSARegressor(3)),
-        "fine-tuned twin": lambda: LayerEpochSearchCV(
-            SiameseRDMRegressor("alexnet", "conv3", max_epochs=2, **small),
-            ["conv2", "conv3"],
-            cv=2,
-        ),
-    }
+def fine_tuned(memory: str) -> DepthLayerEpochSearch:
+    net = SiameseRDMRegressor(
+        BACKBONE,
+        image_size=224,
+        reference="background",
+        criterion=CorrelationLoss,
+        optimizer=torch.optim.AdamW,
+        lr=1e-3,
+        batch_size=48,
+        max_epochs=8,
+        memory=memory,
+        random_state=0,
+    )
+    return DepthLayerEpochSearch(net, DEPTHS)
 
 
 class DepthLayerEpochSearch(BaseEstimator):
