@@ -20,7 +20,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
             run_simulated(Runner(memory, 1, n_outer=2, n_inner=2))
         elif options.step == "select":
-            CHOICE.write_text(json.dumps(select(run, load_sets(), CANDIDATES), indent=1) + "\n")
+            select(run, load_sets(), CANDIDATES, CHOICE)
         elif options.step == "evaluate":
             evaluate(run, load_sets(), CANDIDATES, json.loads(CHOICE.read_text()))
         elif options.step == "predict" and options.images:
@@ -195,25 +195,36 @@ def _standardised(dissim: np.ndarray) -> np.ndarray:
 
 
 def select(
-    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate]
-) -> dict[str, Any]:
-    """Choose members for every row of the tables, and for new images."""
-    choice: dict[str, Any] = {"within": {}, "across": {}}
-    for n_images, images in sets.items():
+    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], file: Path
+) -> None:
+    """Choose members for every row of the tables, and for new images.
+
+    Every choice is written when it is made: a run that was cut off goes on where it was.
+    """
+    choice = json.loads(file.read_text()) if file.exists() else {}
+
+    def keep(name: str, make: Callable[[], dict[str, Any]]) -> None:
+        if name not in choice:
+            choice[name] = make()
+            choice["made with"] = {
+                "date": time.strftime("%Y-%m-%d"),
+                "seed": SEEDS[0],
+                "versions": {package: version(package) for package in PACKAGES},
+            }
+            file.write_text(json.dumps(choice, indent=1) + "\n")
+
+    keep("new images", lambda: choose_across(run, sets, candidates))
+    for name, images in sets.items():
         folds = list(run.outer.split(images.pairs))
-        choice["across"][str(n_images)] = choose_by_folds(run, images, folds, candidates)
-        choice["within"][str(n_images)] = [
-            choose_by_folds(
-                run, images[train], list(run.inner.split(images.pairs[train])), candidates
+        keep(f"{name}", lambda i=images, f=folds: choose_by_folds(run, i, f, candidates))
+    for name, images in sets.items():
+        for number, (train, _) in enumerate(run.outer.split(images.pairs)):
+            part = images[train]
+            folds = list(run.inner.split(part.pairs))
+            keep(
+                f"{name}, fold {number}",
+                lambda p=part, f=folds: choose_by_folds(run, p, f, candidates),
             )
-            for train, _ in folds
-        ]
-    choice["new images"] = choose_across(run, sets, candidates)
-    return choice | {
-        "date": time.strftime("%Y-%m-%d"),
-        "seed": SEEDS[0],
-        "versions": {package: version(package) for package in PACKAGES},
-    }
 
 
 def choose_by_folds(
@@ -325,20 +336,26 @@ def score_rows(
     """Rows of the table: each set by networks trained on the other, then by its own folds."""
     rows = []
     for scored, images in sets.items():
+        (other,) = (name for name in sets if name != scored)
         folds = list(run.outer.split(images.pairs))
-        (other,) = [n for n in sets if n != scored] or [scored]
-        across = [(sets[other], np.arange(len(images.pairs)), choice["across"][str(other)])]
-        within = [
-            (images[train], test, chosen)
-            for (train, test), chosen in zip(folds, choice["within"][str(scored)], strict=True)
-        ]
-        for trained_on, parts in ((str(other), across), (f"{scored}, folds", within)):
+        sources: dict[str, list[tuple]] = {
+            f"{other}": [(sets[other], np.arange(len(images.pairs)), f"{other}")],
+            f"{scored}, folds": [
+                (images[train], test, f"{scored}, fold {number}")
+                for number, (train, test) in enumerate(folds)
+            ],
+        }
+        for trained_on, source in sources.items():
+            if not all(name in choice for *_, name in source):
+                print(f"{scored} by {trained_on}: not selected yet", flush=True)
+                continue
+            parts = [(train, test, choice[name]) for train, test, name in source]
             predicted = predict_chosen(run, images.pairs, parts, candidates)
             for target, dissim in images.dissim.items():
                 tests = [test for _, test, _ in parts]
                 rows.append(
                     [
-                        str(scored),
+                        f"{scored}",
                         trained_on,
                         target,
                         *summarise(images.pairs, dissim, tests, predicted[target]),
@@ -493,7 +510,10 @@ def run_simulated(run: Runner) -> None:
         sets[n_images] = Images(pairs, {"simulated": dissim})
     tiny = Candidate("alexnet", "conv2", "conv1", 4, ("simulated",), (1, 2), None, 64)
     candidates = {"conv2": tiny, "conv3": replace(tiny, layer="conv3")}
-    choice = json.loads(json.dumps(select(run, sets, candidates)))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "choice.json"
+        select(run, sets, candidates, file)
+        choice = json.loads(file.read_text())
     rows = score_rows(run, sets, candidates, choice)
     assert len(rows) == 4
     new = ImagePairs(sets[92].pairs.images[:5], background="white")
