@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,17 +72,38 @@ def square_distances(features: np.ndarray, metric: Any) -> np.ndarray:
 
 def unit_square_distances(vectors: np.ndarray) -> np.ndarray:
     """One minus the products of all rows of unit length: symmetric, 0 to 2, zero diagonal."""
-    n_images = len(vectors)
-    rdm = np.empty((n_images, n_images), dtype=vectors.dtype)
-    for start in range(0, n_images, BLOCK):
-        rows = slice(start, start + BLOCK)
-        for other in range(start, n_images, BLOCK):
-            columns = slice(other, other + BLOCK)
-            block = np.clip(1 - vectors[rows] @ vectors[columns].T, 0, 2)
-            rdm[rows, columns] = block
-            rdm[columns, rows] = block.T
-    np.fill_diagonal(rdm, 0)
+    rdm = np.empty((len(vectors), len(vectors)), dtype=vectors.dtype)
+    for start in range(0, len(vectors), BLOCK):
+        _fill_strip(rdm, vectors, start)
     return rdm
+
+
+def write_unit_square_distances(vectors: np.ndarray, out: Any) -> np.ndarray:
+    """As :func:`unit_square_distances`, in a ``.npy`` file that appears when it is whole."""
+    out = Path(out)
+    partial = out.with_name(out.name + ".partial")
+    open_memmap = np.lib.format.open_memmap
+    try:
+        open_memmap(partial, "w+", vectors.dtype, (len(vectors), len(vectors)))
+        for start in range(0, len(vectors), BLOCK):
+            # Mapped anew for each strip: what was written counts as memory until it is unmapped.
+            _fill_strip(open_memmap(partial, "r+"), vectors, start)
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return np.load(out, mmap_mode="r")
+
+
+def _fill_strip(rdm: np.ndarray, vectors: np.ndarray, start: int) -> None:
+    """Rows of a block from the diagonal on, and the columns that mirror them."""
+    rows = slice(start, start + BLOCK)
+    for other in range(start, len(vectors), BLOCK):
+        columns = slice(other, other + BLOCK)
+        block = np.clip(1 - vectors[rows] @ vectors[columns].T, 0, 2)
+        if other == start:
+            np.fill_diagonal(block, 0)
+        rdm[rows, columns] = block
+        rdm[columns, rows] = block.T
 
 
 def unit_pair_distances(vectors: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -26,7 +26,11 @@ from sklearn_rdm._batches import (
     PairBatches,
     PairDataset,
 )
-from sklearn_rdm._features import unit_pair_distances, unit_square_distances
+from sklearn_rdm._features import (
+    unit_pair_distances,
+    unit_square_distances,
+    write_unit_square_distances,
+)
 from sklearn_rdm._image_splits import leaks
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
@@ -331,23 +335,29 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         self._check_defined(features, used)
         return unit_pair_distances(features, np.searchsorted(used, pairs.index))
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any, *, out: Any = None) -> np.ndarray:
         """Predict the dissimilarity matrix of images.
 
         Parameters
         ----------
         X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
             Images; of pairs, all images of their array.
+        out : path, default=None
+            A ``.npy`` file to write, for matrices larger than memory. It appears under this name
+            only when it is whole.
 
         Returns
         -------
-        rdm : ndarray of float32, shape (n_images, n_images)
-            ``1 - Pearson r`` of the activations, 0 to 2; symmetric, zero diagonal.
+        rdm : ndarray or memmap of float32, shape (n_images, n_images)
+            ``1 - Pearson r`` of the activations, 0 to 2; symmetric, zero diagonal. A read-only
+            memmap of the file if ``out`` is given.
         """
         check_is_fitted(self)
         with shard_threads():
             features = image_features(self.module_, X, finish=normalise, device=self.device)
         self._check_defined(features, np.arange(len(features)))
+        if out is not None:
+            return write_unit_square_distances(features, out)
         return unit_square_distances(features)
 
     def embed(self, X: Any) -> np.ndarray:

@@ -502,6 +502,23 @@ def test_validation_loss_is_that_of_the_predictions(read_out):
     assert net.history[-1, "valid_loss"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_matrix_may_be_written_to_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(_features, "BLOCK", 3)
+    images = make_data(10).images
+    net = tiny_net().initialize()
+    in_file = net.transform(images, out=tmp_path / "rdm.npy")
+    assert isinstance(in_file, np.memmap)
+    assert not in_file.flags.writeable
+    assert np.array_equal(in_file, net.transform(images))
+    assert np.array_equal(np.load(tmp_path / "rdm.npy"), in_file)
+    before = (tmp_path / "rdm.npy").read_bytes()
+    monkeypatch.setattr(_features, "_fill_strip", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        net.transform(images[:5], out=tmp_path / "rdm.npy")
+    assert (tmp_path / "rdm.npy").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_rdm_is_symmetric_with_zero_diagonal_from_0_to_2():
     images = make_data(10).images
     images = np.concatenate([images, 255 - images])
