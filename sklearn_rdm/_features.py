@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist, pdist, squareform
 
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
 BLOCK = 2048  # images; a block of a matrix and its two strips of features fit the cache
+ROUNDING = 1e-6  # a centred row below this share of its values may be constant: look at it again
 LEARNING_METRICS = {
     "seuclidean": "PerImage(StandardScaler()) before metric='euclidean'",
     "mahalanobis": "PerImage(PCA(whiten=True)) before metric='euclidean'",
@@ -99,7 +100,9 @@ def _fill_strip(rdm: np.ndarray, vectors: np.ndarray, start: int) -> None:
     rows = slice(start, start + BLOCK)
     for other in range(start, len(vectors), BLOCK):
         columns = slice(other, other + BLOCK)
-        block = np.clip(1 - vectors[rows] @ vectors[columns].T, 0, 2)
+        block = vectors[rows] @ vectors[columns].T
+        np.subtract(1, block, out=block)
+        np.clip(block, 0, 2, out=block)
         if other == start:
             np.fill_diagonal(block, 0)
         rdm[rows, columns] = block
@@ -145,10 +148,13 @@ def _prepare(features: np.ndarray, metric: Any, rows: np.ndarray) -> np.ndarray:
 def normalise(features: np.ndarray, rows: np.ndarray, *, centre: bool) -> np.ndarray:
     """Give every row unit length, after subtracting its mean; ``rows`` are named in errors."""
     dtype = np.float32 if features.dtype == np.float32 else np.float64
+    unit = features.astype(np.float64)
     if centre:
-        undefined = features.max(axis=1) == features.min(axis=1)
-    else:
-        undefined = ~features.any(axis=1)
+        unit -= unit.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None]
+    suspected = np.flatnonzero(length[:, 0] <= ROUNDING * np.abs(features[:, 0]))
+    undefined = np.zeros(len(features), dtype=bool)
+    undefined[suspected] = np.ptp(features[suspected], axis=1) == 0
     if undefined.any():
         raise ValueError(
             f"the {features.shape[1]} features of image {rows[undefined.argmax()]} are all "
@@ -156,8 +162,5 @@ def normalise(features: np.ndarray, rows: np.ndarray, *, centre: bool) -> np.nda
             f"{'correlation' if centre else 'direction to compare'} with other images. Leave the "
             "image out, or use another layer or metric='euclidean'."
         )
-    features = features.astype(np.float64)
-    if centre:
-        features -= features.mean(axis=1, keepdims=True)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    return features.astype(dtype, copy=False)
+    unit /= length
+    return unit.astype(dtype, copy=False)
