@@ -16,7 +16,14 @@ from sklearn_rdm._ensemble import RDMEnsembleRegressor
 from sklearn_rdm._feature_reweighting import FeatureReweightedRSARegressor
 from sklearn_rdm._images import read_images
 from sklearn_rdm._layer_epoch import LayerEpochSearchCV
-from sklearn_rdm._losses import CorrelationLoss, CosineLoss, RankLoss, ScaledMSELoss
+from sklearn_rdm._losses import (
+    CorrelationLoss,
+    CosineLoss,
+    RankLoss,
+    ScaledMSELoss,
+    WhitenedCorrelationLoss,
+    WhitenedCosineLoss,
+)
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
 from sklearn_rdm._siamese import SiameseRDMRegressor
@@ -39,5 +46,7 @@ __all__ = [
     "ScaledMSELoss",
     "SiameseRDMRegressor",
     "WeightAveraging",
+    "WhitenedCorrelationLoss",
+    "WhitenedCosineLoss",
     "read_images",
 ]
