@@ -67,6 +67,7 @@ COLUMNS = (
     "weights",
     "epochs",
     "training pairs",
+    "loss at",
     "held out",
     "image set",
     "fine-tuned",
@@ -86,10 +87,10 @@ in for both networks where theirs cannot be had. The paper trained for 164, 13, 
 (in the order of the models) of all pairs: rows with fewer epochs or *training pairs* were trained
 less.
 
-*Fine-tuned*: the paper's settings, the loss at the top and the published layer read out. *Before
-training*: the same layer of the same network. *Ceiling*: rsatoolbox's bounds, of the same pairs.
-*Held out*: `images`, a fifth of each set at a time; `sets`, the set that is scored. *Options*:
-those of the script.
+*Fine-tuned*: the paper's settings, the published layer read out; the *loss at* the top, as in the
+paper, or at that layer itself. *Before training*: the same layer of the same network. *Ceiling*:
+rsatoolbox's bounds, of the same pairs. *Held out*: `images`, a fifth of each set at a time; `sets`,
+the set that is scored. *Options*: those of the script.
 """
 
 
@@ -149,9 +150,10 @@ def run(target: str, options: argparse.Namespace) -> list[list[Any]]:
             rows = set_of == name
             scores = score(dissim[test[rows]], after[rows], before[rows])
             folds.setdefault(name, []).append(scores)
-    made_with = [model.backbone, Path(options.weights).name, model.max_epochs, len(train)]
+    trained = [model.backbone, Path(options.weights).name, model.max_epochs, len(train)]
+    how = [*trained, options.loss_at, options.hold_out]
     return [
-        [target, *made_with, options.hold_out, name, *np.mean(scores, 0).tolist(), options.written]
+        [target, *how, name, *np.mean(scores, axis=0).tolist(), options.written]
         for name, scores in folds.items()
     ]
 
@@ -246,8 +248,8 @@ def resized(net: SiameseRDMRegressor, pixels: int) -> SiameseRDMRegressor:
 
 
 def earlier(path: Path, without: list[list[Any]]) -> list[list[Any]]:
-    """Rows of earlier runs with other networks, weights or held-out images."""
-    key = itemgetter("model", "network", "weights", "held out", "image set")
+    """Rows of earlier runs with another network, loss or way to hold out images."""
+    key = itemgetter("model", "network", "weights", "loss at", "held out", "image set")
     anew = {key(dict(zip(COLUMNS, row, strict=True))) for row in without}
     recorded = json.loads(path.read_text())["rows"] if path.exists() else []
     return [[*row.values()] for row in recorded if key(row) not in anew]
