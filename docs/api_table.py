@@ -16,8 +16,10 @@ API = [
         [
             "SiameseRDMRegressor",
             "CorrelationLoss",
+            "WhitenedCorrelationLoss",
             "ScaledMSELoss",
             "CosineLoss",
+            "WhitenedCosineLoss",
             "RankLoss",
             "WeightAveraging",
             "LayerEpochSearchCV",

@@ -17,7 +17,14 @@ from sklearn_rdm._feature_reweighting import FeatureReweightedRSARegressor
 from sklearn_rdm._images import read_images
 from sklearn_rdm._layer_epoch import LayerEpochSearchCV
 from sklearn_rdm._linear_twin import LinearTwinRSARegressor
-from sklearn_rdm._losses import CorrelationLoss, CosineLoss, RankLoss, ScaledMSELoss
+from sklearn_rdm._losses import (
+    CorrelationLoss,
+    CosineLoss,
+    RankLoss,
+    ScaledMSELoss,
+    WhitenedCorrelationLoss,
+    WhitenedCosineLoss,
+)
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
 from sklearn_rdm._siamese import SiameseRDMRegressor
@@ -41,5 +48,7 @@ __all__ = [
     "ScaledMSELoss",
     "SiameseRDMRegressor",
     "WeightAveraging",
+    "WhitenedCorrelationLoss",
+    "WhitenedCosineLoss",
     "read_images",
 ]

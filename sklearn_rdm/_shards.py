@@ -87,8 +87,9 @@ class _ShardedFunction(torch.autograd.Function):
         ctx: Any, function: Callable[[Tensor], Tensor], inputs: Tensor, *parameters: Tensor
     ) -> Tensor:
         def run(shard: Tensor) -> Tensor:
+            # A copy: a layer that works in place would mark all shards as changed by each of them.
             with torch.enable_grad():
-                return function(shard)
+                return function(shard.clone())
 
         ctx.outputs = list(map_in_threads(run, inputs.split(SHARD_SIZE)))
         ctx.parameters = parameters

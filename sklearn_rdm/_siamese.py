@@ -471,7 +471,12 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
     ) -> Tensor:
         """Compute the loss, and stop before a loss that is not finite spoils the weights."""
-        loss = super().get_loss(y_pred, y_true, X=X, training=training)
+        if getattr(self.criterion_, "needs_index", False):
+            device = y_pred.device
+            y_true = torch.as_tensor(y_true, device=device)
+            loss = self.criterion_(y_pred, y_true, X.index.to(device))
+        else:
+            loss = super().get_loss(y_pred, y_true, X=X, training=training)
         if not torch.isfinite(loss):
             self._raise_not_finite(X, loss)
         return loss

@@ -10,7 +10,7 @@ left out for this subject (and time point) only; a prediction may not be NaN.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from sklearn_rdm._noise_ceiling import (
     noise_ceiling,
     noise_normalized_r2_score,
 )
-from sklearn_rdm._pairs import as_pairs
+from sklearn_rdm._pairs import ImagePairs, as_pairs
 from sklearn_rdm._similarity import (
     MEASURES,
     WHITENED,
@@ -483,9 +483,17 @@ class _PairsScorer(_Scorer):
     def _score(
         self, method_caller: Callable, estimator: Any, X: Any, y_true: Any, **kwargs: Any
     ) -> float:
-        return super()._score(
-            method_caller, estimator, X, y_true, pairs=as_pairs(X).index, **kwargs
+        return super()._score(method_caller, estimator, X, y_true, pairs=_scored_index(X), **kwargs)
+
+
+def _scored_index(X: Any) -> np.ndarray:
+    """Images of the pairs that a scorer is given; a torch dataset has no order that is known."""
+    if not (isinstance(X, ImagePairs | Sequence) or hasattr(X, "__array__")):
+        raise TypeError(
+            "this scorer must know which images each pair compares, and was given a "
+            f"{type(X).__name__} instead of pairs. In skorch's EpochScoring, set use_caching=False."
         )
+    return as_pairs(X).index
 
 
 rdm_spearman_scorer = make_scorer(rdm_spearman_score)

@@ -66,6 +66,20 @@ def test_forward_and_gradients_equal_plain_pytorch(n_threads, n_images):
         assert relative_error(ours, plain) < 1e-5
 
 
+@pytest.mark.parametrize("n_images", [7, 30])
+def test_first_layer_may_work_in_place(n_threads, n_images):
+    # as the rectifier behind a frozen convolution of AlexNet or VGG
+    net, inputs = nn.Sequential(nn.ReLU(inplace=True), network()), images(n_images)
+    given, parameters = inputs.clone(), list(net.parameters())
+    _, gradients = forward_and_gradients(net, inputs.clone(), parameters)
+    with shard_threads():
+        sharded = partial(run_in_shards, net, parameters=parameters)
+        _, our_gradients = forward_and_gradients(sharded, inputs, parameters)
+    assert torch.equal(inputs, given)
+    for ours, plain in zip(our_gradients, gradients, strict=True):
+        assert relative_error(ours, plain) < 1e-5
+
+
 def test_only_the_gradients_asked_for_are_computed():
     net, inputs = network(), images(20)
     trained = [net[3].weight, net[5].bias]

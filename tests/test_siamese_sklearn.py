@@ -56,6 +56,7 @@ from sklearn_rdm.metrics import (
     rdm_spearman_score,
     rdm_spearman_scorer,
     rdm_whitened_cosine_scorer,
+    rdm_whitened_pearson_scorer,
 )
 from sklearn_rdm.model_selection import (
     ImageKFold,
@@ -444,6 +445,24 @@ def test_epoch_scoring(pairs, y, use_caching, on_train):
     expected = rdm_spearman_score(target, net.predict(pairs[rows]))
     assert net.history[-1, "rho"] == pytest.approx(expected, abs=1e-6)
     assert len(set(net.history[:, "rho"])) > 1
+
+
+@pytest.mark.parametrize("on_train", [True, False])
+def test_epoch_scoring_by_a_whitened_score(pairs, y, on_train):
+    def fit(**params):
+        scoring = EpochScoring(
+            rdm_whitened_pearson_scorer, lower_is_better=False, on_train=on_train, **params
+        )
+        return tiny_net(train_split=INNER, callbacks=[scoring], max_epochs=2).fit(pairs, y)
+
+    net = fit(use_caching=False)
+    train, valid = next(INNER.split(pairs))
+    rows = train if on_train else valid
+    target = net.subject_pooling_.transform(y)[rows]
+    expected = rdm_whitened_pearson_scorer(net, pairs[rows], target)
+    assert net.history[-1, "rdm_whitened_pearson_score"] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(TypeError, match="In skorch's EpochScoring, set use_caching=False"):
+        fit()
 
 
 @pytest.mark.parametrize("use_caching", [True, False])
