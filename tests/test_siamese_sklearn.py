@@ -98,14 +98,13 @@ def poison(pairs, y, rows):
     return ImagePairs(images, pairs.index), poisoned
 
 
-@pytest.mark.parametrize("pooling", ["zscore", "rank"])
+@pytest.mark.parametrize(("pooling", "reference"), [("zscore", None), ("rank", "mean")])
 @pytest.mark.parametrize("inner", ["no validation", "early stopping"])
 @pytest.mark.parametrize("keep", [False, True])
-def test_held_out_images_and_targets_cannot_leak(pooling, inner, keep, memory):
+def test_held_out_images_and_targets_cannot_leak(pooling, reference, inner, keep, memory):
     pairs, y = make_pairs(18)
-    net = tiny_net(
-        subject_pooling=pooling, freeze_up_to="relu1", memory=memory if keep else None, max_epochs=2
-    )
+    net = tiny_net(subject_pooling=pooling, reference=reference, freeze_up_to="relu1", max_epochs=2)
+    net.set_params(memory=memory if keep else None)
     if inner == "early stopping":
         stop = EarlyStopping(patience=1, load_best=True, sink=_silent)
         net.set_params(train_split=INNER, max_epochs=8, lr=0.5, callbacks=[stop])
@@ -392,7 +391,7 @@ def test_learning_rate_of_a_fitted_net_is_used_by_partial_fit(pairs, y):
     assert not same_bits(net, fitted)
 
 
-@pytest.mark.parametrize("reference", [None, "white"])
+@pytest.mark.parametrize("reference", [None, "white", "mean"])
 def test_fitted_net_survives_pickling(pairs, y, reference):
     net = tiny_net(reference=reference, freeze_up_to="relu1").fit(pairs, y)
     copy = pickle.loads(pickle.dumps(net))
@@ -583,7 +582,7 @@ def test_correlation_loss_trains(pairs, y):
     np.testing.assert_allclose(other, same, atol=1e-4)
 
 
-@pytest.mark.parametrize("reference", [None, "grey"])
+@pytest.mark.parametrize("reference", [None, "grey", "mean"])
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 def test_saved_parameters(pairs, y, tmp_path, reference, suffix):
     if suffix == "safetensors":
