@@ -67,7 +67,7 @@ class LinearTwinRSARegressor(RSARegressor):
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_components_, n_features)
+    components_ : ndarray of shape (n_components, n_features)
         The projection ``W``, in the span of the training images.
     mean_ : ndarray of shape (n_features,)
         The mean ``m`` of the images of the training pairs, each counted once.
@@ -205,7 +205,7 @@ class LinearTwinRSARegressor(RSARegressor):
 
         Returns
         -------
-        projections : ndarray of float64, shape (n_images, n_components_)
+        projections : ndarray of float64, shape (n_images, n_components)
             ``W (x - m)`` of every image, in units of the features.
         """
         check_is_fitted(self)

@@ -122,7 +122,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         Images or pairs of a mini-batch, as ``batching`` says.
     criterion : torch loss, default=torch.nn.MSELoss
         Called with predicted and observed dissimilarities of a mini-batch, shape (n_pairs,). The
-        paper's squared error, or :class:`CorrelationLoss`, which is free of scale.
+        paper's squared error, or :class:`CorrelationLoss`, which is free of scale. One with the
+        attribute ``needs_index = True`` is also given the images of each pair, (n_pairs, 2).
     optimizer : torch optimizer, default=torch.optim.SGD
         Its own parameters are given as ``optimizer__momentum`` and so on.
     lr : float, default=0.005
