@@ -1,23 +1,24 @@
 """Ridge regression on per-feature dissimilarities of pairs of images.
 
 One row per pair, one column per feature, columns standardised over the pairs. The matrix is never
-held as a whole: its Gram matrices come from the features of the images, or from blocks. One
-decomposition, of the smaller Gram matrix, serves every penalty and every target.
+held as a whole: its Gram matrices come from the features of the images, or from blocks. The smaller
+Gram matrix, made tridiagonal once, serves every penalty and every target.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.optimize import brentq
+from scipy.linalg.blas import dsyrk
 from sklearn.linear_model import Ridge
 
 from sklearn_rdm._pairs import image_sets
+from sklearn_rdm._tridiagonal import Tridiagonal, shrinking_penalty
 
-BLOCK = 2**22  # numbers of the pairs x features matrix that are held at a time: 32 MB
+BLOCK = 2**21  # numbers of the pairs x features matrix that are held at a time: 16 MB
 CLOSED_FORM = 8  # images of the smallest complete set for which the closed form pays
 CONSTANT = 1e-10  # a column whose variance is below this share of its mean square is constant
 POSITIVE_TOLERANCE = 1e-9  # of the largest gradient, where the non-negative solver stops
@@ -33,20 +34,30 @@ class RidgePath:
 
 
 @dataclass
-class _Standardised:
-    """The decomposition ``U S V'`` of the standardised columns, for targets ``y``."""
+class _System:
+    """Ridge on standardised columns ``D`` for targets ``y``: ``(K + alpha) u = b``.
 
-    squares: np.ndarray  # diagonal of S**2, without rounding errors
-    rotated: np.ndarray  # U' y, (rank, n_targets)
-    expand: Callable[[np.ndarray], np.ndarray]  # q -> V S q
-    mean: np.ndarray
+    By features ``K = D'D`` and ``b = D'y``, and ``u`` are the weights; by pairs ``K = DD'`` and
+    ``b = y``, and ``D'u`` are. ``gram`` holds the upper triangle of ``K``.
+    """
+
+    gram: np.ndarray
+    target: np.ndarray  # b, (size, n_targets)
+    by_pairs: bool
+    weigh: Callable[[np.ndarray], np.ndarray]  # u -> weights of the standardised columns
+    predict: Callable[[np.ndarray], np.ndarray]  # u -> weighted sums, for other pairs
     inverse_scale: np.ndarray  # 0 for constant columns
+    mean: np.ndarray
 
 
 def pair_columns(features: np.ndarray, index: np.ndarray, metric: str) -> np.ndarray:
     """Per-feature dissimilarities (n_pairs, n_features)."""
-    first, second = features[index[:, 0]], features[index[:, 1]]
-    return -first * second if metric == "dot" else (first - second) ** 2
+    columns, others = features[index[:, 0]], features[index[:, 1]]
+    if metric == "dot":
+        columns *= others
+        return np.negative(columns, out=columns)
+    columns -= others
+    return np.square(columns, out=columns)
 
 
 def pair_sums(features: np.ndarray, index: np.ndarray, coef: np.ndarray, metric: str) -> np.ndarray:
@@ -90,71 +101,109 @@ def fit_path(
     path = RidgePath(
         np.zeros((features.shape[1], *alphas.shape)), np.zeros(alphas.shape), np.zeros(y.shape[1])
     )
-    masks, group = np.unique(~np.isnan(y), axis=1, return_inverse=True)
-    for number, present in enumerate(masks.T):
-        if present.sum() < 2:
-            continue
-        targets = np.flatnonzero(group.ravel() == number)
+    for present, targets in _groups(y):
         known = y[np.ix_(present, targets)]
         path.target_mean[targets] = known.mean(axis=0)
-        columns = _decompose(features, index[present], known - known.mean(axis=0), metric)
-        coef = _SOLVERS[penalty](columns, alphas[:, targets]) * columns.inverse_scale[:, None, None]
+        system = _make_system(features, index[present], known, metric, index[:0])
+        weights = _fit_weights(system, alphas[:, targets], penalty)
+        coef = weights * system.inverse_scale[:, np.newaxis, np.newaxis]
         path.coef[:, :, targets] = coef
-        path.offset[:, targets] = np.tensordot(columns.mean, coef, 1)
+        path.offset[:, targets] = np.tensordot(system.mean, coef, 1)
     return path
 
 
-def _decompose(
-    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str
-) -> _Standardised:
-    decompose = _by_features if features.shape[1] <= len(index) else _by_pairs
-    return decompose(features, index, y, metric)
+def predict_path(
+    features: np.ndarray,
+    index: np.ndarray,
+    y: np.ndarray,
+    alphas: np.ndarray,
+    test_index: np.ndarray,
+    *,
+    metric: str,
+    penalty: str,
+) -> np.ndarray:
+    """Predict other pairs, (n_test_pairs, n_penalties, n_targets), relative to the target mean.
+
+    As from ``fit_path``, whose weights are not needed for it where pairs are fewer than features.
+    """
+    if penalty == "nonnegative":
+        path = fit_path(features, index, y, alphas, metric=metric, penalty=penalty)
+        sums = pair_sums(features, test_index, path.coef.reshape(len(path.coef), -1), metric)
+        return sums.reshape(len(sums), *path.offset.shape) - path.offset
+    alphas = np.broadcast_to(alphas, (len(alphas), y.shape[1]))
+    predicted = np.zeros((len(test_index), *alphas.shape))
+    for present, targets in _groups(y):
+        known = y[np.ix_(present, targets)]
+        system = _make_system(features, index[present], known, metric, test_index)
+        solutions = _shrink(system, alphas[:, targets], penalty)
+        predicted[:, :, targets] = _columnwise(system.predict, solutions)
+    return predicted
+
+
+def _groups(y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs that are present, and the targets that have just these; those with two or more."""
+    missing = np.isnan(y)
+    if not missing.any() and len(y) > 1:
+        yield np.ones(len(y), dtype=bool), np.arange(y.shape[1])
+        return
+    masks, group = np.unique(~missing, axis=1, return_inverse=True)
+    for number, present in enumerate(masks.T):
+        if present.sum() > 1:
+            yield present, np.flatnonzero(group.ravel() == number)
+
+
+def _make_system(
+    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str, test_index: np.ndarray
+) -> _System:
+    make = _by_features if features.shape[1] <= len(index) else _by_pairs
+    return make(features, index, y - y.mean(axis=0), metric, test_index)
 
 
 def _by_features(
-    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str
-) -> _Standardised:
-    """Through the Gram matrix of the columns."""
+    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str, test_index: np.ndarray
+) -> _System:
     gram, sums, cross = _moments(features, index, y, metric)
     mean = sums / len(index)
     mean_square = np.diagonal(gram) / len(index)
     inverse_scale = _inverse_scale(mean_square - mean**2, mean_square)
-    gram -= len(index) * np.outer(mean, mean)
-    gram *= inverse_scale * inverse_scale[:, np.newaxis]
+    gram -= np.outer(len(index) * mean, mean)
+    gram *= inverse_scale
+    gram *= inverse_scale[:, np.newaxis]
     cross = (cross - np.outer(mean, y.sum(axis=0))) * inverse_scale[:, np.newaxis]
-    squares, vectors = _eigh(gram)
-    singular = np.sqrt(squares)[:, np.newaxis]
-    return _Standardised(
-        squares,
-        vectors.T @ cross / singular,
-        lambda weights: vectors @ (singular * weights),
-        mean,
-        inverse_scale,
-    )
+
+    def predict(weights: np.ndarray) -> np.ndarray:
+        coef = weights * inverse_scale[:, np.newaxis]
+        return pair_sums(features, test_index, coef, metric) - mean @ coef
+
+    return _System(gram, cross, False, lambda weights: weights, predict, inverse_scale, mean)
 
 
-def _by_pairs(features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str) -> _Standardised:
-    """Through the Gram matrix of the pairs."""
+def _by_pairs(
+    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str, test_index: np.ndarray
+) -> _System:
     mean, inverse_scale = np.empty((2, features.shape[1]))
     blocks = _blocks(features.shape[1], len(index))
-    gram = np.zeros((len(index), len(index)))
+    gram = np.zeros((len(index), len(index)), order="F")
+    across = np.zeros((len(test_index), len(index)))
     for block in blocks:
         columns = pair_columns(features[:, block], index, metric)
         mean[block] = columns.mean(axis=0)
-        inverse_scale[block] = _inverse_scale(columns.var(axis=0), (columns**2).mean(axis=0))
-        columns = (columns - mean[block]) * inverse_scale[block]
-        gram += columns @ columns.T
-    squares, vectors = _eigh(gram)
+        columns -= mean[block]
+        variance = np.einsum("pf,pf->f", columns, columns) / len(index)
+        inverse_scale[block] = _inverse_scale(variance, variance + mean[block] ** 2)
+        columns *= inverse_scale[block]
+        gram = dsyrk(1, columns.T, beta=1, c=gram, trans=1, lower=1, overwrite_c=1)
+        others = pair_columns(features[:, block], test_index, metric) - mean[block]
+        across += (others * inverse_scale[block]) @ columns.T
 
-    def expand(weights: np.ndarray) -> np.ndarray:
-        by_pair = vectors @ weights
-        expanded = np.empty((features.shape[1], by_pair.shape[1]))
+    def weigh(by_pair: np.ndarray) -> np.ndarray:
+        weights = np.empty((features.shape[1], by_pair.shape[1]))
         for block in blocks:
             columns = pair_columns(features[:, block], index, metric) - mean[block]
-            expanded[block] = (columns * inverse_scale[block]).T @ by_pair
-        return expanded
+            weights[block] = (columns * inverse_scale[block]).T @ by_pair
+        return weights
 
-    return _Standardised(squares, vectors.T @ y, expand, mean, inverse_scale)
+    return _System(gram.T, y, True, weigh, lambda u: across @ u, inverse_scale, mean)
 
 
 def _moments(
@@ -197,11 +246,16 @@ def _complete_moments(
         square[first, second] = square[second, first] = values
         products[:, target] = ((square @ vectors) * vectors).sum(axis=0)
         ends[:, target] = square.sum(axis=1)
-    gram, total = (vectors.T @ vectors) ** 2, squares.sum(axis=0)
+    total = squares.sum(axis=0)
+    gram = vectors.T @ vectors
+    gram *= gram
     if metric == "dot":
-        sums = (total - vectors.sum(axis=0) ** 2) / 2
-        return (gram - squares.T @ squares) / 2, sums, -products / 2
-    gram = len(used) * (squares.T @ squares) + np.outer(total, total) + 2 * gram
+        gram -= squares.T @ squares
+        gram /= 2
+        return gram, (total - vectors.sum(axis=0) ** 2) / 2, -products / 2
+    gram *= 2
+    gram += len(used) * (squares.T @ squares)
+    gram += np.outer(total, total)
     return gram, len(used) * total, squares.T @ ends - products
 
 
@@ -217,12 +271,13 @@ def _complete_sets(index: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     image_set = image_sets(index)
     sizes = np.bincount(image_set)
     pair_set = image_set[index[:, 0]]
-    distinct = np.unique(np.sort(index, axis=1), axis=0)
+    low, high = np.sort(index, axis=1).T
+    distinct = np.unique(low * len(image_set) + high) // len(image_set)
     expected = sizes * (sizes - 1) // 2
     complete = (
         (sizes >= CLOSED_FORM)
         & (np.bincount(pair_set, minlength=len(sizes)) == expected)
-        & (np.bincount(image_set[distinct[:, 0]], minlength=len(sizes)) == expected)
+        & (np.bincount(image_set[distinct], minlength=len(sizes)) == expected)
     )
     sets = [np.flatnonzero(pair_set == number) for number in np.flatnonzero(complete)]
     return sets, np.flatnonzero(~complete[pair_set])
@@ -233,63 +288,54 @@ def _inverse_scale(variance: np.ndarray, mean_square: np.ndarray) -> np.ndarray:
     return np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1)), 0)
 
 
-def _eigh(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues above rounding error, and their vectors."""
-    values, vectors = eigh(gram, overwrite_a=True, check_finite=False, driver="evd")
-    kept = values > len(values) * np.finfo(float).eps * values[-1]
-    return values[kept], vectors[:, kept]
-
-
 def _blocks(length: int, width: int) -> list[slice]:
     """Slices of a length, so that each times the width stays within the block size."""
     step = max(1, BLOCK // width)
     return [slice(start, start + step) for start in range(0, length, step)]
 
 
-def _solve_ridge(columns: _Standardised, alphas: np.ndarray) -> np.ndarray:
-    weights = columns.rotated[:, np.newaxis] / (columns.squares[:, np.newaxis, np.newaxis] + alphas)
-    flat = columns.expand(weights.reshape(len(weights), alphas.size))
-    return flat.reshape(-1, *alphas.shape)
+def _columnwise(function: Callable[[np.ndarray], np.ndarray], array: np.ndarray) -> np.ndarray:
+    """Apply a function of matrices to an array of more axes, which stay."""
+    result = function(array.reshape(len(array), -1))
+    return result.reshape(len(result), *array.shape[1:])
 
 
-def _solve_fractional(columns: _Standardised, fractions: np.ndarray) -> np.ndarray:
-    return _solve_ridge(columns, fractions_to_alphas(columns.squares, columns.rotated, fractions))
+def _fit_weights(system: _System, alphas: np.ndarray, penalty: str) -> np.ndarray:
+    """Weights (n_features, n_penalties, n_targets) of the standardised columns."""
+    if penalty == "nonnegative":
+        return _solve_nonnegative(system, alphas)
+    return _columnwise(system.weigh, _shrink(system, alphas, penalty))
 
 
-def fractions_to_alphas(
-    squares: np.ndarray, rotated: np.ndarray, fractions: np.ndarray
-) -> np.ndarray:
-    """Return the penalties that shrink the norm of the weights to these fractions of its maximum.
-
-    Each singular value ``s`` shrinks its share by ``s**2 / (s**2 + alpha)``, so that the smallest
-    and the largest bracket alpha.
-    """
-    alphas = np.zeros(fractions.shape)
-    for target in range(fractions.shape[1]):
-        full = rotated[:, target] ** 2 / squares
-        for row in np.flatnonzero(fractions[:, target] < 1) if full.any() else ():
-            fraction = fractions[row, target]
-
-            def excess(log_alpha: float, full=full, fraction=fraction) -> float:
-                shrunk = full * (squares / (squares + np.exp(log_alpha))) ** 2
-                return np.sqrt(shrunk.sum() / full.sum()) - fraction
-
-            low, high = np.log(squares.min() * 0.9), np.log(squares.max() * 1.1)
-            odds = np.log(1 / fraction - 1)
-            alphas[row, target] = np.exp(brentq(excess, low + odds, high + odds))
-    return alphas
-
-
-def _solve_nonnegative(columns: _Standardised, alphas: np.ndarray) -> np.ndarray:
-    """Solve by scikit-learn, on ``S V'`` in place of the pairs; scaled so that tolerances fit."""
-    coef = np.zeros((len(columns.mean), *alphas.shape))
-    if len(columns.squares) == 0:
-        return coef
-    largest = columns.squares.max()
-    design = columns.expand(np.eye(len(columns.squares))).T / np.sqrt(largest)
+def _shrink(system: _System, alphas: np.ndarray, penalty: str) -> np.ndarray:
+    """Solutions (size, n_penalties, n_targets); ``alphas`` may be fractions."""
+    matrix = Tridiagonal(system.gram)
+    rotated = matrix.rotate(system.target)
+    solutions = np.empty((len(rotated), *alphas.shape))
     for row, target in np.ndindex(alphas.shape):
-        rotated = columns.rotated[:, target]
-        norm = np.linalg.norm(rotated)
+        vector, alpha = rotated[:, target], float(alphas[row, target])
+        if penalty == "fractional":
+            alpha = shrinking_penalty(matrix, vector, alpha, of_rows=system.by_pairs)
+        solutions[:, row, target] = matrix.solve(alpha, vector)
+    return _columnwise(matrix.restore, solutions)
+
+
+def _solve_nonnegative(system: _System, alphas: np.ndarray) -> np.ndarray:
+    """Solve by scikit-learn, on ``S V'`` in place of the pairs; scaled so that tolerances fit."""
+    coef = np.zeros((len(system.mean), *alphas.shape))
+    values, vectors = eigh(system.gram, lower=False, check_finite=False, driver="evd")
+    kept = values > len(values) * np.finfo(float).eps * values[-1]
+    values, vectors = values[kept], vectors[:, kept]
+    if len(values) == 0:
+        return coef
+    largest = values[-1]
+    scaled = vectors if system.by_pairs else vectors * np.sqrt(values)
+    design = system.weigh(scaled).T / np.sqrt(largest)
+    rotated = vectors.T @ system.target
+    if not system.by_pairs:
+        rotated /= np.sqrt(values)[:, np.newaxis]
+    for row, target in np.ndindex(alphas.shape):
+        norm = np.linalg.norm(rotated[:, target])
         ridge = Ridge(
             alphas[row, target] / largest,
             fit_intercept=False,
@@ -298,13 +344,6 @@ def _solve_nonnegative(columns: _Standardised, alphas: np.ndarray) -> np.ndarray
             tol=POSITIVE_TOLERANCE,
         )
         if norm > 0:
-            ridge.fit(design, rotated / norm)
+            ridge.fit(design, rotated[:, target] / norm)
             coef[:, row, target] = ridge.coef_ * norm / np.sqrt(largest)
     return coef
-
-
-_SOLVERS = {
-    "ridge": _solve_ridge,
-    "fractional": _solve_fractional,
-    "nonnegative": _solve_nonnegative,
-}

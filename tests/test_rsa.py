@@ -21,6 +21,7 @@ from sklearn_rdm import (
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
 )
+from sklearn_rdm._pair_ridge import fit_path, predict_path
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
 
@@ -456,6 +457,20 @@ def test_fractional_shrinks_the_norm_to_the_fraction(n_features, rng):
     assert_close(model.coef_ * scale, full, 1e-6)
 
 
+@pytest.mark.parametrize(("penalty", "alpha"), [("ridge", 0), ("fractional", 1)])
+@pytest.mark.parametrize("n_features", [12, 250])
+def test_without_penalty_equal_features_share_their_weight(n_features, penalty, alpha, rng):
+    features, y = rng.gamma(1.0, size=(20, n_features)), rng.random(190)
+    features[:, 6:12] = features[:, :6]
+    columns = explicit_columns(features, complete(20), "dot")
+    scale = columns.std(axis=0)
+    shortest = np.linalg.pinv((columns - columns.mean(axis=0)) / scale, rcond=1e-10) @ y
+    model = FeatureReweightedRSARegressor(penalty=penalty, alphas=alpha)
+    coef = model.fit(ImagePairs(features, complete(20)), y).coef_ * scale
+    assert_close(coef, shortest, 1e-5)
+    np.testing.assert_allclose(coef[6:12], coef[:6], atol=1e-5 * np.abs(coef).max())
+
+
 def test_fractional_equals_fracridge(rng):
     fracridge = pytest.importorskip("fracridge")
     features, y = rng.gamma(1.0, size=(20, 30)), rng.random(190)
@@ -561,6 +576,36 @@ def test_informative_features_are_found_and_hold_for_new_images(penalty, metric,
     learned = model.fit(pairs[train], y[train]).score(pairs[test], y[test])
     assert learned > fixed.score(pairs[test], y[test]) + 0.1
     assert model.coef_[:4].min() > model.coef_[4:].max()
+
+
+@pytest.mark.parametrize("n_features", [10, 300])
+def test_inner_splits_in_threads_change_no_bit(n_features, rng):
+    pairs, y = make_problem(rng, 24, n_features, 2)
+    fits = [
+        FeatureReweightedRSARegressor(
+            penalty="fractional", subject_pooling=None, random_state=0, n_jobs=n_jobs
+        ).fit(pairs, y)
+        for n_jobs in (None, 2)
+    ]
+    np.testing.assert_array_equal(fits[1].cv_scores_, fits[0].cv_scores_)
+    np.testing.assert_array_equal(fits[1].coef_, fits[0].coef_)
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "fractional", "nonnegative"])
+@pytest.mark.parametrize("n_features", [10, 120])
+def test_held_out_predictions_are_those_of_the_fitted_weights(n_features, penalty, rng):
+    """They take a short cut past the weights where pairs are fewer than features."""
+    pairs, y = make_problem(rng, 15, n_features, 2)
+    y[:9, 1] = np.nan
+    train, test = next(ImageShuffleSplit(1, test_size=0.3, random_state=0).split(pairs))
+    model = {"metric": "dot", "penalty": penalty}
+    known, alphas = (pairs.images, pairs.index[train], y[train]), np.array([[0.1], [0.7]])
+    path = fit_path(*known, alphas, **model)
+    first, second = pairs.images[pairs.index[test].T]
+    columns = -first * second
+    expected = np.tensordot(columns, path.coef, 1) - path.offset
+    predicted = predict_path(*known, alphas, pairs.index[test], **model)
+    np.testing.assert_allclose(predicted, expected, atol=1e-8 * np.abs(expected).max())
 
 
 def test_equal_weights_are_the_correlation_distance(rng):
