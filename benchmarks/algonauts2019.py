@@ -10,7 +10,8 @@ chosen on images held out from the training set of each row of the tables: never
     python benchmarks/algonauts2019.py --fast      # all three on simulated data, writes nothing
 
 ``predict`` trains what was chosen on both training sets and writes the RDMs of any folder of
-images, in name order, in the challenge's submission format.
+images, in name order, in the challenge's submission format. With ``--cache FOLDER`` a step that was
+cut off goes on where it was, and steps share what they trained.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from _report import PACKAGES, write_report
@@ -53,6 +56,9 @@ SETS = (92, 118)
 SEEDS = (0, 1, 2)
 MOST_MEMBERS = 5
 
+Member = tuple[str, int]  # a candidate and after how many epochs
+Fold = tuple[np.ndarray, np.ndarray]  # training and test pairs
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -63,35 +69,25 @@ class Candidate:
     freeze_up_to: str
     spatial_pooling: int
     trained_on: tuple[str, ...]
-    epochs: tuple[int, ...] = (2, 5, 8)
+    epochs: tuple[int, ...]
     weights: str | None = "DEFAULT"
     image_size: int = 224
 
 
-def _candidates(
-    backbone: str, layer: str, freeze_up_to: str, spatial_pooling: int, *trained_on: str
-) -> dict[str, Candidate]:
-    return {
-        f"{backbone} {layer}, {targets}": Candidate(
-            f"efficientnet_{backbone}",
-            layer,
-            freeze_up_to,
-            spatial_pooling,
-            tuple(targets.split(" + ")),
-        )
-        for targets in trained_on
-    }
-
-
-EARLY = ("fmri_evc", "fmri_evc + meg_early", "meg_early", "meg_late")
-LATE = ("fmri_it", "fmri_it + meg_late", "meg_late")
+EARLY = ("fmri_evc", "meg_early"), (2, 5, 10)
+EARLY_MEG = ("meg_early",), (2, 5, 12)
+LATE = ("fmri_it", "meg_late"), (2, 5, 8)
+LATE_MEG = ("meg_late",), (2, 5, 8)
+LATE_FMRI = ("fmri_it",), (2, 5, 8)
 CANDIDATES = {
-    **_candidates("lite0", "block7", "block4", 7, *EARLY),
-    **_candidates("lite0", "block10", "block7", 7, "meg_early"),
-    **_candidates("lite0", "block12", "block10", 4, "meg_late"),
-    **_candidates("lite0", "block14", "block10", 2, *LATE),
-    **_candidates("lite2", "block10", "block6", 7, "fmri_evc + meg_early", "meg_early"),
-    **_candidates("lite2", "block19", "block14", 2, *LATE[1:]),
+    "Lite0 block7, EVC + early": Candidate("efficientnet_lite0", "block7", "block4", 7, *EARLY),
+    "Lite0 block7, early": Candidate("efficientnet_lite0", "block7", "block4", 7, *EARLY_MEG),
+    "Lite0 block10, early": Candidate("efficientnet_lite0", "block10", "block7", 7, *EARLY_MEG),
+    "Lite2 block10, early": Candidate("efficientnet_lite2", "block10", "block6", 7, *EARLY_MEG),
+    "Lite0 block12, late": Candidate("efficientnet_lite0", "block12", "block10", 4, *LATE_MEG),
+    "Lite0 block14, IT": Candidate("efficientnet_lite0", "block14", "block10", 2, *LATE_FMRI),
+    "Lite0 block14, IT + late": Candidate("efficientnet_lite0", "block14", "block10", 2, *LATE),
+    "Lite2 block19, IT + late": Candidate("efficientnet_lite2", "block19", "block14", 2, *LATE),
 }
 
 
@@ -116,11 +112,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--background", choices=("grey", "white", "black"), default="grey")
     parser.add_argument("--out", default="submit.mat")
     parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument("--cache", help="folder to keep activations and predictions in")
     options = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as memory:
-        run = Runner(memory, options.n_jobs)
+    with tempfile.TemporaryDirectory() as temporary:
+        run = Runner(options.cache or temporary, options.n_jobs)
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
-            run_simulated(Runner(memory, 1, n_outer=2, n_inner=2))
+            run_simulated(Runner(temporary, 1, n_folds=3))
         elif options.step == "select":
             select(run, load_sets(), CANDIDATES, CHOICE)
         elif options.step == "evaluate":
@@ -143,12 +140,16 @@ def load_sets() -> dict[int, Images]:
 
 
 class Runner:
-    """Trains candidates in parallel, with frozen activations shared on disk."""
+    """Trains candidates in parallel; keeps frozen activations and all predictions on disk."""
 
-    def __init__(self, memory: str, n_jobs: int, n_outer: int = 5, n_inner: int = 3) -> None:
-        self.memory, self.n_jobs = memory, n_jobs
-        self.outer = ImageKFold(n_outer, shuffle=True, random_state=0)
-        self.inner = ImageKFold(n_inner, shuffle=True, random_state=1)
+    def __init__(self, cache: str, n_jobs: int, n_folds: int = 5) -> None:
+        self.cache, self.n_jobs, self.n_folds = cache, n_jobs, n_folds
+        self.predict = joblib.Memory(cache, verbose=0).cache(_predict, ignore=["cache"])
+
+    def folds(self, images: Images, seed: int) -> list[Fold]:
+        """Training and test pairs: every seed has its own folds."""
+        splitter = ImageKFold(self.n_folds, shuffle=True, random_state=seed)
+        return list(splitter.split(images.pairs))
 
     def predict_all(self, jobs: Sequence[tuple]) -> list[list[np.ndarray]]:
         """Predictions after each of a candidate's epochs.
@@ -156,12 +157,12 @@ class Runner:
         A job is (candidate, training images, pairs to predict, seed).
         """
         return Parallel(n_jobs=self.n_jobs, verbose=5)(
-            delayed(_predict)(*job, self.memory) for job in jobs
+            delayed(self.predict)(*job, self.cache) for job in jobs
         )
 
 
 def _predict(
-    candidate: Candidate, train: Images, pairs: ImagePairs, seed: int, memory: str
+    candidate: Candidate, train: Images, pairs: ImagePairs, seed: int, cache: str
 ) -> list[np.ndarray]:
     net = SiameseRDMRegressor(
         candidate.backbone,
@@ -175,20 +176,15 @@ def _predict(
         optimizer=torch.optim.AdamW,
         lr=1e-3,
         batch_size=48,
-        memory=memory,
+        memory=cache,
         random_state=seed,
     )
     dissim = np.hstack([train.dissim[name] for name in candidate.trained_on])
     predicted = []
     for n_epochs in np.diff((0, *candidate.epochs)):
         net.set_params(max_epochs=int(n_epochs)).partial_fit(train.pairs, dissim)
-        predicted.append(_standardised(net.predict(pairs)))
+        predicted.append(net.predict(pairs))
     return predicted
-
-
-def _standardised(dissim: np.ndarray) -> np.ndarray:
-    """Networks differ in the spread of their distances: each is to count alike in an average."""
-    return (dissim - dissim.mean()) / dissim.std()
 
 
 # select
@@ -197,55 +193,18 @@ def _standardised(dissim: np.ndarray) -> np.ndarray:
 def select(
     run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], file: Path
 ) -> None:
-    """Choose members for every row of the tables, and for new images.
-
-    Every choice is written when it is made: a run that was cut off goes on where it was.
-    """
-    choice = json.loads(file.read_text()) if file.exists() else {}
-
-    def keep(name: str, make: Callable[[], dict[str, Any]]) -> None:
-        if name not in choice:
-            choice[name] = make()
-            choice["made with"] = {
-                "date": time.strftime("%Y-%m-%d"),
-                "seed": SEEDS[0],
-                "versions": {package: version(package) for package in PACKAGES},
-            }
-            file.write_text(json.dumps(choice, indent=1) + "\n")
-
-    keep("new images", lambda: choose_across(run, sets, candidates))
-    for name, images in sets.items():
-        folds = list(run.outer.split(images.pairs))
-        keep(f"{name}", lambda i=images, f=folds: choose_by_folds(run, i, f, candidates))
-    for name, images in sets.items():
-        for number, (train, _) in enumerate(run.outer.split(images.pairs)):
-            part = images[train]
-            folds = list(run.inner.split(part.pairs))
-            keep(
-                f"{name}, fold {number}",
-                lambda p=part, f=folds: choose_by_folds(run, p, f, candidates),
-            )
-
-
-def choose_by_folds(
-    run: Runner, images: Images, folds: Sequence[tuple], candidates: dict[str, Candidate]
-) -> dict[str, Any]:
-    """Choose by image-wise folds within one training set."""
-    jobs = [
-        (candidate, images[train], images.pairs[test], SEEDS[0])
-        for candidate in candidates.values()
-        for train, test in folds
-    ]
-    found = iter(run.predict_all(jobs))
-    predicted = {}
-    for name, candidate in candidates.items():
-        by_fold = [next(found) for _ in folds]
-        for k, n_epochs in enumerate(candidate.epochs):
-            predicted[name, n_epochs] = [of_fold[k] for of_fold in by_fold]
-    return {
-        target: choose(predicted, [images.dissim[target][test] for _, test in folds])
-        for target in images.dissim
+    """Choose members for every row of the tables, and for new images."""
+    choice: dict[str, Any] = {
+        "made with": {
+            "date": time.strftime("%Y-%m-%d"),
+            "seeds": SEEDS,
+            "versions": {package: version(package) for package in PACKAGES},
+        },
+        "new images": choose_across(run, sets, candidates),
     }
+    for name, images in sets.items():
+        choice |= choose_within(run, f"{name}", images, candidates)
+    file.write_text(json.dumps(choice, indent=1) + "\n")
 
 
 def choose_across(
@@ -259,36 +218,97 @@ def choose_across(
         for train, test in directions
     ]
     found = iter(run.predict_all(jobs))
-    predicted = {}
+    trials = {
+        (name, n_epochs): []
+        for name, candidate in candidates.items()
+        for n_epochs in candidate.epochs
+    }
     for name, candidate in candidates.items():
-        both = [next(found) for _ in directions]
-        for k, n_epochs in enumerate(candidate.epochs):
-            predicted[name, n_epochs] = [one[k] for one in both]
-    targets = next(iter(sets.values())).dissim
+        for _ in directions:
+            for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
+                trials[name, n_epochs].append(dissim)
+    return choose_targets(trials, [test.dissim for _, test in directions])
+
+
+def choose_within(
+    run: Runner, set_name: str, images: Images, candidates: dict[str, Candidate]
+) -> dict[str, Any]:
+    """Choose for a whole image set, and for each of its folds on the other ones.
+
+    Networks are trained without the images of two folds: what they predict for the second fold
+    helps to choose for the first, and the other way round.
+    """
+    folds = {(seed, k): f for seed in SEEDS for k, f in enumerate(run.folds(images, seed))}
+    couples = [(a, b) for a, b in combinations(folds, 2) if a[0] == b[0]]
+    jobs = []
+    for candidate in candidates.values():
+        for (seed, a), (_, b) in couples:
+            train = np.intersect1d(folds[seed, a][0], folds[seed, b][0])
+            held_out = np.concatenate([folds[seed, a][1], folds[seed, b][1]])
+            jobs.append((candidate, images[train], images.pairs[held_out], seed))
+    found = iter(run.predict_all(jobs))
+    trials: dict[Member, dict[tuple, np.ndarray]] = {}
+    for name, candidate in candidates.items():
+        for first, second in couples:
+            for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
+                parts = np.split(dissim, [len(folds[first][1])])
+                trial = trials.setdefault((name, n_epochs), {})
+                trial[second, first], trial[first, second] = parts
+    choice = {}
+    orders = [order for couple in couples for order in (couple, couple[::-1])]
+    uses = {set_name: orders}
+    uses |= {
+        f"{set_name}, seed {seed}, fold {k}": [o for o in orders if o[1] == (seed, k)]
+        for seed, k in folds
+    }
+    for use, tested in uses.items():
+        choice[use] = choose_targets(
+            {member: [trial[order] for order in tested] for member, trial in trials.items()},
+            [images[folds[fold][1]].dissim for fold, _ in tested],
+        )
+    return choice
+
+
+def choose_targets(
+    trials: dict[Member, list[np.ndarray]], observed: list[dict[str, np.ndarray]]
+) -> dict[str, Any]:
+    """Choose members for each target by their predictions of several sets of held-out images."""
+    standard = {member: [_standardised(part) for part in trial] for member, trial in trials.items()}
     return {
-        target: choose(predicted, [test.dissim[target] for _, test in directions])
-        for target in targets
+        target: choose(standard, [dissim[target] for dissim in observed]) for target in observed[0]
     }
 
 
-def choose(
-    predicted: dict[tuple[str, int], list[np.ndarray]], observed: list[np.ndarray]
-) -> dict[str, Any]:
-    """Add the candidate that helps the average most, again and again (Caruana et al. 2004)."""
-    members: list[tuple[str, int]] = []
+def _standardised(dissim: np.ndarray) -> np.ndarray:
+    """Networks differ in the spread of their distances: each is to count alike in an average."""
+    return (dissim - dissim.mean()) / dissim.std()
+
+
+def choose(trials: dict[Member, list[np.ndarray]], observed: list[np.ndarray]) -> dict[str, Any]:
+    """Add the network that helps the average most, again and again (Caruana et al. 2004).
+
+    Of each candidate, only its best epoch is a choice: fewer choices, less chance.
+    """
+    alone = {member: _mean_score(observed, parts) for member, parts in trials.items()}
+    names = {name for name, _ in trials}
+    options = sorted(
+        max((member for member in trials if member[0] == name), key=lambda member: alone[member])
+        for name in names
+    )
+    members: list[Member] = []
     total = [np.zeros(len(y)) for y in observed]
     best = -np.inf
     while len(members) < MOST_MEMBERS:
-        scores = {
-            key: _mean_score(observed, [a + b for a, b in zip(total, found, strict=True)])
-            for key, found in predicted.items()
+        sums = {
+            member: [a + b for a, b in zip(total, trials[member], strict=True)]
+            for member in options
         }
-        key = max(scores, key=lambda name: scores[name])
-        if scores[key] <= best:
+        scores = {member: _mean_score(observed, parts) for member, parts in sums.items()}
+        member = max(options, key=lambda name: scores[name])
+        if scores[member] <= best:
             break
-        best = scores[key]
-        members.append(key)
-        total = [a + b for a, b in zip(total, predicted[key], strict=True)]
+        best, total = scores[member], sums[member]
+        members.append(member)
     return {"members": members, "score": best}
 
 
@@ -337,60 +357,54 @@ def score_rows(
     rows = []
     for scored, images in sets.items():
         (other,) = (name for name in sets if name != scored)
-        folds = list(run.outer.split(images.pairs))
-        sources: dict[str, list[tuple]] = {
-            f"{other}": [(sets[other], np.arange(len(images.pairs)), f"{other}")],
-            f"{scored}, folds": [
-                (images[train], test, f"{scored}, fold {number}")
-                for number, (train, test) in enumerate(folds)
-            ],
-        }
-        for trained_on, source in sources.items():
-            if not all(name in choice for *_, name in source):
-                print(f"{scored} by {trained_on}: not selected yet", flush=True)
-                continue
-            parts = [(train, test, choice[name]) for train, test, name in source]
+        everything = np.arange(len(images.pairs))
+        across = [Part(seed, sets[other], everything, choice[f"{other}"]) for seed in SEEDS]
+        within = [
+            Part(seed, images[train], test, choice[f"{scored}, seed {seed}, fold {k}"])
+            for seed in SEEDS
+            for k, (train, test) in enumerate(run.folds(images, seed))
+        ]
+        for trained_on, parts in ((f"{other}", across), (f"{scored}, folds", within)):
             predicted = predict_chosen(run, images.pairs, parts, candidates)
             for target, dissim in images.dissim.items():
-                tests = [test for _, test, _ in parts]
-                rows.append(
-                    [
-                        f"{scored}",
-                        trained_on,
-                        target,
-                        *summarise(images.pairs, dissim, tests, predicted[target]),
-                        describe_members([chosen[target] for _, _, chosen in parts]),
-                    ]
-                )
+                numbers = summarise(images.pairs, dissim, parts, predicted[target])
+                members = describe_members([part.chosen[target] for part in parts])
+                rows.append([f"{scored}", trained_on, target, *numbers, members])
                 print(rows[-1], flush=True)
     return rows
 
 
+@dataclass(frozen=True)
+class Part:
+    """Training images, the pairs that they predict, and the networks chosen for that."""
+
+    seed: int
+    train: Images
+    test: np.ndarray | slice
+    chosen: dict[str, Any]
+
+
 def predict_chosen(
-    run: Runner, pairs: ImagePairs, parts: Sequence[tuple], candidates: dict[str, Candidate]
-) -> dict[str, list[list[np.ndarray]]]:
-    """For every target, seed and part, the average of the members' predictions."""
+    run: Runner, pairs: ImagePairs, parts: Sequence[Part], candidates: dict[str, Candidate]
+) -> dict[str, list[np.ndarray]]:
+    """For every target and part, the average of the members' predictions."""
     jobs, keys = [], []
-    for number, (train, test, chosen) in enumerate(parts):
-        for name in needed(chosen):
-            epochs = epochs_needed(chosen, name)
-            for seed in SEEDS:
-                candidate = replace(candidates[name], epochs=epochs)
-                jobs.append((candidate, train, pairs[test], seed))
-                keys.append((number, name, seed, epochs))
+    for number, part in enumerate(parts):
+        for name in needed(part.chosen):
+            epochs = epochs_needed(part.chosen, name)
+            candidate = replace(candidates[name], epochs=epochs)
+            jobs.append((candidate, part.train, pairs[part.test], part.seed))
+            keys.append((number, name, epochs))
     found = {}
-    for (number, name, seed, epochs), results in zip(keys, run.predict_all(jobs), strict=True):
+    for (number, name, epochs), results in zip(keys, run.predict_all(jobs), strict=True):
         for n_epochs, result in zip(epochs, results, strict=True):
-            found[number, name, n_epochs, seed] = result
+            found[number, name, n_epochs] = _standardised(result)
     return {
         target: [
-            [
-                np.mean([found[k, *member, seed] for member in chosen[target]["members"]], axis=0)
-                for k, (_, _, chosen) in enumerate(parts)
-            ]
-            for seed in SEEDS
+            np.mean([found[k, *member] for member in part.chosen[target]["members"]], axis=0)
+            for k, part in enumerate(parts)
         ]
-        for target in parts[0][2]
+        for target in parts[0].chosen
     }
 
 
@@ -403,40 +417,34 @@ def epochs_needed(chosen: dict[str, Any], name: str) -> tuple[int, ...]:
 
 
 def summarise(
-    pairs: ImagePairs, dissim: np.ndarray, tests: list[np.ndarray], by_seed: list[list[np.ndarray]]
+    pairs: ImagePairs, dissim: np.ndarray, parts: Sequence[Part], predicted: list[np.ndarray]
 ) -> list[Any]:
     """Percent of the ceiling and its range over seeds, signed r, p and percent by chance."""
     _, ceiling = noise_ceiling(dissim, convention="algonauts2019")
-    percents, signed = [], []
-    for predicted in by_seed:
-        each = [
-            rdm_spearman_score(dissim[test], part, subject_average=False)
-            for test, part in zip(tests, predicted, strict=True)
-        ]
-        percents.append(100 * float(np.mean(np.square(each))) / ceiling)
-        signed.append(float(np.mean(each)))
-    scored = np.concatenate(tests)
-    null = rdm_permutation_test(
-        pairs[scored],
-        dissim[scored],
-        np.concatenate([np.mean(part, axis=0) for part in zip(*by_seed, strict=True)]),
-        n_permutations=1000,
-        random_state=0,
-    )
-    chance = rdm_permutation_test(
-        pairs[scored],
-        dissim[scored],
-        np.concatenate(by_seed[0]),
-        metric=_squared,
-        n_permutations=1000,
-        random_state=0,
-    )
+    by_seed: dict[int, list[np.ndarray]] = {}
+    nulls: dict[Any, list[np.ndarray]] = {rdm_spearman_score: [], _squared: []}
+    for number, (part, found) in enumerate(zip(parts, predicted, strict=True)):
+        scored = dissim[part.test]
+        by_seed.setdefault(part.seed, []).append(
+            rdm_spearman_score(scored, found, subject_average=False)
+        )
+        if part.seed == SEEDS[0]:
+            for metric, found_null in nulls.items():
+                found_null.append(
+                    rdm_permutation_test(
+                        pairs[part.test], scored, found, metric=metric, random_state=number
+                    ).null_distribution
+                )
+    percents = [100 * float(np.mean(np.square(each))) / ceiling for each in by_seed.values()]
+    signed = [float(np.mean(each)) for each in by_seed.values()]
+    null, chance = (np.mean(each, axis=0) for each in nulls.values())
+    p_value = (1 + np.sum(null >= signed[0])) / (1 + len(null))
     return [
         f"{np.mean(percents):.1f}",
         f"{min(percents):.1f} - {max(percents):.1f}",
         f"{np.mean(signed):.3f}",
-        f"{null.pvalue:.3f}",
-        f"{100 * chance.expected_score / ceiling:.1f}",
+        f"{p_value:.3f}",
+        f"{100 * np.mean(chance) / ceiling:.1f}",
     ]
 
 
@@ -491,11 +499,11 @@ def average_rdms(
     chosen: dict[str, Any],
     candidates: dict[str, Candidate],
 ) -> dict[str, np.ndarray]:
-    """RDM of each target: distances from 0 to 2, those of its members standardised and averaged."""
-    predicted = predict_chosen(run, new, [(train, slice(None), chosen)], candidates)
+    """RDM of each target, from 0 to 1: members standardised, averaged over all seeds."""
+    parts = [Part(seed, train, slice(None), chosen) for seed in SEEDS]
     rdms = {}
-    for target, by_seed in predicted.items():
-        dissim = np.mean([parts[0] for parts in by_seed], axis=0)
+    for target, by_seed in predict_chosen(run, new, parts, candidates).items():
+        dissim = np.mean(by_seed, axis=0)
         low, high = dissim.min(), dissim.max()
         rdms[target] = new.to_rdms((dissim - low) / (high - low))
     return rdms
@@ -505,7 +513,7 @@ def run_simulated(run: Runner) -> None:
     """Every step on simulated data: that it runs, not how well it predicts."""
     sets = {}
     for seed, n_images in enumerate(SETS):
-        data = make_rdm_regression(n_images=14, image_size=64, random_state=seed)
+        data = make_rdm_regression(n_images=15, image_size=64, random_state=seed)
         pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms, background="grey")
         sets[n_images] = Images(pairs, {"simulated": dissim})
     tiny = Candidate("alexnet", "conv2", "conv1", 4, ("simulated",), (1, 2), None, 64)
