@@ -28,78 +28,30 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
-import torch
+from _candidates import CANDIDATES, SETS, TARGETS, Candidate, Images, Runner, load_sets
 from _report import PACKAGES, write_report
-from joblib import Parallel, delayed
 from scipy.io import loadmat, savemat
 
-from sklearn_rdm import CorrelationLoss, ImagePairs, SiameseRDMRegressor, read_images
-from sklearn_rdm.datasets import fetch_algonauts2019, make_rdm_regression
+from sklearn_rdm import ImagePairs, read_images
+from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.metrics import (
     noise_ceiling,
     rdm_permutation_test,
     rdm_spearman_score,
 )
-from sklearn_rdm.model_selection import ImageKFold
 
 CHOICE = Path(__file__).parent / "algonauts2019_choice.json"
-TARGETS = ("fmri_evc", "fmri_it", "meg_early", "meg_late")
 SUBMISSION = {
     "EVC_RDMs": "fmri_evc",
     "IT_RDMs": "fmri_it",
     "MEG_RDMs_early": "meg_early",
     "MEG_RDMs_late": "meg_late",
 }
-SETS = (92, 118)
 SEEDS = (0, 1, 2)
 MOST_MEMBERS = 5
 
 Member = tuple[str, int]  # a candidate and after how many epochs
-Fold = tuple[np.ndarray, np.ndarray]  # training and test pairs
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network to be trained, and after how many epochs it may be read out."""
-
-    backbone: str
-    layer: str
-    freeze_up_to: str
-    spatial_pooling: int
-    trained_on: tuple[str, ...]
-    epochs: tuple[int, ...]
-    weights: str | None = "DEFAULT"
-    image_size: int = 224
-
-
-EARLY = ("fmri_evc", "meg_early"), (2, 5, 10)
-EARLY_MEG = ("meg_early",), (2, 5, 12)
-LATE = ("fmri_it", "meg_late"), (2, 5, 8)
-LATE_MEG = ("meg_late",), (2, 5, 8)
-LATE_FMRI = ("fmri_it",), (2, 5, 8)
-CANDIDATES = {
-    "Lite0 block7, EVC + early": Candidate("efficientnet_lite0", "block7", "block4", 7, *EARLY),
-    "Lite0 block7, early": Candidate("efficientnet_lite0", "block7", "block4", 7, *EARLY_MEG),
-    "Lite0 block10, early": Candidate("efficientnet_lite0", "block10", "block7", 7, *EARLY_MEG),
-    "Lite2 block10, early": Candidate("efficientnet_lite2", "block10", "block6", 7, *EARLY_MEG),
-    "Lite0 block12, late": Candidate("efficientnet_lite0", "block12", "block10", 4, *LATE_MEG),
-    "Lite0 block14, IT": Candidate("efficientnet_lite0", "block14", "block10", 2, *LATE_FMRI),
-    "Lite0 block14, IT + late": Candidate("efficientnet_lite0", "block14", "block10", 2, *LATE),
-    "Lite2 block19, IT + late": Candidate("efficientnet_lite2", "block19", "block14", 2, *LATE),
-}
-
-
-@dataclass(frozen=True)
-class Images:
-    """One image set with all its targets."""
-
-    pairs: ImagePairs
-    dissim: dict[str, np.ndarray]
-
-    def __getitem__(self, rows: np.ndarray) -> Images:
-        return Images(self.pairs[rows], {name: y[rows] for name, y in self.dissim.items()})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -126,65 +78,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             predict(run, options.images, options.background, options.out)
         else:
             parser.error("name a step: select, evaluate, or predict with --images FOLDER")
-
-
-def load_sets() -> dict[int, Images]:
-    sets = {}
-    for n_images in SETS:
-        data = {name: fetch_algonauts2019(n_images, name, image_size=224) for name in TARGETS}
-        first = data[TARGETS[0]]
-        pairs, _ = ImagePairs.from_rdms(first.images, first.rdms, background=first.background)
-        dissim = {name: ImagePairs.from_rdms(d.images, d.rdms)[1] for name, d in data.items()}
-        sets[n_images] = Images(pairs, dissim)
-    return sets
-
-
-class Runner:
-    """Trains candidates in parallel; keeps frozen activations and all predictions on disk."""
-
-    def __init__(self, cache: str, n_jobs: int, n_folds: int = 5) -> None:
-        self.cache, self.n_jobs, self.n_folds = cache, n_jobs, n_folds
-        self.predict = joblib.Memory(cache, verbose=0).cache(_predict, ignore=["cache"])
-
-    def folds(self, images: Images, seed: int) -> list[Fold]:
-        """Training and test pairs: every seed has its own folds."""
-        splitter = ImageKFold(self.n_folds, shuffle=True, random_state=seed)
-        return list(splitter.split(images.pairs))
-
-    def predict_all(self, jobs: Sequence[tuple]) -> list[list[np.ndarray]]:
-        """Predictions after each of a candidate's epochs.
-
-        A job is (candidate, training images, pairs to predict, seed).
-        """
-        return Parallel(n_jobs=self.n_jobs, verbose=5)(
-            delayed(self.predict)(*job, self.cache) for job in jobs
-        )
-
-
-def _predict(
-    candidate: Candidate, train: Images, pairs: ImagePairs, seed: int, cache: str
-) -> list[np.ndarray]:
-    net = SiameseRDMRegressor(
-        candidate.backbone,
-        candidate.layer,
-        weights=candidate.weights,
-        freeze_up_to=candidate.freeze_up_to,
-        spatial_pooling=candidate.spatial_pooling,
-        image_size=candidate.image_size,
-        reference="background",
-        criterion=CorrelationLoss,
-        optimizer=torch.optim.AdamW,
-        lr=1e-3,
-        batch_size=48,
-        memory=cache,
-        random_state=seed,
-    )
-    dissim = np.hstack([train.dissim[name] for name in candidate.trained_on])
-    predicted = []
-    for n_epochs in np.diff((0, *candidate.epochs)):
-        net.set_params(max_epochs=int(n_epochs)).partial_fit(train.pairs, dissim)
-        predicted.append(net.predict(pairs))
-    return predicted
 
 
 # select
