@@ -31,21 +31,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+from sklearn_rdm import ImagePairs, SiameseRDMRegressor, make_agrawal2019
 from sklearn_rdm.datasets import fetch_algonauts2019, make_rdm_regression
 from sklearn_rdm.metrics import noise_ceiling, rdm_spearman_score
 from sklearn_rdm.model_selection import ImageKFold, LeaveOneGroupOfImagesOut
-from sklearn_rdm.preprocessing import SubjectPooling
 
 NAME = "agrawal2019"
-ALEXNET = {"backbone": "alexnet", "layer": "fc8", "freeze_from": "conv5"}
-VGG = {"backbone": "vgg16", "layer": "fc8", "read_out": "fc7", "fully_convolutional": True}
-PAPER: dict[str, dict[str, Any]] = {
-    "meg_early": {**ALEXNET, "read_out": "relu4", "batch_size": 16, "max_epochs": 164},
-    "meg_late": {**VGG, "batch_size": 16, "max_epochs": 13},
-    "fmri_evc": {**ALEXNET, "read_out": "relu3", "batch_size": 32, "max_epochs": 250},
-    "fmri_it": {**VGG, "freeze_up_to": "conv5_2", "batch_size": 32, "max_epochs": 116},
-}
+MODELS = ("meg_early", "meg_late", "fmri_evc", "fmri_it")
 N_PAIRS = 11_089  # C(92, 2) + C(118, 2)
 PIXELS = 224
 TEST_PIXELS = {"meg_late": 300}  # of the images that this model predicts
@@ -122,7 +114,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "name becomes alexnet or vgg16",
     )
     parser.add_argument("--backbone-override", choices=OVERRIDES, help="in place of both networks")
-    parser.add_argument("--models", nargs="+", choices=PAPER, default=[*PAPER])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--epochs", type=int, help="instead of the published numbers")
     parser.add_argument("--pairs", type=int, help="train on so many of the training pairs only")
     parser.add_argument("--loss-at", choices=("top", "read-out"), default="top")
@@ -185,31 +177,26 @@ def load(target: str, fast: bool) -> tuple[ImagePairs, np.ndarray]:
 
 
 def build(target: str, options: argparse.Namespace) -> SiameseRDMRegressor:
-    """Make a model; squared error and plain gradient descent are the estimator's defaults."""
-    settings = dict(PAPER[target])
+    """Make a model as published, but for the options."""
+    changes: dict[str, Any] = {"image_size": 64 if options.fast else PIXELS, "random_state": 0}
     if options.epochs:
-        settings["max_epochs"] = options.epochs
+        changes["max_epochs"] = options.epochs
     if options.loss_at == "read-out":
-        settings["layer"] = settings.pop("read_out")
+        changes |= {"layer": make_agrawal2019(target).read_out, "read_out": None}
+    net = make_agrawal2019(target, **changes)
     if options.backbone_override:
-        settings = override(settings, options.backbone_override)
+        override(net, options.backbone_override)
     random = options.weights == "random"
-    return SiameseRDMRegressor(
-        **settings,
-        weights=None if random else options.weights.format(backbone=settings["backbone"]),
-        image_size=64 if options.fast else PIXELS,
-        batching="pairs",
-        lr=0.005,
-        subject_pooling=SubjectPooling("zscore", rescale=target.startswith("meg")),
-        random_state=0,
-    )
+    return net.set_params(weights=None if random else options.weights.format(backbone=net.backbone))
 
 
-def override(settings: dict[str, Any], backbone: str) -> dict[str, Any]:
+def override(net: SiameseRDMRegressor, backbone: str) -> None:
     """Put another network, with layers that correspond, into the paper's settings."""
     layers = OVERRIDES[backbone]
-    chosen = {k: layers.get(v, v) for k, v in settings.items() if k != "fully_convolutional"}
-    return chosen | {"backbone": backbone}
+    for name in ("layer", "read_out", "freeze_up_to", "freeze_from"):
+        layer = getattr(net, name)
+        net.set_params(**{name: layers.get(layer, layer)})
+    net.set_params(backbone=backbone, fully_convolutional=False)
 
 
 def splits(

@@ -15,6 +15,7 @@ API = [
         "Fine-tuned on dissimilarities.",
         [
             "SiameseRDMRegressor",
+            "make_agrawal2019",
             "CorrelationLoss",
             "WhitenedCorrelationLoss",
             "ScaledMSELoss",

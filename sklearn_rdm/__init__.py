@@ -26,6 +26,7 @@ from sklearn_rdm._losses import (
     WhitenedCosineLoss,
 )
 from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._published import make_agrawal2019
 from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
 from sklearn_rdm._siamese import SiameseRDMRegressor
 
@@ -50,5 +51,6 @@ __all__ = [
     "WeightAveraging",
     "WhitenedCorrelationLoss",
     "WhitenedCosineLoss",
+    "make_agrawal2019",
     "read_images",
 ]

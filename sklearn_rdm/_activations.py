@@ -63,10 +63,11 @@ class LayerActivations(TransformerMixin, BaseEstimator):
         Input size in pixels; None takes the weights' own resizing and centre crop.
     fully_convolutional : bool, default=False
         Whether AlexNet's and VGG's fully connected layers slide over maps of any size.
-    reference : {"background", "mean", "white", "grey", "black"}, (r, g, b) or None, default=None
+    reference : {"auto", "background", "mean", "white", "grey", "black"}, (r, g, b) or None, \
+default=None
         An image whose activations are subtracted from those of every image: a blank one of this
-        colour (0..1) or of each image's own background (:class:`ImagePairs` holds it), or the
-        pixel-wise mean of the images given to ``fit``.
+        colour (0..1) or of each image's own background (:class:`ImagePairs` holds it; "auto": if
+        it does), or the pixel-wise mean of the images given to ``fit``.
     spatial_pooling : int or (height, width), default=None
         Maps are averaged to this many places per channel; smaller ones, and layers without a
         map, stay as they are. None keeps all places.

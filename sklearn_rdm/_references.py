@@ -14,7 +14,13 @@ from sklearn_rdm._backbones import Preprocessing
 from sklearn_rdm._images import COLOURS, as_colour
 from sklearn_rdm._pairs import ImagePairs
 
-__all__ = ["References", "check_reference", "find_references", "mean_of_images"]
+__all__ = [
+    "References",
+    "check_reference",
+    "find_references",
+    "mean_of_images",
+    "settle_reference",
+]
 
 IMAGES_AT_ONCE = 8
 
@@ -37,11 +43,11 @@ class References:
 
 def check_reference(reference: Any) -> None:
     """Refuse what is no reference."""
-    named = isinstance(reference, str) and reference in ("background", "mean")
+    named = isinstance(reference, str) and reference in ("auto", "background", "mean")
     if reference is not None and not named and as_colour(reference) is None:
         raise ValueError(
-            f"reference must be 'background', 'mean', one of {[*COLOURS]}, (r, g, b) in 0..1, or "
-            f"None, got {reference!r}."
+            f"reference must be 'auto', 'background', 'mean', one of {[*COLOURS]}, (r, g, b) in "
+            f"0..1, or None, got {reference!r}."
         )
 
 
@@ -67,6 +73,7 @@ def find_references(
     mean_image : Tensor of shape (1, 3, height, width) or None
         Of the training images, for ``reference="mean"``.
     """
+    reference = settle_reference(reference, source)
     if reference is None:
         return None
     all_one = np.zeros(n_images, dtype=np.intp)
@@ -78,6 +85,14 @@ def find_references(
         return References(_blank_images(colours, preprocessing), of_image.reshape(-1))
     colour = np.array([as_colour(reference)])
     return References(_blank_images(colour, preprocessing), all_one)
+
+
+def settle_reference(reference: Any, source: Any) -> Any:
+    """Decide what "auto" means: the background of these images, none if they do not state it."""
+    if isinstance(reference, str) and reference == "auto":
+        stated = isinstance(source, ImagePairs) and source.background is not None
+        return "background" if stated else None
+    return reference
 
 
 def mean_of_images(load: Callable[[np.ndarray], Tensor], rows: np.ndarray) -> Tensor:
@@ -92,9 +107,10 @@ def _backgrounds(source: Any) -> np.ndarray:
     background = source.background if isinstance(source, ImagePairs) else None
     if background is None:
         raise ValueError(
-            "reference='background' needs the background colour of every image: give "
-            "ImagePairs(images, background='white') (or 'grey', 'black', (r, g, b), one per "
-            f"image), got {source if isinstance(source, ImagePairs) else 'images without it'}."
+            "reference='background' (or 'auto', once fitted on images that state theirs) needs the "
+            "background colour of every image: give ImagePairs(images, background='white') (or "
+            "'grey', 'black', (r, g, b), one per image), got "
+            f"{source if isinstance(source, ImagePairs) else 'images without it'}."
         )
     return background
 

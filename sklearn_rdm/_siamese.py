@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNetRegressor
 from skorch.utils import to_numpy
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Subset
 
 from sklearn_rdm._activations import keep_frozen, load_photographs
@@ -32,10 +32,11 @@ from sklearn_rdm._features import (
     write_unit_square_distances,
 )
 from sklearn_rdm._image_splits import leaks
+from sklearn_rdm._losses import CorrelationLoss
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
 from sklearn_rdm._read_out import image_features, kept_features, reference_inputs
-from sklearn_rdm._references import mean_of_images
+from sklearn_rdm._references import mean_of_images, settle_reference
 from sklearn_rdm._shards import shard_threads
 from sklearn_rdm._twin_network import TwinNetwork, normalise
 from sklearn_rdm.metrics import rdm_spearman_score
@@ -65,7 +66,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
 
     Two branches with shared weights see the two images of a pair. The prediction is
     ``1 - Pearson r(f(x1), f(x2))`` with ``f`` the flattened activations of one layer, from 0 to 2;
-    its squared difference from the observed dissimilarity is minimised by gradient descent [1]_.
+    gradient descent brings it near the observed dissimilarity [1]_. The defaults are the settings
+    that predicted new images best; those of the paper are in :func:`make_agrawal2019`.
     Each distinct image of a mini-batch is forwarded once, whatever number of pairs it is in.
 
     It is a :class:`skorch.NeuralNetRegressor`: ``callbacks``, ``optimizer__*``, ``warm_start``,
@@ -106,11 +108,13 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     dropout : bool, default=False
         Whether dropout and stochastic depth of trained layers are active in training, where these
         are modules (EfficientNet-Lite's drop-connect is a function and stays off).
-    reference : {"background", "mean", "white", "grey", "black"}, (r, g, b) or None, default=None
+    reference : {"auto", "background", "mean", "white", "grey", "black"}, (r, g, b) or None, \
+default="auto"
         An image whose activations are subtracted from those of every image before the correlation:
         what all images share because of their common background then no longer counts as
         similarity. A blank one of this colour (0..1), "background" for a blank one of each image's
         own ``ImagePairs.background``, or "mean" for the pixel-wise mean of the training images.
+        "auto" is "background" if the training pairs state theirs, and none if they do not.
         Held-out images are never read for it.
     spatial_pooling : int or (height, width), default=None
         Maps are averaged to this many places per channel before the correlation; smaller ones,
@@ -118,17 +122,18 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     batching : {"images", "pairs"}, default="images"
         "images" trains on all labelled pairs among a mini-batch of images (never mixing image sets
         that share no pair), "pairs" on a mini-batch of random pairs, as in [1]_.
-    batch_size : int, default=32
+    batch_size : int, default=48
         Images or pairs of a mini-batch, as ``batching`` says.
-    criterion : torch loss, default=torch.nn.MSELoss
-        Called with predicted and observed dissimilarities of a mini-batch, shape (n_pairs,). The
-        paper's squared error, or :class:`CorrelationLoss`, which is free of scale. One with the
-        attribute ``needs_index = True`` is also given the images of each pair, (n_pairs, 2).
-    optimizer : torch optimizer, default=torch.optim.SGD
-        Its own parameters are given as ``optimizer__momentum`` and so on.
-    lr : float, default=0.005
+    criterion : torch loss, default=CorrelationLoss
+        Called with predicted and observed dissimilarities of a mini-batch, shape (n_pairs,).
+        :class:`CorrelationLoss` is free of scale; :class:`torch.nn.MSELoss` is the paper's. One
+        with the attribute ``needs_index = True`` is also given the images of each pair,
+        (n_pairs, 2).
+    optimizer : torch optimizer, default=torch.optim.AdamW
+        Its own parameters are given as ``optimizer__weight_decay`` and so on.
+    lr : float, default=0.001
         Learning rate.
-    max_epochs : int, default=20
+    max_epochs : int, default=10
         Passes over the images or pairs.
     subject_pooling : str or SubjectPooling, default="zscore"
         How subjects, the columns of ``y`` (averaged over time points), become one target, learned
@@ -168,6 +173,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
 
     See Also
     --------
+    make_agrawal2019 : The models and the training of the paper.
     FixedRSARegressor : The same read-out of a fixed network, the baseline to beat.
     sklearn_rdm.model_selection.ImageKFold : Cross-validation that holds out images, not pairs.
 
@@ -204,14 +210,14 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         fully_convolutional: bool = False,
         freeze_batch_norm: bool = True,
         dropout: bool = False,
-        reference: Any = None,
+        reference: Any = "auto",
         spatial_pooling: Any = None,
         batching: str = "images",
-        batch_size: int = 32,
-        criterion: Any = nn.MSELoss,
-        optimizer: Any = torch.optim.SGD,
-        lr: float = 0.005,
-        max_epochs: int = 20,
+        batch_size: int = 48,
+        criterion: Any = CorrelationLoss,
+        optimizer: Any = torch.optim.AdamW,
+        lr: float = 0.001,
+        max_epochs: int = 10,
         subject_pooling: Any = "zscore",
         train_split: Any = None,
         memory: Any = None,
@@ -415,6 +421,7 @@ class SiameseRDMRegressor(NeuralNetRegressor):
             _check_no_leak(X, train, valid)
         if not hasattr(self, "subject_pooling_"):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
+            self.module_.reference = settle_reference(self.module_.reference, X)
             self._set_mean_image(X[train])
         dataset = self.get_dataset(X, self.subject_pooling_.transform(y))
         if valid is None:

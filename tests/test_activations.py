@@ -351,7 +351,7 @@ def test_maps_are_averaged_to_the_size_of_spatial_pooling(tmp_path, memory):
 
 @pytest.mark.parametrize("reference", ["green", 1.5, -0.1, (1, 1), (0, 0, np.nan)])
 def test_an_unknown_reference_is_refused(reference):
-    with pytest.raises(ValueError, match="reference must be 'background', 'mean', one of"):
+    with pytest.raises(ValueError, match="reference must be 'auto', 'background', 'mean', one of"):
         features_of(reference=reference).fit(None)
 
 

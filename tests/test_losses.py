@@ -276,6 +276,7 @@ def problem():
 def test_a_network_learns_by_it(loss, batching, problem):
     lr = 0.01 if loss is ScaledMSELoss else 0.1
     net = tiny_net(criterion=loss, batching=batching, batch_size=-1, lr=lr, max_epochs=12)
+    net.set_params(optimizer=torch.optim.SGD)
     train_loss = np.array(net.fit(*problem).history_[:, "train_loss"])
     assert np.isfinite(train_loss).all()
     assert train_loss[-1] < 0.9 * train_loss[0]

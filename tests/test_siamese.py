@@ -52,6 +52,10 @@ MODULES = {"alexnet": "features.8", "vgg16": "features.26", "efficientnet_lite0"
 MEAN_STD = {"alexnet": IMAGENET, "vgg16": IMAGENET, "efficientnet_lite0": LITE}
 
 
+# A loss and steps that the textbook below can write out.
+PLAIN = {"criterion": nn.MSELoss, "optimizer": torch.optim.SGD}
+
+
 class TinyNetwork(nn.Module):
     """Everything a network of photographs has, in a hundredth of a second."""
 
@@ -88,7 +92,7 @@ class OneChannel(nn.Module):
 def tiny_net(**params):
     defaults = {"layer": "relu3", "image_size": 48, "max_epochs": 1, "random_state": 0}
     defaults |= {"backbone": TinyNetwork, "batch_size": 4, "lr": 0.1}
-    return SiameseRDMRegressor(**defaults | params)
+    return SiameseRDMRegressor(**PLAIN | defaults | params)
 
 
 @functools.cache
@@ -247,7 +251,7 @@ def assert_equals_textbook(backbone, net, pairs, y, recorder, *, n_steps=2, **re
 @functools.cache
 def initialised(backbone, **params):
     """A net that is built once and trained on by every test that asks for it."""
-    params = BACKBONES[backbone] | params
+    params = PLAIN | BACKBONES[backbone] | params
     params["weights"] = "DEFAULT" if backbone == "efficientnet_lite0" else None
     return SiameseRDMRegressor(
         backbone, **params, max_epochs=1, lr=1e-3, random_state=0, warm_start=True
@@ -314,7 +318,7 @@ def test_gradients_of_many_images_are_summed(batching):
     some = np.random.default_rng(0).permutation(len(y))[:50]
     net = SiameseRDMRegressor(
         "alexnet", "conv4", weights=None, image_size=64, max_epochs=1, random_state=0
-    ).set_params(batching=batching, batch_size=-1)
+    ).set_params(batching=batching, batch_size=-1, **PLAIN)
     recorder = record_fit(net, pairs[some], y[some])
     (step,) = recorder.steps_
     assert len(step["images"]) == 20
@@ -325,7 +329,7 @@ def test_one_step_is_the_hand_written_step():
     pairs, y = make_pairs(6, 64)
     net = SiameseRDMRegressor(
         "alexnet", "conv3", weights=None, image_size=64, lr=10.0, max_epochs=1, random_state=0
-    )
+    ).set_params(**PLAIN)
     recorder = record_fit(net, pairs, y)
     (step,) = recorder.steps_
     assert same_bits(step["weights"], recorder.initial_)
@@ -427,6 +431,22 @@ def test_training_on_one_background_equals_training_with_this_reference(batching
     assert same_bits(
         of_images, tiny_net(reference="white", batching=batching, max_epochs=2).fit(white, y)
     )
+
+
+def test_by_default_the_background_is_the_reference_if_the_training_pairs_state_it():
+    pairs, y = make_pairs()
+    default, centred = tiny_net().get_params()["reference"], {"reference": "background"}
+    assert default == "auto"
+    stated = tiny_net().fit(on_backgrounds(pairs), y)
+    assert same_bits(stated, tiny_net(**centred).fit(on_backgrounds(pairs), y))
+    unstated = tiny_net().fit(pairs, y)
+    assert same_bits(unstated, tiny_net(reference=None).fit(pairs, y))
+    assert not same_bits(stated, unstated)
+    np.testing.assert_array_equal(unstated.predict(on_backgrounds(pairs)), unstated.predict(pairs))
+    with pytest.raises(ValueError, match="'auto', once fitted on images that state theirs"):
+        stated.predict(pairs)
+    unstated.set_params(reference="auto").fit(on_backgrounds(pairs), y)
+    assert same_bits(unstated, stated)
 
 
 def test_a_background_is_needed_for_the_reference_of_that_name():
