@@ -37,6 +37,7 @@ class Ready(RegressorMixin, BaseEstimator):
         self.predicted = predicted
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: ARG002
+        """Return them."""
         return self.predicted
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -30,7 +30,7 @@ from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.metrics import rdm_spearman_scorer
 from sklearn_rdm.model_selection import ImageKFold
 
-LAYER, DEPTHS, RATES = "block15", ["block11", "block13", "block14"], [0.003, 0.01, 0.03]
+LAYER, DEPTHS, RATES = "block15", ["block12", "block13", "block14"], [0.003, 0.01, 0.03]
 AT_LEAST = 4
 COLUMNS = ("search", "seconds", "ratio", "forward passes of frozen layers, per image and depth")
 TEXT = """
@@ -50,6 +50,7 @@ class CountingTrunk(Trunk):
     log: str
 
     def prefix(self, images: Tensor) -> Tensor:
+        """Log and run."""
         rows = [hashlib.sha1(image.numpy().tobytes()).hexdigest() for image in images]
         with open(self.log, "a") as file:
             file.writelines(f"{self.cut} {row}\n" for row in dict.fromkeys(rows))  # but padding
@@ -60,12 +61,15 @@ class UncachedTrunk(Trunk):
     """Leaves nothing to keep: its frozen layers run with the trained ones, without gradients."""
 
     def prefix(self, images: Tensor) -> Tensor:
+        """Return the network's input."""
         return images
 
     def suffix(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run all layers."""
         return super().suffix(super().prefix(inputs))
 
     def to_first(self, inputs: Tensor) -> Tensor:
+        """Run all layers up to the first read-out."""
         return super().to_first(super().prefix(inputs))
 
 

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from sklearn_rdm import CorrelationLoss, ImagePairs, SiameseRDMRegressor
 from sklearn_rdm.datasets import fetch_algonauts2019, make_rdm_regression
-from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import SubjectPooling
 

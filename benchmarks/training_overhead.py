@@ -31,11 +31,10 @@ LR = 0.01
 COLUMNS = ("AlexNet frozen up to", "loop", "seconds", "ratio")
 TEXT = f"""
 AlexNet (random weights) trained at `{LAYER}`, 118 images of 224 x 224 pixels, all 6,903 pairs
-labelled, mini-batches of 32 images, 20 epochs; from building the network and resizing the images to the last step. Median
-of 5 interleaved rounds. *By hand*: plain PyTorch with PyTorch's own threads, each image of a
-mini-batch once, the frozen layers' activations kept, the same batches. The losses of all steps are
-equal to a relative 1e-3. A ratio below 1 is what the division of batches into shards of 8 images
-gains: they fit into the processor's cache.
+labelled, mini-batches of 32 images, 20 epochs; from building the network and resizing the images to
+the last step. Median of 5 interleaved rounds. *By hand*: plain PyTorch with PyTorch's own threads,
+each image of a mini-batch once, the frozen layers' activations kept, the same batches. The losses
+of all steps are equal to a relative 1e-3.
 """
 
 
@@ -43,9 +42,11 @@ class Recorder(Callback):
     """Keep every mini-batch: its images, its pairs, its targets."""
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Forget earlier trainings."""
         self.batches_: list[tuple[np.ndarray, Tensor, Tensor]] = []
 
     def on_batch_begin(self, net: Any, batch: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+        """Keep one."""
         of_pairs, target = batch
         self.batches_.append((of_pairs.images, of_pairs.index, target))
 
