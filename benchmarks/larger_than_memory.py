@@ -88,12 +88,12 @@ def forward_and_product(net: SiameseRDMRegressor, images: np.ndarray) -> np.ndar
         return (1 - unit @ unit.T).numpy()
 
 
-def measure(function: Callable[[], object]) -> tuple[float, float]:
+def measure(function: Callable[[], object], *, every: float = 0.02) -> tuple[float, float]:
     """Peak resident bytes and seconds of a call."""
     process, done, peak = psutil.Process(), threading.Event(), [0]
 
     def watch() -> None:
-        while not done.wait(0.02):
+        while not done.wait(every):
             peak[0] = max(peak[0], process.memory_info().rss)
 
     watcher = threading.Thread(target=watch)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk
-from sklearn.linear_model import Ridge
 
 from sklearn_rdm._pairs import image_sets
 from sklearn_rdm._tridiagonal import Tridiagonal, shrinking_penalty
@@ -322,6 +321,8 @@ def _shrink(system: _System, alphas: np.ndarray, penalty: str) -> np.ndarray:
 
 def _solve_nonnegative(system: _System, alphas: np.ndarray) -> np.ndarray:
     """Solve by scikit-learn, on ``S V'`` in place of the pairs; scaled so that tolerances fit."""
+    from sklearn.linear_model import Ridge  # as slow to import as the rest of the package
+
     coef = np.zeros((len(system.mean), *alphas.shape))
     values, vectors = eigh(system.gram, lower=False, check_finite=False, driver="evd")
     kept = values > len(values) * np.finfo(float).eps * values[-1]

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -307,6 +305,8 @@ class LayerWeightedRSARegressor(RSARegressor):
         return self
 
     def _fit_components(self, features: np.ndarray, pairs: ImagePairs, target: np.ndarray) -> None:
+        from sklearn.decomposition import PCA  # as slow to import as the rest of the package
+
         self.pcas_, self.component_coef_ = [], []
         for layer in self.layers_:
             used = features[pairs.used_images, layer]
@@ -363,6 +363,8 @@ def _fit_nonnegative(
     design: np.ndarray, target: np.ndarray, fit_intercept: bool
 ) -> tuple[np.ndarray, float]:
     """Non-negative least squares; columns get equal length, which only helps the solver."""
+    from sklearn.linear_model import LinearRegression  # as slow to import as the rest
+
     length = np.linalg.norm(design, axis=0)
     length[length == 0] = 1
     regression = LinearRegression(positive=True, fit_intercept=fit_intercept)

@@ -60,9 +60,11 @@ def group_columns(columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]
     if present.all():
         yield present[:, 0], np.arange(columns.shape[1])
         return
-    masks, groups = np.unique(present, axis=1, return_inverse=True)
-    for group, mask in enumerate(masks.T):
-        yield mask, np.flatnonzero(groups.ravel() == group)
+    groups: dict[bytes, list[int]] = {}
+    for column, mask in enumerate(present.T):
+        groups.setdefault(mask.tobytes(), []).append(column)
+    for same in groups.values():
+        yield present[:, same[0]], np.array(same)
 
 
 def rank_columns(columns: np.ndarray) -> np.ndarray:

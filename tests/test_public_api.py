@@ -88,6 +88,15 @@ print(*({set(NOT_AT_IMPORT)} & set(sys.modules)) - before)
     assert run(code) == ""
 
 
+def test_importing_leaves_slow_parts_of_scikit_learn_out():
+    code = """
+import sys
+import sklearn_rdm
+print(*{"sklearn.decomposition", "sklearn.linear_model", "sklearn.manifold"} & set(sys.modules))
+"""
+    assert run(code) == ""
+
+
 def test_importing_leaves_global_state_alone():
     code = """
 import random, warnings

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
-from sklearn.manifold import smacof
 
 from sklearn_rdm._displays._drawing import legend_above, one_axes
 from sklearn_rdm._pairs import check_groups
@@ -124,6 +123,8 @@ class RDMEmbeddingDisplay:
         ValueError
             If a dissimilarity is missing or negative, or the matrix is not square.
         """
+        from sklearn.manifold import smacof  # half of the package's import time
+
         rdm = np.array(rdm, dtype=float)
         if rdm.ndim != 2 or rdm.shape[0] != rdm.shape[1]:
             raise ValueError(f"rdm must have shape (n_images, n_images), got {rdm.shape}.")
