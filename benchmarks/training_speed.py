@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     net = SiameseRDMRegressor(
         "alexnet", LAYER, weights=None, image_size=pixels, batch_size=-1, max_epochs=1, lr=1e-3
     )
-    net.set_params(random_state=0).initialize()
+    net.set_params(criterion=nn.MSELoss, optimizer=torch.optim.SGD, random_state=0).initialize()
     twin = torchvision.models.alexnet().features[:N_MODULES]
     inputs = net.module_.preprocessing(images)
     assert_equal(net, twin, pairs, inputs)

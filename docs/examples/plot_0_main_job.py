@@ -22,12 +22,10 @@ import sys
 import tempfile
 
 import matplotlib.pyplot as plt
-import torch
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sklearn_rdm import (
-    CorrelationLoss,
     FixedRSARegressor,
     ImagePairs,
     LayerActivations,
@@ -47,13 +45,15 @@ from sklearn_rdm.model_selection import ImageKFold, image_train_test_split
 if "SKLEARN_RDM_DATA" in os.environ:
     name = "Algonauts 2019, 92 images, fMRI of inferior temporal cortex"
     data = fetch_algonauts2019(image_set=92, target="fmri_it")
-    layer, freeze_up_to, reference = "block14", ["block10", "block12"], "white"
+    layer, freeze_up_to, background = "block14", ["block10", "block12"], data.background
 else:
     name = "simulated subjects (set SKLEARN_RDM_DATA for brain data)"
     data = make_rdm_regression(n_images=60, random_state=0)
-    layer, freeze_up_to, reference = "block7", ["block3", "block5"], None
+    layer, freeze_up_to, background = "block7", ["block3", "block5"], None
 
-pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms, image_groups=data.image_groups)
+pairs, dissim = ImagePairs.from_rdms(
+    data.images, data.rdms, image_groups=data.image_groups, background=background
+)
 print(f"Data: {name}\n{pairs}, {dissim.shape[1]} subjects")
 
 # %%
@@ -75,10 +75,6 @@ print(f"train: {train_pairs}\ntest:  {test_pairs}")
 network = SiameseRDMRegressor(
     "efficientnet_lite0",
     layer,
-    reference=reference,
-    criterion=CorrelationLoss,
-    optimizer=torch.optim.AdamW,
-    batch_size=48,
     max_epochs=12,
     random_state=0,
 )
@@ -101,7 +97,7 @@ print(f"chosen: {search.best_params_}, r = {search.best_score_:.3f} on inner fol
 # the 95th percentile of the score after shuffling images.
 
 fixed = make_pipeline(
-    LayerActivations("efficientnet_lite0", layer, reference=reference), FixedRSARegressor()
+    LayerActivations("efficientnet_lite0", layer, reference="auto"), FixedRSARegressor()
 )
 baseline = fixed.fit(train_pairs, train_dissim).predict(test_pairs)
 scores = [
@@ -133,7 +129,8 @@ figure.suptitle(f"Held-out images: {name}")
 # %%
 # The fitted search predicts the matrix of any images, here of the first five of the data.
 
-print(search.transform(data.images[:5]).round(2))
+new = ImagePairs(data.images[:5], background=background)
+print(search.transform(new).round(2))
 
 # %%
 # Run as a script, the figure goes to a file.
