@@ -28,18 +28,22 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from _candidates import CANDIDATES, SETS, TARGETS, Candidate, Images, Runner, load_sets
-from _report import PACKAGES, write_report
+from _report import PACKAGES, RESULTS, write_report
 from scipy.io import loadmat, savemat
 
-from sklearn_rdm import ImagePairs, read_images
+from sklearn_rdm import ImagePairs, RDMDisplay, read_images
 from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.metrics import (
     noise_ceiling,
     rdm_permutation_test,
     rdm_spearman_score,
 )
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
 
 CHOICE = Path(__file__).parent / "algonauts2019_choice.json"
 SUBMISSION = {
@@ -217,7 +221,8 @@ def _mean_score(observed: list[np.ndarray], predicted: list[np.ndarray]) -> floa
 def evaluate(
     run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], choice: dict[str, Any]
 ) -> None:
-    rows = score_rows(run, sets, candidates, choice)
+    rows, across = score_rows(run, sets, candidates, choice)
+    draw(sets, across, RESULTS / "algonauts2019.png")
     columns = (
         "scored",
         "trained on",
@@ -233,21 +238,29 @@ def evaluate(
 
 
 TEXT = """
+![Observed and predicted matrices](../results/algonauts2019.png)
+
 Every choice (network depth, measurements trained on, epoch, members of the average) was made by
 image-wise folds within the training set of the row; see `benchmarks/algonauts2019_choice.json`.
-EfficientNet-Lite0 with ImageNet weights, 224 px, reference: a blank of each set's background. *%
-of ceiling*: 100 times the mean over 15 subjects of Spearman's r squared, over the challenge's
-ceiling of the scored set; *seeds*: lowest and highest of three trainings; *r*: the signed mean
-correlation; *p*: images shuffled 1,000 times, one-sided; *chance %*: the mean score of these.
-Rows trained on folds hold out both images of a pair; their scores are means over 5 folds.
+EfficientNet-Lite0 and -Lite2 with ImageNet weights, 224 px, reference: a blank of each set's
+background. *% of ceiling*: 100 times the mean over 15 subjects of Spearman's r squared, over the
+challenge's ceiling of the scored set; *seeds*: lowest and highest of three trainings; *r*: the
+signed mean correlation; *p*: images shuffled 1,000 times, one-sided; *chance %*: the mean score of
+these, of the first seed. Rows trained on *folds* hold out both images of a pair; their scores are
+means over 5 folds, and each seed cuts its own folds. *Members*: how often a network was chosen,
+over seeds and folds. The figure: observed, mean over subjects, and predicted by networks trained on
+the other set, mean over seeds; ranks of dissimilarities, images in the order of the files.
 """
 
 
 def score_rows(
     run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], choice: dict[str, Any]
-) -> list[list[Any]]:
-    """Rows of the table: each set by networks trained on the other, then by its own folds."""
-    rows = []
+) -> tuple[list[list[Any]], dict[tuple[int, str], np.ndarray]]:
+    """Rows of the table: each set by networks trained on the other, then by its own folds.
+
+    Also what is predicted of each set and target by networks trained on the other set.
+    """
+    rows, by_other_set = [], {}
     for scored, images in sets.items():
         (other,) = (name for name in sets if name != scored)
         everything = np.arange(len(images.pairs))
@@ -264,7 +277,9 @@ def score_rows(
                 members = describe_members([part.chosen[target] for part in parts])
                 rows.append([f"{scored}", trained_on, target, *numbers, members])
                 print(rows[-1], flush=True)
-    return rows
+                if parts is across:
+                    by_other_set[scored, target] = np.mean(predicted[target], axis=0)
+    return rows, by_other_set
 
 
 @dataclass(frozen=True)
@@ -352,6 +367,22 @@ def describe_members(chosen: list[dict[str, Any]]) -> str:
     return ", ".join(f"{names.count(name)} x {name}" for name in sorted(set(names)))
 
 
+def draw(sets: dict[int, Images], predicted: dict[tuple[int, str], np.ndarray], path: Path) -> None:
+    """Draw the mean observed matrix of each set and target beside the predicted one."""
+    shape = 2 * len(sets), len(predicted) // len(sets)
+    figure, axes = plt.subplots(*shape, figsize=(11, 11), layout="constrained", squeeze=False)
+    for number, ((scored, target), dissim) in enumerate(predicted.items()):
+        row, column = divmod(number, shape[1])
+        above, below = axes[2 * row : 2 * row + 2, column]
+        images = sets[scored]
+        RDMDisplay.from_predictions(
+            images.pairs, images.dissim[target], dissim, ax=[above, below], colorbar=False
+        )
+        above.set_title(f"{target}, {scored} images: observed")
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
 # predict
 
 
@@ -415,13 +446,14 @@ def run_simulated(run: Runner) -> None:
         file = Path(folder) / "choice.json"
         select(run, sets, candidates, file)
         choice = json.loads(file.read_text())
-    rows = score_rows(run, sets, candidates, choice)
+    rows, across = score_rows(run, sets, candidates, choice)
     assert len(rows) == 4
     new = ImagePairs(sets[92].pairs.images[:5], background="white")
     rdms = average_rdms(run, join(list(sets.values())), new, choice["new images"], candidates)
     assert rdms["simulated"].shape == (5, 5)
     assert np.isfinite(rdms["simulated"]).all()
     with tempfile.TemporaryDirectory() as folder:
+        draw(sets, across, Path(folder) / "matrices.png")
         write_submission(f"{folder}/submit.mat", dict.fromkeys(SUBMISSION, rdms["simulated"]))
         assert np.array_equal(loadmat(f"{folder}/submit.mat")["IT_RDMs"], rdms["simulated"])
 
