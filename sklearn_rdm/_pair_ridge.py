@@ -321,7 +321,7 @@ def _shrink(system: _System, alphas: np.ndarray, penalty: str) -> np.ndarray:
 
 def _solve_nonnegative(system: _System, alphas: np.ndarray) -> np.ndarray:
     """Solve by scikit-learn, on ``S V'`` in place of the pairs; scaled so that tolerances fit."""
-    from sklearn.linear_model import Ridge  # as slow to import as the rest of the package
+    from sklearn.linear_model import Ridge  # slow to import
 
     coef = np.zeros((len(system.mean), *alphas.shape))
     values, vectors = eigh(system.gram, lower=False, check_finite=False, driver="evd")

@@ -305,7 +305,7 @@ class LayerWeightedRSARegressor(RSARegressor):
         return self
 
     def _fit_components(self, features: np.ndarray, pairs: ImagePairs, target: np.ndarray) -> None:
-        from sklearn.decomposition import PCA  # as slow to import as the rest of the package
+        from sklearn.decomposition import PCA  # slow to import
 
         self.pcas_, self.component_coef_ = [], []
         for layer in self.layers_:
@@ -363,7 +363,7 @@ def _fit_nonnegative(
     design: np.ndarray, target: np.ndarray, fit_intercept: bool
 ) -> tuple[np.ndarray, float]:
     """Non-negative least squares; columns get equal length, which only helps the solver."""
-    from sklearn.linear_model import LinearRegression  # as slow to import as the rest
+    from sklearn.linear_model import LinearRegression  # slow to import
 
     length = np.linalg.norm(design, axis=0)
     length[length == 0] = 1

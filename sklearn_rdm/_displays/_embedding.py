@@ -123,7 +123,7 @@ class RDMEmbeddingDisplay:
         ValueError
             If a dissimilarity is missing or negative, or the matrix is not square.
         """
-        from sklearn.manifold import smacof  # half of the package's import time
+        from sklearn.manifold import smacof  # slow to import
 
         rdm = np.array(rdm, dtype=float)
         if rdm.ndim != 2 or rdm.shape[0] != rdm.shape[1]:

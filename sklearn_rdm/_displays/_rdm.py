@@ -224,6 +224,7 @@ class RDMDisplay:
             if groups is not None and sort_groups:
                 _mark_groups(panel, groups, labels=first)
             else:
+                panel.locator_params(integer=True)
                 panel.set_ylabel("image" if first else "")
                 panel.set_xlabel("image" if row >= len(rdms) - PANELS_A_ROW else "")
         self.colorbar_ = None
