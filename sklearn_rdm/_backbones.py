@@ -200,8 +200,19 @@ def _build(backbone: Any, weights: Any, image_size: Any) -> Backbone:
     network = backbone()
     if not isinstance(network, nn.Module):
         raise TypeError(f"the backbone factory must return a torch.nn.Module, got {network!r}.")
-    preprocessing = Preprocessing(size or (224, 224))
+    preprocessing = _stated_preprocessing(network, size)
     return Backbone(type(network).__name__, network, preprocessing, _paper_names(network))
+
+
+def _stated_preprocessing(network: nn.Module, size: tuple[int, int] | None) -> Preprocessing:
+    """Scale images as the network states it, in timm's way; else as ImageNet's networks do."""
+    stated = getattr(network, "pretrained_cfg", None) or {}
+    _, height, width = stated.get("input_size", (3, 224, 224))
+    return Preprocessing(
+        size or (height, width),
+        mean=tuple(stated.get("mean", IMAGENET_MEAN)),
+        std=tuple(stated.get("std", IMAGENET_STD)),
+    )
 
 
 def _name_of(backbone: Any) -> Any:

@@ -78,8 +78,9 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     ----------
     backbone : str or callable, default="alexnet"
         A torchvision classification network, "efficientnet_lite0" (1, 2), or a factory or module
-        class that returns a :class:`torch.nn.Module`; user-given networks see images resized to
-        224 x 224 (or ``image_size``) and scaled by ImageNet's mean and standard deviation.
+        class that returns a :class:`torch.nn.Module`; user-given networks see images of the size
+        and scaling in their ``pretrained_cfg`` (timm's have one), else resized to 224 x 224 (or
+        ``image_size``) and scaled by ImageNet's mean and standard deviation.
     layer : str, default=None
         Layer that is trained to predict: a node name as in torchvision's feature extraction, a
         module name (its last node), or, for AlexNet and VGG, a name of the papers ("conv4",

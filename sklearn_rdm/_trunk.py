@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
 import math
 import operator
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from numbers import Integral
 from typing import Any, Literal
 
@@ -243,7 +244,12 @@ class _LayerNames:
 
 def _trace(network: nn.Module) -> dict[str, fx.Node]:
     """Nodes by torchvision's names, in the order of execution."""
-    tracer = NodePathTracer(autowrap_modules=(math, torchvision.ops), leaf_modules=LEAF_MODULES)
+    leaves, functions = _opaque_parts(network)
+    tracer = NodePathTracer(
+        autowrap_modules=(math, torchvision.ops),
+        autowrap_functions=functions,
+        leaf_modules=[*LEAF_MODULES, *leaves],
+    )
     try:
         tracer.trace(network)
     except Exception as error:  # fx raises whatever the network's code raises on proxies
@@ -252,6 +258,14 @@ def _trace(network: nn.Module) -> dict[str, fx.Node]:
             f"data in a way that torch.fx cannot follow ({error})."
         ) from error
     return {name: node for node, name in tracer.node_to_qualname.items()}
+
+
+def _opaque_parts(network: nn.Module) -> tuple[Sequence[type], tuple[Callable, ...]]:
+    """Modules and functions that timm says torch.fx cannot follow: kept whole."""
+    if not any(type(module).__module__.startswith("timm.") for module in network.modules()):
+        return (), ()
+    layers = importlib.import_module("timm.layers")  # which has been imported: it made the network
+    return layers.get_notrace_modules(), tuple(layers.get_notrace_functions())
 
 
 def _penultimate(nodes: dict[str, fx.Node], network: nn.Module) -> str:

@@ -469,6 +469,44 @@ def test_a_factory_loads_its_own_weights_and_returns_a_network():
         load_backbone(lambda: 5)
 
 
+TIMM = {
+    "resnet18": ("layer2", {}),
+    "tf_efficientnet_lite0": ("blocks.3", {}),  # pads by the size of its input
+    "convnext_atto": ("stages.1", {}),
+    "vit_tiny_patch16_224.augreg_in21k": ("blocks.2", {"img_size": 64}),
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_networks_of_timm_are_cut_at_a_layer_and_see_images_as_they_state(name):
+    timm = pytest.importorskip("timm", reason="timm is an optional package")
+    layer, options = TIMM[name]
+    built = load_backbone(partial(timm.create_model, name, **options), image_size=64)
+    stated = built.network.pretrained_cfg
+    assert built.preprocessing.mean == tuple(stated["mean"])
+    assert built.preprocessing.std == tuple(stated["std"])
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    inputs = built.preprocessing(images)
+    expected = []
+    handle = built.network.get_submodule(layer).register_forward_hook(
+        lambda module, given, output: expected.append(output)
+    )
+    with torch.no_grad():
+        built.network(inputs)
+        handle.remove()
+        (found,) = Trunk(built, [layer])(inputs)
+    torch.testing.assert_close(found, expected[0])
+
+
+def test_the_size_that_a_network_states_is_its_size():
+    class Stating(Small):
+        pretrained_cfg = {"input_size": (3, 30, 40), "mean": (0.5, 0.5, 0.5)}
+
+    expected = Preprocessing((30, 40), None, mean=(0.5, 0.5, 0.5))
+    assert load_backbone(Stating).preprocessing == expected
+    assert load_backbone(Stating, image_size=20).preprocessing.size == (20, 20)
+
+
 @pytest.mark.parametrize(
     "builder", [torchvision.models.alexnet, torchvision.models.AlexNet, "alexnet"]
 )
