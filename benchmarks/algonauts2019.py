@@ -150,9 +150,9 @@ def choose_within(
             for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
                 parts = np.split(dissim, [len(folds[first][1])])
                 trial = trials.setdefault((name, n_epochs), {})
-                trial[second, first], trial[first, second] = parts
+                trial[first, second], trial[second, first] = parts
     choice = {}
-    orders = [order for couple in couples for order in (couple, couple[::-1])]
+    orders = [order for couple in couples for order in (couple, couple[::-1])]  # (scored, other)
     uses = {set_name: orders}
     uses |= {
         f"{set_name}, seed {seed}, fold {k}": [o for o in orders if o[1] == (seed, k)]
@@ -437,7 +437,7 @@ def run_simulated(run: Runner) -> None:
     """Every step on simulated data: that it runs, not how well it predicts."""
     sets = {}
     for seed, n_images in enumerate(SETS):
-        data = make_rdm_regression(n_images=15, image_size=64, random_state=seed)
+        data = make_rdm_regression(n_images=16, image_size=64, random_state=seed)
         pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms, background="grey")
         sets[n_images] = Images(pairs, {"simulated": dissim})
     tiny = Candidate("alexnet", "conv2", "conv1", 4, ("simulated",), (1, 2), None, 64)
