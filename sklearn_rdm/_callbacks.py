@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
-__all__ = ["WeightAveraging"]
+__all__ = ["WeightAveraging", "averaged_weights"]
 
 
 class WeightAveraging(Callback):
@@ -82,14 +84,32 @@ class WeightAveraging(Callback):
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         """Put the mean into the network."""
-        snapshots = self._snapshots_
+        self._put_mean(net)
         del self._snapshots_
-        if not snapshots:
-            return
-        for values, states in zip(
-            _changing(net.module_), zip(*snapshots, strict=True), strict=True
-        ):
-            values.detach().copy_(_mean(states))
+
+    def _put_mean(self, net: Any) -> None:
+        if self._snapshots_:
+            means = map(_mean, zip(*self._snapshots_, strict=True))
+            _put(means, _changing(net.module_))
+
+
+@contextmanager
+def averaged_weights(net: Any) -> Iterator[None]:
+    """Give a network in training, for the block, the weights it would have if training ended."""
+    averaging = [c for _, c in net.callbacks_ if isinstance(c, WeightAveraging)]
+    changing = _changing(net.module_) if averaging else []
+    before = [values.detach().clone() for values in changing]
+    for callback in averaging:
+        callback._put_mean(net)
+    try:
+        yield
+    finally:
+        _put(before, changing)
+
+
+def _put(values: Iterable[Tensor], into: list[Tensor]) -> None:
+    for old, new in zip(into, values, strict=True):
+        old.detach().copy_(new)
 
 
 def _changing(module: nn.Module) -> list[Tensor]:

@@ -67,6 +67,13 @@ class RDMEnsembleRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     With ``cv``, an image that was held out from one member was trained on by others: score the
     ensemble on images that ``fit`` never saw, by a cross-validation around it.
 
+    References
+    ----------
+    .. [1] B. Lakshminarayanan, A. Pritzel, C. Blundell (2017). "Simple and scalable predictive
+       uncertainty estimation using deep ensembles". NeurIPS. (Members that differ by seed.)
+    .. [2] L. Breiman (1996). "Bagging predictors". Machine Learning 24:123-140. (Members that
+       differ by the images they saw.)
+
     Examples
     --------
     >>> import numpy as np

@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 
+from sklearn_rdm._callbacks import averaged_weights
 from sklearn_rdm._pairs import ImagePairs, check_fit_pairs
 from sklearn_rdm._read_out import predict_layers
 from sklearn_rdm._siamese import SiameseRDMRegressor
@@ -65,7 +66,8 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     scores_ : ndarray of shape (n_splits, n_layers, n_epochs)
-        Score of the held-out pairs of every split. NaN where a layer's activations were constant.
+        Score of the held-out pairs of every split. NaN where a layer's activations were constant,
+        and after the epoch in which a callback stopped the training of that split.
     mean_scores_ : ndarray of shape (n_layers, n_epochs)
         Their mean over splits; NaN where any is.
     best_layer_ : str
@@ -86,7 +88,8 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     -----
     ``refit`` trains for ``best_epoch_`` epochs on all pairs, which takes more steps than the same
     number of epochs on a fold's training pairs. A learning-rate schedule of the estimator is
-    followed from its start and cut off.
+    followed from its start and cut off. With :class:`WeightAveraging` the weights that are scored
+    after an epoch are the mean that training would end with there.
 
     A candidate within the frozen layers (``freeze_up_to``) has one score for all epochs, and the
     frozen activations are then kept from before that candidate: leave it out if time matters.
@@ -138,7 +141,7 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             The training pairs.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their dissimilarities, NaN where a subject lacks a pair.
 
         Returns
@@ -149,9 +152,10 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If the estimator is no :class:`SiameseRDMRegressor`, if ``layers`` is empty, unknown to
-            the network or names a layer twice, if ``cv`` tests pairs whose two images are both
-            trained on, if no cell of the surface is defined, and whatever the estimator raises.
+            If the estimator is no :class:`SiameseRDMRegressor` or has no epoch, if ``layers`` is
+            empty, unknown to the network or names a layer twice, if ``cv`` tests pairs whose two
+            images are both trained on, if no cell of the surface is defined, and whatever the
+            estimator raises.
         """
         pairs, y = check_fit_pairs(X, y)
         layers, scorer = self._checked_layers(), get_rdm_scorer(self.scoring)
@@ -161,7 +165,9 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             delayed(_train)(self.estimator, layers, pairs, y, train, test, scorer, keep)
             for train, test in splits
         )
-        scores = np.array([scores for _, scores in runs]).transpose(0, 2, 1)
+        scores = np.full((len(splits), len(layers), self.estimator.max_epochs), np.nan)
+        for split, (_, found) in enumerate(runs):
+            scores[split, :, : len(found)] = np.transpose(found)
         mean = scores.mean(axis=0)
         if np.isnan(mean).all():
             raise ValueError(
@@ -241,7 +247,7 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Held-out pairs.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Measured dissimilarities, NaN where a subject lacks a pair.
 
         Returns
@@ -257,6 +263,10 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 "estimator must be a SiameseRDMRegressor, whose layers can be read out after every "
                 f"epoch, got {self.estimator!r}. Search the layers of other models with "
                 "GridSearchCV over LayerActivations."
+            )
+        if self.estimator.max_epochs < 1:
+            raise ValueError(
+                f"max_epochs of the estimator must be at least 1, got {self.estimator.max_epochs}."
             )
         layers = [self.layers] if isinstance(self.layers, str) else list(self.layers)
         if not layers or len(set(layers)) != len(layers):
@@ -287,13 +297,14 @@ class _LayerScores(Callback):
         self.best_score_, self.best_state_ = -np.inf, None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        dissim = predict_layers(net.module_, self.pairs, self.kept_, net.device)[-self.n_layers :]
-        scores = [self._score(layer) for layer in dissim]
-        self.scores_.append(scores)
-        highest = np.nanmax([-np.inf, *scores])
-        if self.keep and highest > self.best_score_:
-            self.best_score_ = highest
-            self.best_state_ = copy.deepcopy(net.module_.state_dict())
+        with averaged_weights(net):
+            dissim = predict_layers(net.module_, self.pairs, self.kept_, net.device)
+            scores = [self._score(layer) for layer in dissim[-self.n_layers :]]
+            self.scores_.append(scores)
+            highest = np.nanmax([-np.inf, *scores])
+            if self.keep and highest > self.best_score_:
+                self.best_score_ = highest
+                self.best_state_ = copy.deepcopy(net.module_.state_dict())
 
     def _score(self, dissim: np.ndarray) -> float:
         if not np.isfinite(dissim).all():
@@ -328,9 +339,8 @@ def _train(
     scores = _LayerScores(len(layers), pairs[test], y[test], scorer, keep)
     net = clone(estimator)
     callbacks = [] if net.callbacks in (None, "disable") else list(net.callbacks)
-    net.set_params(
-        callbacks=[*callbacks, ("layer_scores", scores)], module__candidates=tuple(layers)
-    )
+    net.callbacks = [*callbacks, ("scores of all layers", scores)]
+    net.set_params(module__candidates=tuple(layers))
     net.fit(pairs[train], y[train])
     if not keep:
         return None, scores.scores_

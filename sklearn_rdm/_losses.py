@@ -36,6 +36,12 @@ class CorrelationLoss(nn.Module):
     ScaledMSELoss : Equally free of scale and offset, in the units of the target.
     RankLoss : When only the order of the dissimilarities is to be trusted.
 
+    References
+    ----------
+    .. [1] N. Kriegeskorte, M. Mur, P. Bandettini (2008). "Representational similarity analysis -
+       connecting the branches of systems neuroscience". Front. Syst. Neurosci. 2:4. (The comparison
+       of matrices by correlation, here as a loss.)
+
     Examples
     --------
     >>> import torch

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from test_siamese import OneChannel, make_data, make_pairs, on_backgrounds, same_bits, tiny_net
 
 from sklearn_rdm import (
@@ -15,6 +16,7 @@ from sklearn_rdm import (
     LayerEpochDisplay,
     LayerEpochSearchCV,
     WeightAveraging,
+    _layer_epoch,
 )
 from sklearn_rdm.metrics import rdm_spearman_score, rdm_whitened_pearson_scorer
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
@@ -37,7 +39,15 @@ def surface_one_by_one(net, layers, folds, pairs, y):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("params", [{}, {"freeze_up_to": "relu1", "reference": "background"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"freeze_up_to": "relu1", "reference": "background"},
+        {"callbacks": [WeightAveraging(2)]},
+        {"callbacks": "disable"},
+    ],
+)
 def test_the_surface_equals_trainings_one_by_one(params, n_jobs):
     pairs, y = make_pairs(12)
     pairs = on_backgrounds(pairs)
@@ -63,12 +73,13 @@ def test_the_chosen_layer_and_epoch_are_trained_on_all_pairs():
     assert search.score(pairs, y) == alone.score(pairs, y)
 
 
-def test_one_split_keeps_the_weights_of_the_best_epoch():
+@pytest.mark.parametrize("callbacks", [None, [WeightAveraging(2)]])
+def test_one_split_keeps_the_weights_of_the_best_epoch(callbacks):
     pairs, y = make_pairs(12)
-    net = tiny_net(max_epochs=4, callbacks=[WeightAveraging(1)])
+    net = tiny_net(max_epochs=4, callbacks=callbacks)
     search = LayerEpochSearchCV(net, LAYERS, cv=ONE_SPLIT, refit=False).fit(pairs, y)
     train, test = next(ONE_SPLIT.split(pairs, y))
-    alone = tiny_net(max_epochs=search.best_epoch_, read_out=search.best_layer_)
+    alone = clone(net).set_params(max_epochs=search.best_epoch_, read_out=search.best_layer_)
     alone.fit(pairs[train], y[train])
     np.testing.assert_array_equal(search.predict(pairs), alone.predict(pairs))
     assert search.score(pairs[test], y[test]) == pytest.approx(search.best_score_)
@@ -174,3 +185,48 @@ def test_images_of_test_folds_are_never_trained_on():
     leaking = [(np.arange(60), np.arange(50, 66))]
     with pytest.raises(ValueError, match="holds out pairs, not images"):
         LayerEpochSearchCV(tiny_net(), ["relu1"], cv=leaking).fit(pairs, y)
+
+
+class StopAfter(Callback):
+    """Ends the training of a fold in an epoch that its first image says."""
+
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+        if len(net.history) == 2 + int(dataset_train.images.min() > 0):
+            raise KeyboardInterrupt
+
+
+def test_epochs_that_some_fold_did_not_reach_are_not_chosen():
+    pairs, y = make_pairs(12)
+    net = tiny_net(max_epochs=3, callbacks=[StopAfter()])
+    search = LayerEpochSearchCV(net, LAYERS, cv=ImageKFold(3), refit=False).fit(pairs, y)
+    n_epochs = np.isfinite(search.scores_).sum(axis=2)
+    assert (n_epochs == [[2], [1], [1]]).all()
+    assert np.isnan(search.mean_scores_[:, 1:]).all()
+    assert search.best_epoch_ == 1
+
+
+def test_no_epoch_is_refused():
+    with pytest.raises(ValueError, match="max_epochs of the estimator must be at least 1, got 0"):
+        LayerEpochSearchCV(tiny_net(max_epochs=0), LAYERS).fit(*make_pairs(12))
+
+
+def test_a_layer_that_is_constant_in_one_fold_is_not_chosen(monkeypatch):
+    pairs, y = make_pairs(12)
+    predict = _layer_epoch.predict_layers
+
+    def constant_in_one_fold(module, held_out, *args):
+        dissim = predict(module, held_out, *args)
+        dissim[-len(LAYERS)] = np.nan if 0 in held_out.index else 0.9 * y_of(held_out)
+        return dissim
+
+    def y_of(held_out):
+        rows = [np.flatnonzero((pairs.index == pair).all(axis=1))[0] for pair in held_out.index]
+        return y[rows].mean(axis=1)
+
+    monkeypatch.setattr(_layer_epoch, "predict_layers", constant_in_one_fold)
+    net = tiny_net(max_epochs=2)
+    search = LayerEpochSearchCV(net, LAYERS, cv=ImageKFold(3), refit=False).fit(pairs, y)
+    assert np.isnan(search.scores_[0, 0]).all()
+    assert (search.scores_[1:, 0] > 0.5).all()
+    assert np.isnan(search.mean_scores_[0]).all()
+    assert search.best_layer_ != LAYERS[0]
