@@ -155,7 +155,7 @@ class LinearTwinRSARegressor(RSARegressor):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Pairs of images.
-        y : array-like of shape (n_pairs,) or (n_pairs, n_subjects)
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities, NaN where a subject lacks a pair.
 
         Returns
