@@ -285,10 +285,13 @@ def noise_normalized_r2_score(
 
 
 def normalized_r2_columns(
-    observed: np.ndarray, predicted: np.ndarray, index: np.ndarray
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    index: np.ndarray,
+    *,
+    choices: NoiseCeilingConvention,
 ) -> np.ndarray:
-    """Scores (n_predictions, n_subjects) by the challenge's convention; predictions may be NaN."""
-    choices = CONVENTIONS["algonauts2019"]
+    """Scores (n_predictions, n_subjects) of predictions that may be NaN."""
     observed = _keep_shared_pairs(observed)
     scores = np.full((predicted.shape[1], observed.shape[1]), np.nan)
     for has_prediction, predictions in group_columns(predicted):
