@@ -66,6 +66,14 @@ class NoiseCeilingConvention:
     --------
     noise_ceiling : Uses a convention, a published one by its name.
 
+    References
+    ----------
+    .. [1] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
+       10, e1003553 (2014). The two bounds, and pooling of ranks for rank correlations.
+    .. [2] Cichy, R. M. et al. The Algonauts Project: a platform for communication between the
+       sciences of biological and artificial intelligence. arXiv:1905.05675 (2019). Pooling as they
+       are, squares, and the ratio of means.
+
     Examples
     --------
     >>> from sklearn_rdm.metrics import NoiseCeilingConvention, noise_ceiling
@@ -122,9 +130,9 @@ def noise_ceiling(
     convention     metric            pooling   squared  normalises with  several targets
     =============  ================  ========  =======  ===============  ==================
     algonauts2019  spearman          mean      yes      upper            ratio of means [1]_
-    net2brain      spearman          mean      yes      lower            mean of ratios
-    brain-score    spearman          mean      no       upper            mean of ratios
-    rsatoolbox     any               metric's  no       lower            mean of ratios [2]_
+    net2brain      spearman          mean      yes      lower            mean of ratios [2]_
+    brain-score    spearman          mean      no       upper            mean of ratios [3]_
+    rsatoolbox     any               metric's  no       lower            mean of ratios [4]_
     =============  ================  ========  =======  ===============  ==================
 
     Parameters
@@ -167,7 +175,13 @@ def noise_ceiling(
     ----------
     .. [1] Cichy, R. M. et al. The Algonauts Project: a platform for communication between the
        sciences of biological and artificial intelligence. arXiv:1905.05675 (2019).
-    .. [2] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
+    .. [2] Bersch, D. et al. Net2Brain: a toolbox to compare artificial vision models with human
+       brain responses. arXiv:2208.09677 (2022). The choices are those of version 1.3.1.
+    .. [3] Schrimpf, M. et al. Integrative benchmarking to advance neurally mechanistic models of
+       human intelligence. Neuron 108, 413-423 (2020). The choices are those of the code,
+       ``brainscore_vision/metrics/rsa_ceiling``, that returns the upper bound and keeps the lower
+       as an attribute; another version of that file returns the lower.
+    .. [4] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
        10, e1003553 (2014).
 
     Examples
