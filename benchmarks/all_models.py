@@ -79,8 +79,8 @@ by 3 inner image-wise folds of the training images:
   among {[d["layer"] for d in DEPTHS]}, read-out and epoch (of 8) by `LayerEpochSearchCV`.
 
 *Ceiling*: rsatoolbox's bounds of the same pairs, mean over folds. *Chance*: the 95th percentile
-of the scores of the same predictions with their images shuffled (1,000 times), the highest of all
-models. *n.s.*: the one-sided p of this test is above .05.
+of the scores of the same predictions with the images of each fold shuffled (1,000 times), the
+highest of all models. *n.s.*: the one-sided p of this test is above .05.
 """
 
 
@@ -154,14 +154,12 @@ def evaluate(
     scored = np.concatenate(tests)
     data = pairs[scored], dissim[scored], predicted[scored]
     ends = np.cumsum([len(test) for test in tests])[:-1]
-    interval = rdm_bootstrap(
-        *data,
-        over="images",
-        folds=np.split(np.arange(len(scored)), ends),
-        n_resamples=n_resamples,
-        random_state=0,
-    )
-    null = rdm_permutation_test(*data, n_permutations=n_resamples, random_state=0)
+    drawing: dict[str, Any] = {
+        "folds": np.split(np.arange(len(scored)), ends),
+        "random_state": 0,
+    }
+    interval = rdm_bootstrap(*data, over="images", n_resamples=n_resamples, **drawing)
+    null = rdm_permutation_test(*data, n_permutations=n_resamples, **drawing)
     ceilings = [
         noise_ceiling(dissim[test], convention="rsatoolbox", metric="spearman") for test in tests
     ]

@@ -15,16 +15,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from sklearn_rdm._noise_ceiling import check_subjects, normalized_r2_columns
-from sklearn_rdm._pairs import average, average_times, image_sets
-from sklearn_rdm._similarity import (
-    MEASURES,
-    Measure,
-    check_index,
-    check_observed,
-    check_predicted,
-    score_columns,
-)
+from sklearn_rdm._metric_columns import columns_of
+from sklearn_rdm._pairs import average, image_sets
+from sklearn_rdm._similarity import MIN_PAIRS, check_index, check_observed, check_predicted
 
 BATCH_SIZE = 32  # draws that share one seed and one task, whatever n_jobs is
 ROUNDING = 1e-12  # a relabelling that changes nothing must count as a tie
@@ -37,6 +30,7 @@ def rdm_permutation_test(
     y_pred: Any,
     *,
     metric: str | Callable = "spearman",
+    folds: Sequence | None = None,
     n_permutations: int = 1000,
     random_state: Any = None,
     n_jobs: int | None = None,
@@ -47,7 +41,9 @@ def rdm_permutation_test(
     The images of the prediction are relabelled at random, rows and columns of its RDM together,
     which keeps the dependence between pairs. Images move within their image set only (the
     connected parts of the pairs' graph), and of an incomplete design those pairs count that exist
-    before and after. ``pvalue = (1 + n(null >= score)) / (1 + n_permutations)``, one-sided.
+    before and after. With ``folds``, images move only to places of images of the very same folds,
+    and score and null are means over folds. ``pvalue = (1 + n(null >= score)) /
+    (1 + n_permutations)``, one-sided.
 
     Parameters
     ----------
@@ -60,8 +56,14 @@ def rdm_permutation_test(
         Predicted dissimilarities, finite.
     metric : str or callable, default="spearman"
         A name of :func:`get_rdm_scorer`, or a score function of this module (or a
-        ``functools.partial`` of one) that takes ``subject_average=False``. Whitened measures are
-        given by name.
+        ``functools.partial`` of one) that takes ``subject_average=False``. A function that has a
+        parameter ``pairs`` is given the images of the pairs that it scores; one with a
+        ``pattern_covariance`` is refused.
+    folds : sequence of array-like of int, default=None
+        Rows of ``pairs`` of each test fold, ``[test for _, test in cv.split(pairs)]``, to score
+        each fold by itself, as is right for predictions of models that were fitted fold by fold:
+        the score is then the mean over folds, and pairs of no fold need no prediction. None: all
+        pairs together.
     n_permutations : int, default=1000
         How many relabellings are drawn.
     random_state : int, RandomState instance or None, default=None
@@ -74,15 +76,19 @@ def rdm_permutation_test(
     Returns
     -------
     result : Bunch
-        ``score`` : float, of the prediction as it is; ``null_distribution`` : ndarray of shape
-        (n_permutations,), NaN where too few pairs remain, which counts against the prediction;
-        ``pvalue`` : float; ``expected_score`` : float, the mean of the null, which is not 0 for
-        squared scores; ``n_pairs`` : ndarray of int, pairs behind each entry of the null.
+        ``score`` : float, of the prediction as it is; ``fold_scores`` : ndarray of shape
+        (n_folds,); ``null_distribution`` : ndarray of shape (n_permutations,), NaN where too few
+        pairs remain in a fold, which counts against the prediction; ``pvalue`` : float;
+        ``expected_score`` : float, the mean of the null, which is not 0 for squared scores;
+        ``n_pairs`` : ndarray of int, pairs behind each entry of the null. If a fold has no score,
+        such as one of constant predictions, ``score`` is NaN and ``pvalue`` 1, with an
+        ``UndefinedMetricWarning``.
 
     Raises
     ------
     ValueError
-        If the shapes do not match, the metric is unknown, or no image set has 3 images.
+        If the shapes do not match, the metric is unknown or a scorer, or no image set (of the same
+        folds) has 3 images.
 
     See Also
     --------
@@ -108,20 +114,23 @@ def rdm_permutation_test(
     >>> result.pvalue
     0.01
     """
-    index, observed, predicted, _ = _check_inputs(pairs, y_true, [y_pred])
-    score_all = _columns_of(metric, observed)
-    sets = _members_of_sets(index)
+    index, observed, predicted, tests = _check_inputs(pairs, y_true, [y_pred], folds)
+    score_all = columns_of(metric, observed)
+    sets = _members_of_folds(index, tests)
     if max(map(len, sets)) < 3:
         raise ValueError(
-            "no three images are connected by pairs: there is nothing to shuffle. A permutation "
-            "test needs pairs that share images."
+            "no three images are connected by pairs (of the same folds): there is nothing to "
+            "shuffle. A permutation test needs pairs that share images."
         )
-    score = average(score_all(observed, predicted, index))[0]
-    draw = partial(_score_permuted, score_all, observed, predicted[:, 0], index, sets)
+    once = np.ones(index.max() + 1, dtype=int)
+    fold_scores = average(_score_folds(score_all, observed, predicted, index, tests, once))
+    score = _average_folds(fold_scores, ["y_pred"])[0]
+    draw = partial(_score_permuted, score_all, observed, predicted[:, 0], index, tests, sets)
     null, n_pairs = _run_batches(draw, n_permutations, random_state, n_jobs, verbose).T
     n_reached = np.sum(~(null < score - ROUNDING))
     return Bunch(
         score=float(score),
+        fold_scores=fold_scores[0],
         null_distribution=null,
         pvalue=float((1 + n_reached) / (1 + n_permutations)),
         expected_score=float(average(null)),
@@ -185,13 +194,15 @@ def rdm_bootstrap(
         ``score`` : float, of the data as they are; ``fold_scores`` : ndarray of shape (n_folds,);
         ``confidence_interval`` : (low, high); ``standard_error`` : float;
         ``bootstrap_distribution`` : ndarray of shape (n_resamples,), NaN where a sample has too few
-        distinct images, which the interval leaves out with an ``UndefinedMetricWarning``.
+        distinct images, which the interval leaves out with an ``UndefinedMetricWarning``; a fold
+        that has too few is left out of its sample. If a fold has no score as it is, such as one of
+        constant predictions, score, interval and distribution are NaN, with the same warning.
 
     Raises
     ------
     ValueError
-        If the shapes do not match, ``over`` or the metric is unknown, or subjects are to be
-        resampled and there is one only.
+        If the shapes do not match, ``over`` or the metric is unknown, the metric is a scorer, or
+        subjects are to be resampled and there is one only.
 
     See Also
     --------
@@ -222,7 +233,7 @@ def rdm_bootstrap(
     drawing: dict[str, Any] = {"random_state": random_state, "n_jobs": n_jobs, "verbose": verbose}
     fold_scores, samples = _bootstrap(pairs, y_true, [y_pred], n_resamples, **sampling, **drawing)
     return Bunch(
-        score=float(average(fold_scores[0])),
+        score=float(_average_folds(fold_scores, ["y_pred"])[0]),
         fold_scores=fold_scores[0],
         **_summarize(samples[:, 0], confidence_level),
     )
@@ -246,7 +257,8 @@ def compare_rdm_scores(
     """Compare the scores of two models on the same pairs.
 
     Both models are scored on each of the samples of :func:`rdm_bootstrap`, so that what images and
-    subjects have in common cancels. ``pvalue = 2 (1 + min(n(d <= 0), n(d >= 0))) / (1 + n)``, at
+    subjects have in common cancels; a fold or a subject that has no score of one model in a sample
+    is left out for both. ``pvalue = 2 (1 + min(n(d <= 0), n(d >= 0))) / (1 + n)``, at
     most 1, over the ``n`` differences ``d``.
 
     Parameters
@@ -282,7 +294,9 @@ def compare_rdm_scores(
         ``difference`` : float, first less second; ``scores`` : the two scores;
         ``confidence_interval``, ``standard_error`` and ``bootstrap_distribution`` of the
         difference, as in :func:`rdm_bootstrap`; ``pvalue`` : float, two-sided;
-        ``fold_differences`` : ndarray of shape (n_folds,).
+        ``fold_differences`` : ndarray of shape (n_folds,). A model without a score in some fold
+        has no score, and the difference is NaN and ``pvalue`` 1, with an
+        ``UndefinedMetricWarning``.
 
     Raises
     ------
@@ -321,7 +335,7 @@ def compare_rdm_scores(
     )
     differences = samples[:, 0] - samples[:, 1]
     n_contrary = min(np.sum(~(differences > 0)), np.sum(~(differences < 0)))
-    scores = average(fold_scores)
+    scores = _average_folds(fold_scores, ["y_pred", "y_pred_other"])
     return Bunch(
         difference=float(scores[0] - scores[1]),
         scores=scores,
@@ -350,15 +364,33 @@ def _bootstrap(
         raise ValueError(f"over={over!r} needs two or more subjects, got one: use over='images'.")
     score = partial(
         _score_folds,
-        _columns_of(metric, observed),
+        columns_of(metric, observed),
         observed,
         predicted,
         index,
         tests,
     )
     full = score(np.ones(index.max() + 1, dtype=int))
+    fold_scores = average(full)
     draw = partial(_score_resampled, score, full, _members_of_sets(index), over)
-    return average(full), _run_batches(draw, n_resamples, **drawing)
+    samples = _run_batches(draw, n_resamples, **drawing)
+    samples[:, np.isnan(fold_scores).any(axis=1)] = np.nan
+    return fold_scores, samples
+
+
+def _average_folds(fold_scores: np.ndarray, names: list[str]) -> np.ndarray:
+    """Mean of each prediction's folds: NaN, which is told, if one of them has no score."""
+    for name, scores in zip(names, fold_scores, strict=True):
+        undefined = np.flatnonzero(np.isnan(scores))
+        if len(undefined):
+            warnings.warn(
+                f"{name} has no score (NaN), as it has none in {len(undefined)} of {len(scores)} "
+                f"fold(s), first fold {undefined[0]}: constant predictions or dissimilarities, or "
+                f"fewer than {MIN_PAIRS} pairs.",
+                UndefinedMetricWarning,
+                stacklevel=3,
+            )
+    return fold_scores.mean(axis=1)
 
 
 def _score_permuted(
@@ -366,23 +398,31 @@ def _score_permuted(
     observed: np.ndarray,
     predicted: np.ndarray,
     index: np.ndarray,
+    folds: list[np.ndarray],
     sets: list[np.ndarray],
     seed: int,
     n_draws: int,
 ) -> np.ndarray:
+    """Mean score over folds and number of pairs (n_draws, 2) of images in another order."""
     rng = np.random.RandomState(seed)
-    first, second = index.T
-    n_images = index.max() + 1
-    rdm = np.full((n_images, n_images), np.nan)
-    rdm[first, second] = rdm[second, first] = predicted
-    shuffled = np.empty((len(index), n_draws))
-    order = np.arange(n_images)
-    for draw in range(n_draws):
+    orders = np.tile(np.arange(index.max() + 1), (n_draws, 1))
+    for order in orders:
         for members in sets:
             order[members] = rng.permutation(members)
-        shuffled[:, draw] = rdm[order[first], order[second]]
-    scores = average(score_all(observed, shuffled, index))
-    return np.column_stack([scores, np.sum(~np.isnan(shuffled), axis=0)])
+    scores, n_pairs = [], np.zeros(n_draws)
+    for fold in folds:
+        shuffled = _relabel(predicted[fold], index[fold], orders)
+        scores.append(average(score_all(observed[fold], shuffled, index[fold])))
+        n_pairs += np.sum(~np.isnan(shuffled), axis=0)
+    return np.column_stack([np.mean(scores, axis=0), n_pairs])
+
+
+def _relabel(predicted: np.ndarray, index: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Predictions (n_pairs, n_draws) of the pairs that take each pair's place; NaN if unknown."""
+    first, second = index.T
+    rdm = np.full((orders.shape[1],) * 2, np.nan)
+    rdm[first, second] = rdm[second, first] = predicted
+    return np.ascontiguousarray(rdm[orders[:, first], orders[:, second]].T)
 
 
 def _score_resampled(
@@ -402,6 +442,7 @@ def _score_resampled(
         if over != "subjects":
             drawn = np.concatenate([rng.choice(members, len(members)) for members in sets])
             scores = score(np.bincount(drawn, minlength=len(drawn)))
+            scores = np.where(np.isnan(scores).any(axis=0), np.nan, scores)
         if over != "images":
             subjects = rng.choice(n_subjects, n_subjects)
         samples.append(average(average(scores[..., subjects])))
@@ -453,8 +494,9 @@ def _summarize(samples: np.ndarray, confidence_level: float) -> dict[str, Any]:
     defined = samples[~np.isnan(samples)]
     if len(defined) < len(samples):
         warnings.warn(
-            f"{len(samples) - len(defined)} of {len(samples)} samples have too few distinct images "
-            "for a score and are left out of the interval.",
+            f"{len(samples) - len(defined)} of {len(samples)} samples have no score and are left "
+            "out of the interval: too few distinct images, or constant predictions or "
+            "dissimilarities.",
             UndefinedMetricWarning,
             stacklevel=3,
         )
@@ -465,39 +507,6 @@ def _summarize(samples: np.ndarray, confidence_level: float) -> dict[str, Any]:
         "standard_error": float(np.std(defined, ddof=1)) if len(defined) > 1 else np.nan,
         "bootstrap_distribution": samples,
     }
-
-
-def _columns_of(metric: str | Callable, observed: np.ndarray) -> Callable:
-    """Return the metric as a function of (observed, predictions, index), one score a subject."""
-    if callable(metric):
-        return partial(_score_each, metric)
-    name = metric.removeprefix("rdm_") if isinstance(metric, str) else metric
-    if name == "noise_normalized_r2":
-        check_subjects(observed)
-        return normalized_r2_columns
-    if name not in MEASURES:
-        known = sorted([*MEASURES, "noise_normalized_r2"])
-        raise ValueError(f"metric must be one of {known} or a score function, got {metric!r}.")
-    return partial(_score_measure, MEASURES[name])
-
-
-def _score_measure(
-    measure: Measure, observed: np.ndarray, predicted: np.ndarray, index: np.ndarray
-) -> np.ndarray:
-    return average_times(score_columns(measure, observed, predicted, index))
-
-
-def _score_each(
-    metric: Callable, observed: np.ndarray, predicted: np.ndarray, _index: np.ndarray
-) -> np.ndarray:
-    scores = np.full((predicted.shape[1], observed.shape[1]), np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
-        for row, prediction in enumerate(predicted.T):
-            known = ~np.isnan(prediction)
-            if known.any():
-                scores[row] = metric(observed[known], prediction[known], subject_average=False)
-    return scores
 
 
 def _check_inputs(
@@ -524,6 +533,16 @@ def _members_of_sets(index: np.ndarray) -> list[np.ndarray]:
     """Rows of the images of each set, which permuting and resampling never mix."""
     image_set = image_sets(index)
     return [np.flatnonzero(image_set == number) for number in range(image_set.max() + 1)]
+
+
+def _members_of_folds(index: np.ndarray, folds: list[np.ndarray]) -> list[np.ndarray]:
+    """Rows of the images that are in the same image set of the very same folds."""
+    places = np.full((index.max() + 1, len(folds)), -1)
+    for number, fold in enumerate(folds):
+        images = np.unique(index[fold])
+        places[images, number] = image_sets(index[fold])[images]
+    cell = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
+    return [np.flatnonzero(cell == number) for number in range(cell.max() + 1)]
 
 
 def _check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:

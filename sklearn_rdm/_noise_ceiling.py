@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
+from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm._pairs import average, average_times
 from sklearn_rdm._similarity import (
+    MIN_PAIRS,
     WHITENED,
     average_scores,
     check_index,
@@ -62,6 +65,14 @@ class NoiseCeilingConvention:
     See Also
     --------
     noise_ceiling : Uses a convention, a published one by its name.
+
+    References
+    ----------
+    .. [1] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
+       10, e1003553 (2014). The two bounds, and pooling of ranks for rank correlations.
+    .. [2] Cichy, R. M. et al. The Algonauts Project: a platform for communication between the
+       sciences of biological and artificial intelligence. arXiv:1905.05675 (2019). Pooling as they
+       are, squares, and the ratio of means.
 
     Examples
     --------
@@ -119,16 +130,17 @@ def noise_ceiling(
     convention     metric            pooling   squared  normalises with  several targets
     =============  ================  ========  =======  ===============  ==================
     algonauts2019  spearman          mean      yes      upper            ratio of means [1]_
-    net2brain      spearman          mean      yes      lower            mean of ratios
-    brain-score    spearman          mean      no       upper            mean of ratios
-    rsatoolbox     any               metric's  no       lower            mean of ratios [2]_
+    net2brain      spearman          mean      yes      lower            mean of ratios [2]_
+    brain-score    spearman          mean      no       upper            mean of ratios [3]_
+    rsatoolbox     any               metric's  no       lower            mean of ratios [4]_
     =============  ================  ========  =======  ===============  ==================
 
     Parameters
     ----------
     y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities of two or more subjects, on any scale. NaN: this subject lacks
-        this pair; pools are made of the subjects that have it.
+        this pair; pools are made of the subjects that have it, and a pair that one subject alone
+        has is left out of both bounds, as it would agree with itself.
     convention : str or NoiseCeilingConvention, default="algonauts2019"
         A name of the table, or choices of your own. Compare signed scores, such as
         :func:`rdm_spearman_score`, with a convention that does not square.
@@ -144,13 +156,16 @@ def noise_ceiling(
     -------
     lower, upper : float, or ndarray of shape (n_times,)
         In the units of the measure, squared if the convention squares; arrays if
-        ``time_average`` is False.
+        ``time_average`` is False. A subject, or a time point, without a score is left out of the
+        mean, with an ``UndefinedMetricWarning``; so is a time point at which no two subjects have
+        two pairs in common.
 
     Raises
     ------
     ValueError
-        If there is one subject only, the convention or metric is unknown, or ``time_average`` is
-        False and ``y`` has no time axis.
+        If there is one subject only, or no two subjects have two pairs in common (at no time
+        point); if the convention or metric is unknown, or ``time_average`` is False and ``y`` has
+        no time axis.
 
     See Also
     --------
@@ -160,7 +175,13 @@ def noise_ceiling(
     ----------
     .. [1] Cichy, R. M. et al. The Algonauts Project: a platform for communication between the
        sciences of biological and artificial intelligence. arXiv:1905.05675 (2019).
-    .. [2] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
+    .. [2] Bersch, D. et al. Net2Brain: a toolbox to compare artificial vision models with human
+       brain responses. arXiv:2208.09677 (2022). The choices are those of version 1.3.1.
+    .. [3] Schrimpf, M. et al. Integrative benchmarking to advance neurally mechanistic models of
+       human intelligence. Neuron 108, 413-423 (2020). The choices are those of the code,
+       ``brainscore_vision/metrics/rsa_ceiling``, that returns the upper bound and keeps the lower
+       as an attribute; another version of that file returns the lower.
+    .. [4] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
        10, e1003553 (2014).
 
     Examples
@@ -206,7 +227,7 @@ def noise_normalized_r2_score(
     y_true : ndarray of shape (n_pairs, n_subjects[, n_times]), or list of such
         Measured dissimilarities of two or more subjects; a list for several targets, such as the
         two MEG windows of the challenge. NaN: this subject lacks this pair, which is then left out
-        for this subject only.
+        for this subject only. A pair that one subject alone has is left out: it has no ceiling.
     y_pred : array-like of shape (n_pairs,), or list of such
         Predicted dissimilarities, finite; one vector per target.
     convention : str or NoiseCeilingConvention, default="algonauts2019"
@@ -226,13 +247,15 @@ def noise_normalized_r2_score(
     score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
         0 or more, 1 at the ceiling, no percentage. Squares have no sign and a positive chance
         level: :func:`rdm_permutation_test` gives the score that is expected of an unrelated RDM.
-        NaN, with an ``UndefinedMetricWarning``, if predictions are constant.
+        NaN, with an ``UndefinedMetricWarning``, if predictions are constant or the ceiling is 0
+        or not defined.
 
     Raises
     ------
     ValueError
-        If there is one subject only, the convention does not square, the numbers of targets, or
-        of what is not averaged, differ, or ``time_average`` is False and there is no time axis.
+        If there is one subject only, or no two subjects have two pairs in common (at no time
+        point); if the convention does not square, the numbers of targets, or of what is not
+        averaged, differ, or ``time_average`` is False and there is no time axis.
 
     See Also
     --------
@@ -267,6 +290,7 @@ def noise_normalized_r2_score(
             "subject_average=False needs the same subjects in every target, time_average=False "
             "the same time points."
         )
+    _warn_no_ceiling(ceilings)
     if choices.aggregation == "ratio_of_means":
         normalized = _fraction(np.mean(squares, axis=0), np.mean(ceilings, axis=0))
     else:
@@ -275,10 +299,14 @@ def noise_normalized_r2_score(
 
 
 def normalized_r2_columns(
-    observed: np.ndarray, predicted: np.ndarray, index: np.ndarray
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    index: np.ndarray,
+    *,
+    choices: NoiseCeilingConvention,
 ) -> np.ndarray:
-    """Scores (n_predictions, n_subjects) by the challenge's convention; predictions may be NaN."""
-    choices = CONVENTIONS["algonauts2019"]
+    """Scores (n_predictions, n_subjects) of predictions that may be NaN."""
+    observed = _keep_shared_pairs(observed)
     scores = np.full((predicted.shape[1], observed.shape[1]), np.nan)
     for has_prediction, predictions in group_columns(predicted):
         rows = np.flatnonzero(has_prediction)
@@ -309,7 +337,7 @@ def get_convention(
 
 
 def check_subjects(y: Any) -> np.ndarray:
-    """Float64 (n_pairs, n_subjects[, n_times]) of two or more subjects."""
+    """Float64 (n_pairs, n_subjects[, n_times]) of the pairs that two or more subjects have."""
     observed = check_observed(y)
     if observed.shape[1] < 2:
         raise ValueError(
@@ -317,11 +345,30 @@ def check_subjects(y: Any) -> np.ndarray:
             "would be 1 whatever the noise. Give y of shape (n_pairs, n_subjects) or (n_pairs, "
             "n_subjects, n_times)."
         )
-    return observed
+    shared = _keep_shared_pairs(observed)
+    if np.isnan(shared).all():
+        raise ValueError(
+            f"a noise ceiling needs two or more subjects with {MIN_PAIRS} or more pairs in common, "
+            f"and no two of these {observed.shape[1]} have them: with nobody to agree with, it "
+            "would be 1 whatever the noise. Give subjects that were measured with the same images."
+        )
+    return shared
+
+
+def _keep_shared_pairs(observed: np.ndarray) -> np.ndarray:
+    """NaN where one subject alone has the pair, and at time points of which none has a ceiling."""
+    present = ~np.isnan(observed)
+    by_time = present.reshape(*present.shape[:2], -1).transpose(2, 1, 0).astype(float)
+    in_common = by_time @ by_time.transpose(0, 2, 1)  # (n_times, n_subjects, n_subjects)
+    in_common[:, *np.diag_indices(observed.shape[1])] = 0
+    has_ceiling = (in_common >= MIN_PAIRS).any(axis=(1, 2))
+    if observed.ndim == 2:
+        has_ceiling = has_ceiling[0]
+    return np.where((present.sum(axis=1, keepdims=True) > 1) & has_ceiling, observed, np.nan)
 
 
 def _pair_targets(y_true: Any, y_pred: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    is_list = isinstance(y_true, list | tuple)
+    is_list = isinstance(y_true, list | tuple) and len(y_true) > 0
     if not is_list or any(np.ndim(target) not in (2, 3) for target in y_true):
         y_true, y_pred = [y_true], [y_pred]
     if len(y_true) != len(y_pred):
@@ -349,6 +396,17 @@ def _scores_and_ceiling(
     bound = _score_bound(choices.bound, observed, choices, index)
     scores = score_columns(get_measure(choices.metric), observed, predicted, index)
     return scores, _ceiling(bound, choices, time_average)
+
+
+def _warn_no_ceiling(ceilings: list[Any]) -> None:
+    """Tell that there is nothing to normalise with."""
+    if not (np.asarray(ceilings) > 0).all():
+        warnings.warn(
+            "the noise ceiling is 0 or not defined (no two subjects have enough pairs in common, "
+            "or their dissimilarities are constant): the normalised score is NaN.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
 
 
 def _fraction(squares: np.ndarray, ceiling: Any) -> np.ndarray:

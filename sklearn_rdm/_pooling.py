@@ -46,7 +46,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         correlation distances. The paper did so for MEG, not for fMRI.
     subject_weight : array-like of shape (n_subjects,), "reliability" or None, default=None
         None averages all subjects alike; an array gives the weight of each, 0 or more.
-        "reliability" weights each subject by the Pearson correlation of its z-scored (method
+        "reliability" weights each subject by the Pearson correlation [2]_ of its z-scored (method
         "mean": raw, "rank": ranked) dissimilarities with the average of the other subjects',
         negative ones clipped to 0. Pairs that only subjects of weight 0 have get the plain mean of
         these.
@@ -70,6 +70,9 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     ----------
     .. [1] A. Agrawal (2019). "Dissimilarity learning via Siamese network predicts brain imaging
        data".
+    .. [2] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
+       10, e1003553 (2014). Each subject's correlation with the others is one term of their lower
+       bound of the noise ceiling; to weight subjects by it is this package's choice.
 
     Examples
     --------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class _KFoldSplitter(_ImageSplitter):
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
         """Return the number of folds; the arguments, which scikit-learn gives, are not read."""
-        return self.n_splits
+        return _as_count("n_splits", self.n_splits)
 
 
 class ImageKFold(_KFoldSplitter):
@@ -328,7 +329,8 @@ class RepeatedImageKFold(_ImageSplitter):
     Raises
     ------
     ValueError
-        By ``split``, as :class:`ImageKFold`.
+        By ``split``, as :class:`ImageKFold`; by ``split`` and ``get_n_splits``, if ``n_repeats``
+        is no integer of 1 or more.
 
     See Also
     --------
@@ -362,13 +364,11 @@ class RepeatedImageKFold(_ImageSplitter):
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
         """Return folds times repeats; the arguments, which scikit-learn gives, are not read."""
-        return self.n_splits * self.n_repeats
+        return _as_count("n_splits", self.n_splits) * _as_count("n_repeats", self.n_repeats)
 
     def _iter_images(self, pairs: ImagePairs) -> Iterator[Rows]:
-        if self.n_repeats < 1:
-            raise ValueError(f"n_repeats must be 1 or more, got {self.n_repeats}.")
         rng = check_random_state(self.random_state)
-        for _ in range(self.n_repeats):
+        for _ in range(_as_count("n_repeats", self.n_repeats)):
             yield from k_folds(pairs, no_labels(pairs), self.n_splits, True, rng)
 
 
@@ -435,11 +435,17 @@ class ImageShuffleSplit(_ImageSplitter):
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
         """Return the number of splits; the arguments, which scikit-learn gives, are not read."""
-        return self.n_splits
+        return _as_count("n_splits", self.n_splits)
 
     def _iter_images(self, pairs: ImagePairs) -> Iterator[Rows]:
         sizes = {"test_size": self.test_size, "train_size": self.train_size}
         return shuffled_images(pairs, no_labels(pairs), self.n_splits, self.random_state, **sizes)
+
+
+def _as_count(name: str, value: Any) -> int:
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer, 1 or more, got {value!r}.")
+    return int(value)
 
 
 def check_image_cv(cv: Any, pairs: ImagePairs, y: np.ndarray) -> list[Rows]:

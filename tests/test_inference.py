@@ -8,13 +8,19 @@ from scipy.spatial.distance import pdist
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm import ImagePairs, metrics
-from sklearn_rdm._inference import _members_of_sets, _repeat_pairs
+from sklearn_rdm._inference import (
+    _members_of_folds,
+    _members_of_sets,
+    _repeat_pairs,
+    _score_resampled,
+)
 from sklearn_rdm.metrics import (
     compare_rdm_scores,
     noise_normalized_r2_score,
     rdm_bootstrap,
     rdm_permutation_test,
     rdm_spearman_score,
+    rdm_whitened_cosine_score,
     rdm_whitened_pearson_score,
 )
 
@@ -103,6 +109,72 @@ def test_a_score_function_gives_what_its_name_gives(metric, function):
     assert_allclose(named.bootstrap_distribution, given.bootstrap_distribution)
 
 
+@pytest.mark.parametrize(
+    ("metric", "function"),
+    [
+        ("whitened_pearson", rdm_whitened_pearson_score),
+        ("rdm_whitened_cosine", rdm_whitened_cosine_score),
+        ("whitened_cosine", partial(rdm_whitened_cosine_score, pattern_covariance=None)),
+    ],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_whitened_function_knows_the_images_of_the_pairs(metric, function, complete):
+    pairs, y_true, y_pred = simulate(n_images=9)
+    keep = np.ones(len(pairs), dtype=bool)
+    if not complete:
+        keep = np.random.default_rng(0).random(len(pairs)) < 0.7
+    order = np.random.default_rng(1).permutation(np.flatnonzero(keep))  # any order of pairs
+    data = pairs[order], y_true[order], y_pred[order]
+    named, given = (
+        rdm_permutation_test(*data, metric=f, n_permutations=20, random_state=0)
+        for f in (metric, function)
+    )
+    assert given.score == pytest.approx(named.score)
+    assert_allclose(named.null_distribution, given.null_distribution)
+    named, given = (
+        rdm_bootstrap(*data, metric=f, n_resamples=20, random_state=0) for f in (metric, function)
+    )
+    assert_allclose(named.bootstrap_distribution, given.bootstrap_distribution)
+
+
+def test_a_normalized_score_of_a_whitened_measure_knows_the_images():
+    pairs, y_true, y_pred = simulate(n_images=9)
+    order = np.random.default_rng(0).permutation(len(pairs))[:25]
+    data = pairs[order], y_true[order], y_pred[order]
+    metric = partial(noise_normalized_r2_score, metric="whitened_pearson")
+    result = rdm_permutation_test(*data, metric=metric, n_permutations=9)
+    assert result.score == pytest.approx(metric(*data[1:], pairs=data[0]))
+    interval = rdm_bootstrap(*data, metric=metric, over="images", n_resamples=9)
+    assert interval.score == pytest.approx(result.score)
+    assert np.isfinite(interval.bootstrap_distribution).all()
+
+
+def test_a_metric_that_cannot_be_used_is_refused():
+    data = simulate(n_images=6)
+    covariance = partial(rdm_whitened_pearson_score, pattern_covariance=np.eye(6))
+    unsquared = partial(noise_normalized_r2_score, convention="rsatoolbox")
+    for function in (rdm_permutation_test, rdm_bootstrap):
+        for scorer in (metrics.get_rdm_scorer("spearman"), metrics.rdm_whitened_cosine_scorer):
+            with pytest.raises(ValueError, match=r"is a scorer of estimators.* give its name"):
+                function(*data, metric=scorer)
+        with pytest.raises(ValueError, match="cannot be given a pattern_covariance"):
+            function(*data, metric=covariance)
+        with pytest.raises(ValueError, match="needs a convention that squares"):
+            function(*data, metric=unsquared)
+
+
+def test_a_fold_without_common_pairs_has_no_normalized_score():
+    pairs, y_true, y_pred = simulate(n_images=18)
+    folds = folds_of(pairs)
+    y_true[folds[1], 1:] = np.nan
+    for metric in ("noise_normalized_r2", noise_normalized_r2_score):
+        with pytest.warns(UndefinedMetricWarning, match="first fold 1"):
+            result = rdm_permutation_test(
+                pairs, y_true, y_pred, metric=metric, folds=folds, n_permutations=5
+            )
+        assert_array_equal(np.isnan(result.fold_scores), [False, True, False])
+
+
 def test_a_convention_is_given_as_a_partial():
     pairs, y_true, y_pred = simulate(n_images=9)
     metric = partial(noise_normalized_r2_score, convention="net2brain")
@@ -148,7 +220,131 @@ def test_image_pairs_and_their_index_give_the_same():
     assert_array_equal(by_index.null_distribution, by_pairs.null_distribution)
 
 
+def folds_of(pairs, n_folds=3):
+    """Pairs of two images of the same fold; every n_folds-th image is in the same."""
+    first, second = (pairs % n_folds).T
+    return [np.flatnonzero((first == fold) & (second == fold)) for fold in range(n_folds)]
+
+
+def test_folds_have_the_null_of_relabelled_images_of_each_fold():
+    pairs, y_true, y_pred = simulate(n_images=8)
+    folds = folds_of(pairs, 2)
+    y_pred[np.setdiff1d(np.arange(len(pairs)), np.concatenate(folds))] = np.nan  # never tested
+    result = rdm_permutation_test(
+        pairs, y_true, y_pred, folds=folds, n_permutations=3000, random_state=0
+    )
+    rdm = np.zeros((8, 8))
+    rdm[tuple(pairs.T)] = rdm[tuple(pairs[:, ::-1].T)] = y_pred
+
+    def score(fold, order):
+        first, second = pairs[fold].T
+        return rdm_spearman_score(y_true[fold], rdm[order[first], order[second]])
+
+    every = []
+    for places in permutations([0, 2, 4, 6]):
+        order = np.arange(8)
+        order[::2] = places
+        even = score(folds[0], order)
+        for others in permutations([1, 3, 5, 7]):
+            order[1::2] = others
+            every.append((even + score(folds[1], order)) / 2)
+    assert set(result.null_distribution.round(9)) == set(np.round(every, 9))
+    assert result.expected_score == pytest.approx(np.mean(every), abs=0.03)
+    assert_allclose(result.fold_scores, [score(fold, np.arange(8)) for fold in folds])
+    assert result.score == pytest.approx(np.mean(result.fold_scores))
+    assert_array_equal(result.n_pairs, 12)
+    n_reached = np.sum(result.null_distribution >= result.score - 1e-12)
+    assert result.pvalue == (1 + n_reached) / 3001
+
+
+def test_folds_forgive_levels_that_differ_between_folds():
+    pairs, y_true, y_pred = simulate(n_images=18, noise=0.3)
+    folds = folds_of(pairs)
+    shifted = y_pred.copy()
+    for level, fold in enumerate(folds):
+        shifted[fold] += 100 * level  # as of models that were fitted fold by fold
+    draw = {"n_permutations": 99, "random_state": 0}
+    plain, moved = (
+        rdm_permutation_test(pairs, y_true, p, folds=folds, **draw) for p in (y_pred, shifted)
+    )
+    assert moved.score == pytest.approx(plain.score)
+    assert_allclose(moved.null_distribution, plain.null_distribution)
+    assert moved.pvalue == 0.01
+    tested = np.concatenate(folds)
+    pooled = rdm_permutation_test(pairs[tested], y_true[tested], shifted[tested], **draw)
+    assert pooled.score < moved.score / 2
+
+
+def test_one_fold_of_all_pairs_is_no_folds():
+    pairs, y_true, y_pred = simulate(n_images=7)
+    draw = {"n_permutations": 40, "random_state": 0}
+    without = rdm_permutation_test(pairs, y_true, y_pred, **draw)
+    with_one = rdm_permutation_test(pairs, y_true, y_pred, folds=[np.arange(21)], **draw)
+    assert_array_equal(without.null_distribution, with_one.null_distribution)
+
+
+def test_images_move_among_images_of_the_same_folds():
+    pairs = all_pairs(8)
+    low, high = (np.flatnonzero((pairs < 5).all(1)), np.flatnonzero((pairs >= 3).all(1)))
+    cells = _members_of_folds(pairs, [low, high])
+    assert sorted(map(list, cells)) == [[0, 1, 2], [3, 4], [5, 6, 7]]
+    rows = np.concatenate([all_pairs(3), all_pairs(3) + 3])
+    assert_array_equal(_members_of_folds(rows, [np.arange(6)]), [[0, 1, 2], [3, 4, 5]])
+    _, y_true, y_pred = simulate(n_images=8)
+    disjoint = [np.flatnonzero((pairs == (0, 1)).all(1)), np.flatnonzero((pairs == (2, 3)).all(1))]
+    with pytest.raises(ValueError, match=r"no three images are connected by pairs \(of the same"):
+        rdm_permutation_test(pairs, y_true, y_pred, folds=disjoint)
+
+
+def test_constant_predictions_are_told_to_be_no_evidence():
+    pairs, y_true, _ = simulate()
+    with pytest.warns(UndefinedMetricWarning, match=r"y_pred has no score .* 1 of 1 fold"):
+        result = rdm_permutation_test(pairs, y_true, np.ones(len(pairs)), n_permutations=9)
+    assert np.isnan(result.score)
+    assert np.isnan(result.expected_score)
+    assert result.pvalue == 1
+
+
+def constant_in_fold_0():
+    pairs, y_true, y_pred = simulate(n_images=18, noise=0.3)
+    folds = folds_of(pairs)
+    failed = y_pred.copy()
+    failed[folds[0]] = 1
+    return pairs, y_true, y_pred, failed, folds
+
+
+def test_a_fold_without_a_score_is_not_passed_over_in_the_permutation_test():
+    pairs, y_true, _, failed, folds = constant_in_fold_0()
+    with pytest.warns(UndefinedMetricWarning, match=r"1 of 3 fold\(s\), first fold 0"):
+        result = rdm_permutation_test(pairs, y_true, failed, folds=folds, n_permutations=9)
+    assert np.isnan(result.score)
+    assert_array_equal(np.isnan(result.fold_scores), [True, False, False])
+    assert result.pvalue == 1
+
+
 # ---- bootstrap
+
+
+@pytest.mark.parametrize("over", ["images", "subjects", "both"])
+def test_a_fold_without_a_score_is_not_passed_over_in_the_bootstrap(over):
+    pairs, y_true, _, failed, folds = constant_in_fold_0()
+    with pytest.warns(UndefinedMetricWarning) as caught:
+        result = rdm_bootstrap(pairs, y_true, failed, folds=folds, over=over, n_resamples=9)
+    score, samples = sorted((str(one.message) for one in caught), reverse=True)
+    assert score.startswith("y_pred has no score (NaN), as it has none in 1 of 3 fold(s)")
+    assert samples.startswith("9 of 9 samples have no score")
+    assert {one.filename for one in caught} == {__file__}
+    assert np.isnan([result.score, result.standard_error, *result.confidence_interval]).all()
+    assert np.isnan(result.bootstrap_distribution).all()
+    assert_array_equal(np.isnan(result.fold_scores), [True, False, False])
+
+
+@pytest.mark.parametrize("metric", ["spearman", rdm_spearman_score])
+def test_constant_predictions_have_no_interval(metric):
+    pairs, y_true, _ = simulate(n_images=6)
+    with pytest.warns(UndefinedMetricWarning, match="samples.*or constant|y_pred.*: constant"):
+        result = rdm_bootstrap(pairs, y_true, np.ones(15), metric=metric, n_resamples=5)
+    assert np.isnan([result.score, *result.confidence_interval]).all()
 
 
 def test_resampled_pairs_are_those_of_all_copies():
@@ -244,7 +440,7 @@ def test_folds_are_scored_one_by_one():
 
 def test_three_images_leave_few_samples():
     pairs, y_true, y_pred = simulate(n_images=3)
-    with pytest.warns(UndefinedMetricWarning, match="samples have too few distinct images"):
+    with pytest.warns(UndefinedMetricWarning, match="80 of 100 samples have no score"):
         result = rdm_bootstrap(
             pairs, y_true, y_pred, over="images", n_resamples=100, random_state=0
         )
@@ -278,6 +474,30 @@ def test_a_model_does_not_differ_from_itself():
     result = compare_rdm_scores(pairs, y_true, y_pred, y_pred, n_resamples=20, random_state=0)
     assert result.difference == 0
     assert result.pvalue == 1
+
+
+@pytest.mark.filterwarnings("ignore:9 of 9 samples have no score")
+def test_a_model_that_failed_in_a_fold_does_not_win():
+    pairs, y_true, y_pred, failed, folds = constant_in_fold_0()
+    hard = y_true.copy()
+    hard[folds[0]] = np.random.default_rng(0).random(hard[folds[0]].shape)  # nothing to predict
+    draw = {"folds": folds, "n_resamples": 9, "random_state": 0}
+    for models, name in [((failed, y_pred), "y_pred has"), ((y_pred, failed), "y_pred_other has")]:
+        with pytest.warns(UndefinedMetricWarning, match=rf"^{name} no score .* first fold 0"):
+            result = compare_rdm_scores(pairs, hard, *models, **draw)
+        assert np.isnan(result.difference)
+        assert_array_equal(np.isnan(result.scores), [model is failed for model in models])
+        assert result.pvalue == 1
+        assert np.isnan(result.confidence_interval).all()
+        assert_array_equal(np.isnan(result.fold_differences), [True, False, False])
+
+
+def test_what_a_sample_cannot_score_of_one_model_is_left_out_of_both():
+    def score(counts):  # predictions, folds, subjects
+        return np.array([[[np.nan], [0.2]], [[0.9], [0.3]]])
+
+    full, sets = np.zeros((2, 2, 1)), [np.arange(3)]
+    assert_allclose(_score_resampled(score, full, sets, "images", 0, 1), [[0.2, 0.3]])
 
 
 def test_comparison_fold_by_fold():
@@ -335,8 +555,9 @@ def test_wrong_inputs_are_refused():
         ([np.ones(10, dtype=bool)], "fold 0 must be a list of row numbers of pairs, got bool"),
         ([[0, 1], [9, 10]], "fold 1 has rows outside 0 to 9"),
     ]:
-        with pytest.raises(ValueError, match=message):
-            rdm_bootstrap(pairs, y_true, y_pred, folds=folds)
+        for function in (rdm_permutation_test, rdm_bootstrap):
+            with pytest.raises(ValueError, match=message):
+                function(pairs, y_true, y_pred, folds=folds)
     with pytest.raises(ValueError, match="over must be one of"):
         rdm_bootstrap(pairs, y_true, y_pred, over="pairs")
     with pytest.raises(ValueError, match="over='both' needs two or more subjects"):

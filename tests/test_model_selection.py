@@ -368,7 +368,8 @@ def test_designs_without_training_pairs_are_refused():
         (ImageKFold(1), "k-fold cross-validation requires at least one train/test split"),
         (ImageKFold(3, random_state=0), "has no effect since shuffle is False"),
         (ImageKFold(2, test_pairs="all"), "test_pairs must be 'both' or 'any', got 'all'"),
-        (RepeatedImageKFold(3, n_repeats=0), "n_repeats must be 1 or more, got 0"),
+        (RepeatedImageKFold(3, n_repeats=0), "n_repeats must be an integer, 1 or more, got 0"),
+        (RepeatedImageKFold(2, n_repeats=3.5), "n_repeats must be an integer, 1 or more, got 3.5"),
         (ImageShuffleSplit(test_size=1.5), "test_size=1.5 should be"),
         (StratifiedImageKFold(2), "StratifiedImageKFold needs a label per image"),
         (GroupImageKFold(2), "GroupImageKFold needs a label per image"),
@@ -378,6 +379,23 @@ def test_designs_without_training_pairs_are_refused():
 def test_wrong_parameters_are_named(cv, message):
     with pytest.raises(ValueError, match=message):
         next(cv.split(make_pairs(20)[0]))
+
+
+@pytest.mark.parametrize(
+    ("cv", "name"),
+    [
+        (RepeatedImageKFold(2, n_repeats=3.5), "n_repeats"),
+        (RepeatedImageKFold(2, n_repeats=-1), "n_repeats"),
+        (RepeatedImageKFold(2.5), "n_splits"),
+        (ImageKFold(2.5), "n_splits"),
+        (GroupImageKFold("2"), "n_splits"),
+        (ImageShuffleSplit(2.5), "n_splits"),
+    ],
+)
+def test_a_number_of_splits_is_an_integer(cv, name):
+    with pytest.raises(ValueError, match=f"{name} must be an integer, 1 or more, got"):
+        cv.get_n_splits()
+    assert RepeatedImageKFold(np.int64(2), n_repeats=np.int64(3)).get_n_splits() == 6
 
 
 def test_labels_that_cannot_be_shared_out_are_refused():

@@ -2,21 +2,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import rankdata, spearmanr
 from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.model_selection import cross_val_score
 from test_datasets import CEILINGS
 from test_metrics import RSATOOLBOX_NAMES
 
-from sklearn_rdm import ImagePairs
+from sklearn_rdm import FixedRSARegressor, ImagePairs
 from sklearn_rdm._noise_ceiling import CONVENTIONS
 from sklearn_rdm.metrics import (
     NoiseCeilingConvention,
     noise_ceiling,
     noise_normalized_r2_score,
+    noise_normalized_r2_scorer,
     rdm_spearman_score,
     rdm_whitened_pearson_score,
 )
+from sklearn_rdm.model_selection import ImageKFold
 
 # FIELD.md 3.4: the same formula without the subject itself
 LOWER = {
@@ -91,11 +94,21 @@ def check_against_rsatoolbox(y, metric):
 
 @pytest.mark.parametrize(("convention", "power"), [("net2brain", 2), ("brain-score", 1)])
 def test_ceiling_equals_a_loop_of_scipy(convention, power):
-    y, _ = simulate()
+    check_against_scipy(simulate()[0], convention, power)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("target", ["fmri_evc", "fmri_it"])
+@pytest.mark.parametrize(("convention", "power"), [("net2brain", 2), ("brain-score", 1)])
+def test_ceiling_equals_a_loop_of_scipy_on_measured_rdms(convention, power, target, algonauts):
+    check_against_scipy(algonauts(92, target), convention, power)
+
+
+def check_against_scipy(y, convention, power):
     upper = [spearmanr(column, y.mean(axis=1)).statistic ** power for column in y.T]
     lower = [
         spearmanr(y[:, s], np.delete(y, s, axis=1).mean(axis=1)).statistic ** power
-        for s in range(5)
+        for s in range(y.shape[1])
     ]
     assert_allclose(noise_ceiling(y, convention=convention), (np.mean(lower), np.mean(upper)))
 
@@ -105,6 +118,7 @@ def test_missing_pairs_are_pooled_over_the_subjects_that_have_them():
     y, _ = simulate(n_subjects=3)
     y[[0, 4], 0] = y[4, 1] = np.nan  # of pair 4, subject 2 is alone
     lower, upper = noise_ceiling(y, convention="rsatoolbox")
+    y[4, 2] = np.nan  # where nobody agrees or disagrees with it
     ranks = np.full_like(y, np.nan)
     for subject in range(3):
         present = ~np.isnan(y[:, subject])
@@ -137,6 +151,64 @@ def test_one_subject_has_no_ceiling(convention):
             noise_ceiling(one, convention=convention)
         with pytest.raises(ValueError, match="two or more subjects, got one"):
             noise_normalized_r2_score(one, y_pred)
+
+
+def disjoint_subjects(n_pairs=20):
+    y = np.full((n_pairs, 2), np.nan)
+    y[: n_pairs // 2, 0] = y[n_pairs // 2 :, 1] = np.arange(n_pairs // 2)
+    return y
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_subjects_without_common_pairs_have_no_ceiling(convention):
+    absent = np.column_stack([np.arange(6.0), np.full(6, np.nan)])
+    one_in_common = disjoint_subjects()
+    one_in_common[0, 1] = 3
+    for y in (absent, disjoint_subjects(), one_in_common, [[1.0, 2.0]]):
+        for given in (y, np.repeat(np.asarray(y)[:, :, None], 3, axis=2)):
+            with pytest.raises(ValueError, match="no two of these 2 have them"):
+                noise_ceiling(given, convention=convention)
+            with pytest.raises(ValueError, match="no two of these 2 have them"):
+                noise_normalized_r2_score(given, np.arange(len(y)))
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_pairs_of_one_subject_alone_are_left_out(convention):
+    y, y_pred = simulate(n_subjects=3)
+    y[20:, :2] = np.nan
+    bounds = noise_ceiling(y, convention=convention)
+    assert_allclose(bounds, noise_ceiling(y[:20], convention=convention))
+    assert bounds[1] < 1
+    if CONVENTIONS[convention].squared:
+        score = noise_normalized_r2_score(y, y_pred, convention=convention)
+        expected = noise_normalized_r2_score(y[:20], y_pred[:20], convention=convention)
+        assert score == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore:the score is not defined")
+def test_an_undefined_ceiling_is_told():
+    y, y_pred = simulate(n_subjects=2)
+    y[:] = [1, 2]
+    with pytest.warns(UndefinedMetricWarning, match="the noise ceiling is 0 or not defined"):
+        assert np.isnan(noise_normalized_r2_score(y, y_pred))
+    with pytest.warns(UndefinedMetricWarning, match="the noise ceiling is 0 or not defined"):
+        assert np.isnan(noise_normalized_r2_score([y, simulate()[0]], [y_pred, y_pred]))
+
+
+def test_a_fold_with_one_subject_has_no_score():
+    rng = np.random.default_rng(0)
+    pairs, y = ImagePairs.from_rdms(rng.random((12, 4)), rng.random((3, 66)))
+    y[(pairs.index < 4).all(axis=1), 1:] = np.nan
+    cv = {"cv": ImageKFold(3), "scoring": noise_normalized_r2_scorer}
+    with pytest.warns(UserWarning, match="Scoring failed"):
+        scores = cross_val_score(FixedRSARegressor(), pairs, y, **cv, error_score=np.nan)
+    assert_array_equal(np.isnan(scores), [True, False, False])
+
+
+def test_nothing_to_score_is_refused():
+    for y_true, y_pred in [([], []), ((), ()), (np.empty((0, 2)), [])]:
+        with pytest.raises(ValueError, match=r"hold at least one pair, got \(0"):
+            noise_normalized_r2_score(y_true, y_pred)
 
 
 def test_unknown_choices_are_refused():
@@ -319,6 +391,22 @@ def test_one_time_point_is_as_none():
     assert noise_normalized_r2_score(y[:, :, :1], signal) == noise_normalized_r2_score(
         y[:, :, 0], signal
     )
+
+
+def test_time_points_without_common_pairs_are_left_out():
+    y, signal = simulate_times()
+    y[:, 1:, 1] = np.nan
+    others = y[:, :, [0, 2, 3]]
+    for convention in CONVENTIONS:
+        with pytest.warns(UndefinedMetricWarning, match="time points"):
+            bounds = noise_ceiling(y, convention=convention)
+        assert_allclose(bounds, noise_ceiling(others, convention=convention))
+    with pytest.warns(UndefinedMetricWarning, match="time points"):
+        upper = noise_ceiling(y, time_average=False)[1]
+    assert_array_equal(np.isnan(upper), [False, True, False, False])
+    with pytest.warns(UndefinedMetricWarning, match="time points"):
+        score = noise_normalized_r2_score(y, signal)
+    assert score == pytest.approx(noise_normalized_r2_score(others, signal))
 
 
 def test_wrong_time_courses_are_refused():
