@@ -424,10 +424,15 @@ default="auto"
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
             self.module_.reference = settle_reference(self.module_.reference, X)
             self._set_mean_image(X[train])
-        dataset = self.get_dataset(X, self.subject_pooling_.transform(y))
+        target = self.subject_pooling_.transform(y)
+        pooled = ~np.isnan(target)
+        _check_pooled(pooled, train, valid)
+        dataset = self.get_dataset(X[pooled], target[pooled])
         if valid is None:
             return dataset, None
-        return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
+        place = np.cumsum(pooled) - 1
+        train, valid = (place[rows[pooled[rows]]].tolist() for rows in (train, valid))
+        return Subset(dataset, train), Subset(dataset, valid)
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Compute the frozen layers' activations of each image and label the pairs."""
@@ -584,6 +589,15 @@ def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> N
             "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
             "splitter of sklearn_rdm.model_selection."
         )
+
+
+def _check_pooled(pooled: np.ndarray, train: np.ndarray, valid: np.ndarray | None) -> None:
+    for part, rows in (("training", train), ("validation", train if valid is None else valid)):
+        if not pooled[rows].any():
+            raise ValueError(
+                f"no {part} pair was measured by a subject that the pooling has learned: these "
+                "have two training pairs or more. Give more pairs, or another train_split."
+            )
 
 
 def _name_constant(image: int, layer: str) -> str:
