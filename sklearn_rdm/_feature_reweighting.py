@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
@@ -16,6 +15,7 @@ from sklearn_rdm._pairs import ImagePairs, as_pairs, average_times, check_fit_pa
 from sklearn_rdm._pooling import as_pooling, check_learned
 from sklearn_rdm._rsa import RSARegressor
 from sklearn_rdm._similarity import MEASURES, score_columns
+from sklearn_rdm._splitters import check_image_cv
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 
 __all__ = ["FeatureReweightedRSARegressor"]
@@ -61,9 +61,9 @@ class FeatureReweightedRSARegressor(RSARegressor):
         Whether to centre ("dot") and scale every image as above.
     cv : int, cross-validation splitter, iterable or None, default=None
         How images are held out to choose the penalty: folds of an
-        :class:`~sklearn_rdm.model_selection.ImageKFold`, a splitter of pairs, or (train, test)
-        rows. None draws 25 times a fifth of the images, as published; with fewer than 15 images
-        it holds out the two images of every pair in turn.
+        :class:`~sklearn_rdm.model_selection.ImageKFold`, another splitter of images, or (train,
+        test) rows. None draws 25 times a fifth of the images, as published; with fewer than 15
+        images it holds out the two images of every pair in turn.
     scoring : {"pearson", "spearman"}, default="pearson"
         Correlation that the penalty maximises. It is taken over the held-out predictions of all
         splits together (averaged where a pair is held out repeatedly), so that splits with few
@@ -176,7 +176,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
         ------
         ValueError
             If a parameter is not among the ones documented, if there are fewer than 5 images to
-            choose a penalty with, or if an image cannot be normalised (all features equal).
+            choose a penalty with, if ``cv`` tests a pair whose two images are both trained on, or
+            if an image cannot be normalised (all features equal).
 
         Warns
         -----
@@ -302,7 +303,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
             folds = ImageKFold(int(self.cv), shuffle=True, random_state=self.random_state)
             splits = list(folds.split(pairs, y))
         else:
-            splits = list(check_cv(self.cv).split(pairs, y))
+            splits = check_image_cv(self.cv, pairs, y)
         splits = [(train, test) for train, test in splits if len(train) > 1]
         if not splits:
             raise ValueError(
