@@ -174,6 +174,9 @@ class LinearTwinRSARegressor(RSARegressor):
         -----
         ConvergenceWarning
             If ``max_iter`` is reached or, with ``noise=0``, an image is projected to nothing.
+        UserWarning
+            If subjects are left out because they have fewer than two of these pairs. Pairs that
+            only they have are then left out as well.
         """
         self._check_parameters()
         pairs, y = check_fit_pairs(X, y)

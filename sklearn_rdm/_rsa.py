@@ -289,6 +289,12 @@ class LayerWeightedRSARegressor(RSARegressor):
         ValueError
             If ``layers`` do not fit the features, or an image's features in a layer are all equal
             and ``metric`` is "correlation".
+
+        Warns
+        -----
+        UserWarning
+            If subjects are left out because they have fewer than two of these pairs. Pairs that
+            only they have are then left out as well.
         """
         check_metric(self.metric)
         pairs, y = check_fit_pairs(X, y)

@@ -283,6 +283,12 @@ default="auto"
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
             equal, if a layer is unknown or nothing is left to train, if weights do not fit, if an
             image has constant activations, or if the loss stops being finite.
+
+        Warns
+        -----
+        UserWarning
+            If subjects are left out because they have fewer than two of the training pairs. Pairs
+            that only they have are then left out as well.
         """
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
