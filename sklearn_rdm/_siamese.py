@@ -31,7 +31,7 @@ from sklearn_rdm._features import (
     unit_square_distances,
     write_unit_square_distances,
 )
-from sklearn_rdm._image_splits import leaks
+from sklearn_rdm._image_splits import as_rows, leaks
 from sklearn_rdm._losses import CorrelationLoss
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
@@ -424,7 +424,8 @@ default="auto"
         """Split into training and validation pairs by image, pool subjects by the former."""
         train, valid = np.arange(len(X)), None
         if self.train_split is not None:
-            train, valid = next(iter(self.train_split.split(X, y)))
+            split = next(iter(self.train_split.split(X, y)))
+            train, valid = (as_rows(part, len(X)) for part in split)
             _check_no_leak(X, train, valid)
         if not hasattr(self, "subject_pooling_"):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])

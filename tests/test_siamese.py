@@ -528,6 +528,22 @@ def test_validation_loss_is_that_of_the_predictions(read_out):
     assert net.history[-1, "valid_loss"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_validation_split_may_be_boolean_masks():
+    pairs, y = make_pairs(10)
+    split = ImageShuffleSplit(1, test_size=4, random_state=0)
+
+    class Masks:
+        def split(self, X, y=None):
+            for parts in split.split(X, y):
+                yield tuple(np.isin(np.arange(len(X)), part) for part in parts)
+
+    by_row, by_mask = (
+        tiny_net(train_split=s, random_state=0).fit(pairs, y) for s in (split, Masks())
+    )
+    assert by_mask.history[:, "valid_loss"] == by_row.history[:, "valid_loss"]
+    assert by_mask.history[:, "train_loss"] == by_row.history[:, "train_loss"]
+
+
 @pytest.mark.filterwarnings("ignore:subjects .0. .* left out:UserWarning")
 def test_validation_pairs_that_only_left_out_subjects_have_are_not_read():
     pairs, y = make_pairs(10)
