@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from sklearn_rdm._features import DENSE, flatten_images, normalise
 from sklearn_rdm._pair_ridge import fit_path, pair_sums, predict_path, square_sums
 from sklearn_rdm._pairs import ImagePairs, as_pairs, average_times, check_fit_pairs
-from sklearn_rdm._pooling import as_pooling
+from sklearn_rdm._pooling import as_pooling, check_learned
 from sklearn_rdm._rsa import RSARegressor
 from sklearn_rdm._similarity import MEASURES, score_columns
+from sklearn_rdm._splitters import check_image_cv
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 
 __all__ = ["FeatureReweightedRSARegressor"]
@@ -61,9 +61,9 @@ class FeatureReweightedRSARegressor(RSARegressor):
         Whether to centre ("dot") and scale every image as above.
     cv : int, cross-validation splitter, iterable or None, default=None
         How images are held out to choose the penalty: folds of an
-        :class:`~sklearn_rdm.model_selection.ImageKFold`, a splitter of pairs, or (train, test)
-        rows. None draws 25 times a fifth of the images, as published; with fewer than 15 images
-        it holds out the two images of every pair in turn.
+        :class:`~sklearn_rdm.model_selection.ImageKFold`, another splitter of images, or (train,
+        test) rows. None draws 25 times a fifth of the images, as published; with fewer than 15
+        images it holds out the two images of every pair in turn.
     scoring : {"pearson", "spearman"}, default="pearson"
         Correlation that the penalty maximises. It is taken over the held-out predictions of all
         splits together (averaged where a pair is held out repeatedly), so that splits with few
@@ -73,7 +73,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
         How the dissimilarities of several subjects become one target: a method of
         :class:`sklearn_rdm.preprocessing.SubjectPooling` or an instance, fitted on the training
         pairs. None fits weights and penalty for every subject (of time courses, its mean over
-        time points); predictions are then averaged.
+        time points); predictions are then averaged. A subject with fewer than two training pairs
+        is left out: its weights, penalty and scores are NaN.
     random_state : int, RandomState instance or None, default=None
         Draws the held-out images if ``cv`` is None or an int.
     n_jobs : int, default=None
@@ -175,16 +176,24 @@ class FeatureReweightedRSARegressor(RSARegressor):
         ------
         ValueError
             If a parameter is not among the ones documented, if there are fewer than 5 images to
-            choose a penalty with, or if an image cannot be normalised (all features equal).
+            choose a penalty with, if ``cv`` tests a pair whose two images are both trained on, or
+            if an image cannot be normalised (all features equal).
+
+        Warns
+        -----
+        UserWarning
+            If subjects are left out because they have fewer than two of these pairs.
         """
         self._check_parameters()
         self.alphas_ = self._sorted_alphas()
         pairs, y = check_fit_pairs(X, y)
+        learned = np.ones(1, dtype=bool)
         if self.subject_pooling is None:
+            learned = check_learned(y)
             y = average_times(y)
         else:
             y = as_pooling(self.subject_pooling).fit_transform(y)
-        targets = y.reshape(len(y), -1)
+        targets = np.where(learned, y.reshape(len(y), -1), np.nan)
         used, local = np.unique(pairs.index, return_inverse=True)
         self.n_features_in_ = pairs.images[0].size
         features = self._prepare(pairs.images[used].reshape(len(used), -1), used)
@@ -194,9 +203,11 @@ class FeatureReweightedRSARegressor(RSARegressor):
         if len(self.alphas_) > 1:
             scores = self._score_alphas(pairs, features, index, targets)
             chosen = self.alphas_[scores.argmax(axis=0)]
+            scores[:, ~learned] = np.nan
             self.cv_scores_ = scores[:, 0] if single else scores
         path = fit_path(features, index, targets, chosen[np.newaxis], **self._model())
         coef, intercept = path.coef[:, 0].T, path.target_mean - path.offset[0]
+        coef[~learned] = intercept[~learned] = chosen[~learned] = np.nan
         self.coef_ = np.ascontiguousarray(coef[0] if single else coef)
         self.intercept_ = float(intercept[0]) if single else intercept
         self.alpha_ = float(chosen[0]) if single else chosen
@@ -213,7 +224,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
         Returns
         -------
         dissim : ndarray of shape (n_pairs, n_subjects)
-            One column per row of ``coef_``; ``predict`` returns their mean.
+            One column per row of ``coef_``; ``predict`` returns their mean. NaN for a subject that
+            was left out.
         """
         check_is_fitted(self)
         pairs = as_pairs(X)
@@ -291,7 +303,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
             folds = ImageKFold(int(self.cv), shuffle=True, random_state=self.random_state)
             splits = list(folds.split(pairs, y))
         else:
-            splits = list(check_cv(self.cv).split(pairs, y))
+            splits = check_image_cv(self.cv, pairs, y)
         splits = [(train, test) for train, test in splits if len(train) > 1]
         if not splits:
             raise ValueError(
@@ -301,8 +313,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
         return splits
 
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
-        coef = np.atleast_2d(self.coef_).mean(axis=0, keepdims=True)
-        return self._weigh(features, index, coef)[:, 0] + np.mean(self.intercept_)
+        coef = np.nanmean(np.atleast_2d(self.coef_), axis=0, keepdims=True)
+        return self._weigh(features, index, coef)[:, 0] + np.nanmean(self.intercept_)
 
     def _weigh(self, features: np.ndarray, index: np.ndarray, coef: np.ndarray) -> np.ndarray:
         """Weighted sums (n_pairs, n_weightings) for the rows of coef."""
@@ -316,8 +328,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
 
     def _rdm(self, features: np.ndarray) -> np.ndarray:
         features = self._prepare(features, np.arange(len(features)))
-        rdm = square_sums(features, np.atleast_2d(self.coef_).mean(axis=0), self.metric)
-        rdm += np.mean(self.intercept_)
+        rdm = square_sums(features, np.nanmean(np.atleast_2d(self.coef_), axis=0), self.metric)
+        rdm += np.nanmean(self.intercept_)
         np.fill_diagonal(rdm, 0)
         return rdm
 

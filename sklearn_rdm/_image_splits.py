@@ -45,6 +45,12 @@ def pairs_of(
     return np.flatnonzero(trained), np.flatnonzero(tested)
 
 
+def as_rows(part: Any, n_pairs: int) -> np.ndarray:
+    """Rows of pairs, from their numbers or from a mask of all pairs."""
+    part = np.asarray(part)
+    return np.arange(n_pairs)[part] if part.size else np.empty(0, dtype=np.intp)
+
+
 def leaks(pairs: ImagePairs, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Whether both images of each test pair occur in training pairs."""
     return np.all(np.isin(pairs.index[test], pairs.index[train]), axis=1)

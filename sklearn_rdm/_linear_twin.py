@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_rdm._features import flatten_images, unit_pair_distances, unit_square_distances
 from sklearn_rdm._images import check_images
 from sklearn_rdm._pairs import ImagePairs, check_fit_pairs, check_varying
-from sklearn_rdm._pooling import as_pooling
+from sklearn_rdm._pooling import pool_pairs
 from sklearn_rdm._rsa import RSARegressor
 
 __all__ = ["LinearTwinRSARegressor"]
@@ -174,13 +174,16 @@ class LinearTwinRSARegressor(RSARegressor):
         -----
         ConvergenceWarning
             If ``max_iter`` is reached or, with ``noise=0``, an image is projected to nothing.
+        UserWarning
+            If subjects are left out because they have fewer than two of these pairs. Pairs that
+            only they have are then left out as well.
         """
         self._check_parameters()
         pairs, y = check_fit_pairs(X, y)
         order = _canonical_order(pairs.index)
-        target = as_pooling(self.subject_pooling).fit_transform(y[order])
+        pairs, target = pool_pairs(self.subject_pooling, pairs[order], y[order])
         check_varying(target)
-        used, local = np.unique(np.sort(pairs.index[order]), return_inverse=True)
+        used, local = np.unique(np.sort(pairs.index), return_inverse=True)
         features = np.ascontiguousarray(pairs.images[used].reshape(len(used), -1), dtype=float)
         self.n_features_in_ = features.shape[1]
         span, scores = self._find_span(features)

@@ -296,7 +296,8 @@ def check_fit_pairs(X: Any, y: Any) -> tuple[ImagePairs, np.ndarray]:
 def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
     """Return y as float64 (n_pairs[, n_subjects[, n_times]]), every pair labelled.
 
-    A pair may be NaN for some subjects and times, not for all; infinity is refused.
+    A pair may be NaN for some subjects and times, not for all; a subject may lack all of these
+    pairs; infinity is refused.
     """
     if y is None:
         raise ValueError("dissimilarities are required: fit(pairs, dissim), got None.")
@@ -310,24 +311,39 @@ def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
     infinite = np.argwhere(np.isinf(y)).tolist()
     if infinite:
         raise ValueError(f"dissimilarity y{infinite[0]} of pair {infinite[0][0]} is infinite.")
-    missing = np.isnan(_with_times(y))
-    unlabelled = missing.all(axis=(1, 2))
+    unlabelled = np.isnan(_with_times(y)).all(axis=(1, 2))
     if unlabelled.any():
         raise ValueError(
             f"{unlabelled.sum()} of {n_pairs} pairs have no dissimilarity (NaN), the first is pair "
             f"{unlabelled.argmax()}. Leave them out: ImagePairs.from_rdms does, or "
             "pairs[keep], dissim[keep]."
         )
-    empty = missing.all(axis=(0, 2))
-    if empty.any():
-        raise ValueError(f"subject {empty.argmax()} has no dissimilarity (NaN) for these pairs.")
     return y
 
 
+def count_pairs(y: np.ndarray) -> np.ndarray:
+    """Pairs that each subject has at one time point or more, (n_subjects,)."""
+    return (~np.isnan(_with_times(y))).any(axis=2).sum(axis=0)
+
+
+def can_be_learned(y: np.ndarray) -> np.ndarray:
+    """Whether each subject has the two pairs that it takes to vary, (n_subjects,)."""
+    return count_pairs(y) > 1
+
+
 def check_varying(y: np.ndarray) -> None:
-    """Refuse a subject's dissimilarities that are all equal at every time, or on average."""
+    """Refuse a subject's dissimilarities that are all equal at every time, or on average.
+
+    Subjects with fewer than two pairs are passed over, unless there is no other.
+    """
+    learned = can_be_learned(y)
+    if not learned.any():
+        raise ValueError(
+            f"no subject has two of these {len(y)} pairs: there is nothing to learn. Give more "
+            "pairs, or folds that leave more of them."
+        )
     courses = _with_times(y)
-    varies = _varies(courses).any(axis=1) & _varies(average(courses))
+    varies = ~learned | (_varies(courses).any(axis=1) & _varies(average(courses)))
     if not varies.all():
         constant = varies.argmin()
         which = "" if y.ndim == 1 else f" of subject {constant}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,13 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_rdm._pairs import average_times, check_dissimilarities, check_varying
+from sklearn_rdm._pairs import (
+    ImagePairs,
+    average_times,
+    can_be_learned,
+    check_dissimilarities,
+    check_varying,
+)
 
 __all__ = ["SubjectPooling"]
 
@@ -23,6 +30,9 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     so that an estimator that fits it on its training pairs never looks at held-out ones. Every
     estimator of this package does so through its parameter ``subject_pooling``. Time courses are
     averaged first, each pair and subject over the time points that it has.
+
+    A subject that has fewer than two of the pairs given to ``fit``, as happens where a fold holds
+    out the images that it saw, is left out with a warning.
 
     Subjects of several targets may stand side by side, such as 15 of fMRI and 15 of MEG:
     ``np.column_stack([fmri, meg.mean(axis=2)])``. Their z-scores or ranks are then comparable, and
@@ -56,11 +66,11 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     n_subjects_ : int or None
         Number of subjects in ``fit``; None for one-dimensional targets, which need no pooling.
     mean_, scale_ : ndarray of shape (n_subjects,)
-        Mean and standard deviation per subject (method "zscore").
+        Mean and standard deviation per subject (method "zscore"); NaN for one that is left out.
     sorted_ : list of ndarray
-        The sorted dissimilarities of each subject (method "rank").
+        The sorted dissimilarities of each subject (method "rank"); none for one that is left out.
     weights_ : ndarray of shape (n_subjects,)
-        Weights in the average; ones if ``subject_weight`` is None.
+        Weights in the average; ones if ``subject_weight`` is None. 0 for one that is left out.
 
     See Also
     --------
@@ -110,9 +120,14 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a subject's dissimilarities are all equal (or it has none), if a pair has none, if
-            a parameter is not among the ones documented, or if ``subject_weight`` has not one
-            weight per subject, has negative ones or only zeros.
+            If a subject's dissimilarities are all equal, if no subject has two, if a pair has
+            none, if a parameter is not among the ones documented, or if ``subject_weight`` has not
+            one weight per subject, has negative ones, or only zeros for those with two.
+
+        Warns
+        -----
+        UserWarning
+            If subjects are left out because they have fewer than two of these pairs.
         """
         y = check_dissimilarities(y, len(y))
         weights = self._check_parameters(1 if y.ndim == 1 else y.shape[1])
@@ -120,11 +135,20 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         if y.ndim == 1:
             return self
         check_varying(y)
+        learned = check_learned(y)
+        if weights is not None and not weights[learned].any():
+            raise ValueError(
+                f"subject_weight is 0 for all subjects but {np.flatnonzero(~learned).tolist()}, "
+                "which have fewer than two of these pairs: there is nothing to learn."
+            )
         y = average_times(y)
-        self.mean_ = np.nanmean(y, axis=0)
-        self.scale_ = np.nanstd(y, axis=0)
-        self.sorted_ = [np.sort(column[~np.isnan(column)]) for column in y.T]
-        self.weights_ = _reliabilities(self._rescale(y)) if weights is None else weights
+        filled = np.where(learned, y, 0)  # numpy warns of columns without a number
+        self.mean_ = np.where(learned, np.nanmean(filled, axis=0), np.nan)
+        self.scale_ = np.where(learned, np.nanstd(filled, axis=0), np.nan)
+        known = np.where(learned, y, np.nan)
+        self.sorted_ = [np.sort(column[~np.isnan(column)]) for column in known.T]
+        weights = _reliabilities(self._rescale(y)) if weights is None else weights
+        self.weights_ = weights * learned
         return self
 
     def transform(self, y: Any) -> np.ndarray:
@@ -138,8 +162,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         Returns
         -------
         pooled : ndarray of float64, shape (n_pairs,)
-            One target per pair, NaN where no subject has one; one-dimensional targets are
-            returned as they are.
+            One target per pair, NaN where no subject has one that ``fit`` did not leave out;
+            one-dimensional targets are returned as they are.
 
         Raises
         ------
@@ -186,7 +210,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         return _check_weights(self.subject_weight, n_subjects)
 
     def _rescale(self, y: np.ndarray) -> np.ndarray:
-        """Every subject on the scale on which subjects are averaged, NaN kept."""
+        """Every subject on the scale on which subjects are averaged, NaN where left out."""
+        y = np.where(np.isnan(self.mean_), np.nan, y)
         if self.method == "mean":
             return y
         if self.method == "zscore":
@@ -210,6 +235,31 @@ def as_pooling(subject_pooling: Any) -> Any:
             f"'zscore', subject_weight='reliability'), got {subject_pooling!r}."
         )
     return clone(subject_pooling)
+
+
+def check_learned(y: np.ndarray) -> np.ndarray:
+    """Whether each subject has two pairs or more, (n_subjects,), with a warning of the others."""
+    learned = can_be_learned(y)
+    if not learned.all():
+        warnings.warn(
+            f"subjects {np.flatnonzero(~learned).tolist()} (columns of y) have fewer than two of "
+            f"these {len(y)} pairs, and are left out: nothing can be learned of them.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return learned
+
+
+def pool_pairs(
+    subject_pooling: Any, pairs: ImagePairs, y: np.ndarray
+) -> tuple[ImagePairs, np.ndarray]:
+    """Pairs that have a pooled target, and their targets.
+
+    A pair has none if the only subjects that have it were left out.
+    """
+    target = as_pooling(subject_pooling).fit_transform(y)
+    pooled = ~np.isnan(target)
+    return pairs[pooled], target[pooled]
 
 
 def _check_weights(subject_weight: Any, n_subjects: int) -> np.ndarray:

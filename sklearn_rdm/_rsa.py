@@ -19,7 +19,7 @@ from sklearn_rdm._features import (
 )
 from sklearn_rdm._images import check_images
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
-from sklearn_rdm._pooling import as_pooling
+from sklearn_rdm._pooling import pool_pairs
 from sklearn_rdm.metrics import rdm_spearman_score
 
 __all__ = ["FixedRSARegressor", "LayerWeightedRSARegressor"]
@@ -289,10 +289,16 @@ class LayerWeightedRSARegressor(RSARegressor):
         ValueError
             If ``layers`` do not fit the features, or an image's features in a layer are all equal
             and ``metric`` is "correlation".
+
+        Warns
+        -----
+        UserWarning
+            If subjects are left out because they have fewer than two of these pairs. Pairs that
+            only they have are then left out as well.
         """
         check_metric(self.metric)
         pairs, y = check_fit_pairs(X, y)
-        target = as_pooling(self.subject_pooling).fit_transform(y)
+        pairs, target = pool_pairs(self.subject_pooling, pairs, y)
         features = pairs.images.reshape(len(pairs.images), -1)
         self.n_features_in_ = features.shape[1]
         self.layers_ = _layer_slices(self.layers, self.n_features_in_)

@@ -31,7 +31,7 @@ from sklearn_rdm._features import (
     unit_square_distances,
     write_unit_square_distances,
 )
-from sklearn_rdm._image_splits import leaks
+from sklearn_rdm._image_splits import as_rows, leaks
 from sklearn_rdm._losses import CorrelationLoss
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
@@ -283,6 +283,12 @@ default="auto"
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
             equal, if a layer is unknown or nothing is left to train, if weights do not fit, if an
             image has constant activations, or if the loss stops being finite.
+
+        Warns
+        -----
+        UserWarning
+            If subjects are left out because they have fewer than two of the training pairs. Pairs
+            that only they have are then left out as well.
         """
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
@@ -418,16 +424,22 @@ default="auto"
         """Split into training and validation pairs by image, pool subjects by the former."""
         train, valid = np.arange(len(X)), None
         if self.train_split is not None:
-            train, valid = next(iter(self.train_split.split(X, y)))
+            split = next(iter(self.train_split.split(X, y)))
+            train, valid = (as_rows(part, len(X)) for part in split)
             _check_no_leak(X, train, valid)
         if not hasattr(self, "subject_pooling_"):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
             self.module_.reference = settle_reference(self.module_.reference, X)
             self._set_mean_image(X[train])
-        dataset = self.get_dataset(X, self.subject_pooling_.transform(y))
+        target = self.subject_pooling_.transform(y)
+        pooled = ~np.isnan(target)
+        _check_pooled(pooled, train, valid)
+        dataset = self.get_dataset(X[pooled], target[pooled])
         if valid is None:
             return dataset, None
-        return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
+        place = np.cumsum(pooled) - 1
+        train, valid = (place[rows[pooled[rows]]].tolist() for rows in (train, valid))
+        return Subset(dataset, train), Subset(dataset, valid)
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Compute the frozen layers' activations of each image and label the pairs."""
@@ -584,6 +596,15 @@ def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> N
             "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
             "splitter of sklearn_rdm.model_selection."
         )
+
+
+def _check_pooled(pooled: np.ndarray, train: np.ndarray, valid: np.ndarray | None) -> None:
+    for part, rows in (("training", train), ("validation", train if valid is None else valid)):
+        if not pooled[rows].any():
+            raise ValueError(
+                f"no {part} pair was measured by a subject that the pooling has learned: these "
+                "have two training pairs or more. Give more pairs, or another train_split."
+            )
 
 
 def _name_constant(image: int, layer: str) -> str:

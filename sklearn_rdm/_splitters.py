@@ -13,6 +13,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 
 from sklearn_rdm._image_splits import (
     Rows,
+    as_rows,
     check_split,
     check_split_pairs,
     image_labels,
@@ -452,7 +453,10 @@ def check_image_cv(cv: Any, pairs: ImagePairs, y: np.ndarray) -> list[Rows]:
     """Return the splits of ``cv`` (None and int mean ImageKFold), refusing folds of pairs."""
     if cv is None or isinstance(cv, int | np.integer):
         cv = ImageKFold(5 if cv is None else int(cv))
-    splits = [(np.asarray(train), np.asarray(test)) for train, test in check_cv(cv).split(pairs, y)]
+    splits = [
+        (as_rows(train, len(pairs)), as_rows(test, len(pairs)))
+        for train, test in check_cv(cv).split(pairs, y)
+    ]
     if not splits:
         raise ValueError(f"cv={cv!r} gives no split.")
     for number, (train, test) in enumerate(splits):

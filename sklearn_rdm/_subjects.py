@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.metrics import check_scoring
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
@@ -16,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._pairs import ImagePairs, as_pairs
 from sklearn_rdm._splitters import check_image_cv
+from sklearn_rdm.metrics import get_rdm_scorer
 
 
 def cross_val_subjects_score(
@@ -48,7 +51,8 @@ def cross_val_subjects_score(
     subject_cv : int, splitter or iterable of (train, test), default=None
         Over subjects, any splitter of scikit-learn; None is ``KFold(5)``, an int ``KFold(n)``.
     scoring : str or callable, default=None
-        A scorer; None is the estimator's ``score``. It is given the test subjects' columns.
+        A name that :func:`sklearn_rdm.metrics.get_rdm_scorer` or scikit-learn knows, or a scorer;
+        None is the estimator's ``score``. It is given the test subjects' columns.
     n_jobs : int, default=None
         Folds fitted at the same time; None means 1, -1 all cores.
     verbose : int, default=0
@@ -57,12 +61,18 @@ def cross_val_subjects_score(
     Returns
     -------
     scores : ndarray of shape (n_subject_splits, n_image_splits)
-        Score of each combination.
+        Score of each combination; NaN where the training subjects have none of the training
+        pairs, or the test subjects none of the test pairs.
 
     Raises
     ------
     ValueError
         If y has no column per subject, or cv tests a pair whose two images are both trained on.
+
+    Warns
+    -----
+    UndefinedMetricWarning
+        For each combination that is NaN.
 
     See Also
     --------
@@ -134,7 +144,8 @@ class SubjectHoldOutRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
     train_subjects : array-like of int, default=None
         Columns of y to fit on; None is all others.
     scoring : str or callable, default=None
-        A scorer, which ``score`` uses; None is the estimator's ``score``. Leave the ``scoring`` of
+        A name that :func:`sklearn_rdm.metrics.get_rdm_scorer` or scikit-learn knows, or a scorer,
+        which ``score`` uses; None is the estimator's ``score``. Leave the ``scoring`` of
         ``GridSearchCV`` and ``cross_val_score`` unset: they would score on all subjects.
 
     Attributes
@@ -276,13 +287,16 @@ class SubjectHoldOutRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         Raises
         ------
         ValueError
-            If y has not one row per pair and two subjects or more, or if the test subjects have
-            none of these pairs.
+            If y has not one row per pair and two subjects or more, if the test subjects have none
+            of these pairs, or if ``scoring`` is unknown.
         """
         check_is_fitted(self)
         pairs = as_pairs(X)
         y = _check_subjects(y, len(pairs))
-        scorer = check_scoring(self.estimator_, scoring=self.scoring)
+        scoring = self.scoring
+        if isinstance(scoring, str) and scoring not in get_scorer_names():
+            scoring = get_rdm_scorer(scoring)
+        scorer = check_scoring(self.estimator_, scoring=scoring)
         return scorer(self.estimator_, *_columns(pairs, y, self.test_subjects_))
 
     def __sklearn_tags__(self) -> Any:
@@ -293,9 +307,23 @@ class SubjectHoldOutRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
 
 
 def _fit_score(
-    estimator: Any, pairs: ImagePairs, y: np.ndarray, train: np.ndarray, test: np.ndarray
+    regressor: SubjectHoldOutRegressor,
+    pairs: ImagePairs,
+    y: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
 ) -> float:
-    return estimator.fit(pairs[train], y[train]).score(pairs[test], y[test])
+    parts = {"training": (train, regressor.train_subjects), "test": (test, regressor.test_subjects)}
+    for part, (rows, subjects) in parts.items():
+        if np.isnan(y[np.ix_(rows, subjects)]).all():
+            warnings.warn(
+                f"the score is not defined (NaN): the {part} subjects {[*map(int, subjects)]} have "
+                f"none of the {len(rows)} {part} pairs.",
+                UndefinedMetricWarning,
+                stacklevel=2,
+            )
+            return np.nan
+    return regressor.fit(pairs[train], y[train]).score(pairs[test], y[test])
 
 
 def _check_subjects(y: Any, n_pairs: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from sklearn.utils import Bunch, _safe_indexing, check_consistent_length
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_rdm._image_splits import (
+    as_rows,
     check_split,
     check_split_pairs,
     grouped_images,
@@ -23,7 +24,7 @@ from sklearn_rdm._image_splits import (
     pairs_of,
     shuffled_images,
 )
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_dissimilarities
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_dissimilarities, count_pairs
 from sklearn_rdm._splitters import (
     GroupImageKFold,
     ImageKFold,
@@ -134,15 +135,19 @@ def image_train_test_split(
     return [_safe_indexing(array, rows) for array in (pairs, *arrays) for rows in split]
 
 
-def pairs_report(cv: Any, X: Any) -> Bunch:
+def pairs_report(cv: Any, X: Any, y: Any = None) -> Bunch:
     """Count the pairs that a splitter trains on, tests, drops, and never tests.
 
     Parameters
     ----------
     cv : splitter or iterable of (train, test)
         A splitter of this module; any other is reported too, with the test pairs that it leaks.
+        Parts may be row numbers or boolean masks of the pairs.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The pairs to split.
+    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times), \
+default=None
+        Their dissimilarities, NaN where a subject lacks the pair, to count pairs per subject.
 
     Returns
     -------
@@ -150,7 +155,9 @@ def pairs_report(cv: Any, X: Any) -> Bunch:
         ``n_pairs``; per split, shape (n_splits,): ``n_train``, ``n_test``, ``n_dropped`` (in
         neither part), ``n_test_images`` (images of the test pairs) and ``n_leaked`` (test pairs of
         which both images occur in training pairs); per pair, shape (n_pairs,): ``times_trained``
-        and ``times_tested``; ``n_never_tested``; ``description``, all this in words.
+        and ``times_tested``; ``n_never_tested``; ``description``, all this in words. With y also
+        ``n_train_by_subject`` and ``n_test_by_subject``, shape (n_splits, n_subjects): a subject
+        with fewer than two pairs is left out of what is learned, or has no score.
 
     See Also
     --------
@@ -168,7 +175,11 @@ def pairs_report(cv: Any, X: Any) -> Bunch:
     over all splits: 75 pairs tested (17%), 360 never tested (83%)
     """
     pairs = check_split_pairs(X, "pairs_report")
-    splits = list(cv.split(pairs) if hasattr(cv, "split") else cv)
+    y = None if y is None else check_dissimilarities(y, len(pairs))
+    splits = [
+        tuple(as_rows(part, len(pairs)) for part in split)
+        for split in (cv.split(pairs, y) if hasattr(cv, "split") else cv)
+    ]
     times_trained, times_tested = np.zeros((2, len(pairs)), dtype=np.intp)
     for train, test in splits:
         times_trained[train] += 1
@@ -186,6 +197,9 @@ def pairs_report(cv: Any, X: Any) -> Bunch:
         times_tested=times_tested,
         n_never_tested=int((times_tested == 0).sum()),
     )
+    if y is not None:
+        report.n_train_by_subject = np.array([count_pairs(y[train]) for train, _ in splits])
+        report.n_test_by_subject = np.array([count_pairs(y[test]) for _, test in splits])
     report.description = _describe(report, len(pairs.used_images))
     return report
 
@@ -233,7 +247,8 @@ def cross_val_rdm(
         zero diagonal; ``counts``, shape (n_images, n_images): number of predictions averaged;
         ``dissim`` and ``dissim_counts``, shape (n_pairs,): the same for the pairs of X, NaN and 0
         where there is none; ``train_indices``, ``test_indices`` and ``test_dissims``: lists of
-        the rows of X, and of the predictions, of each split.
+        the rows of X, and of the predictions, of each split. A prediction that is NaN counts as
+        none.
 
     Raises
     ------
@@ -273,8 +288,9 @@ def cross_val_rdm(
     counts = np.zeros(len(pairs), dtype=np.intp)
     total = np.zeros((len(pairs), *test_dissims[0].shape[1:]))
     for (_, test), predicted in zip(splits, test_dissims, strict=True):
-        counts[test] += 1
-        total[test] += predicted
+        known = ~np.isnan(predicted.reshape(len(test), -1)).any(axis=1)
+        counts[test[known]] += 1
+        total[test[known]] += predicted[known]
     mean = np.full_like(total, np.nan)
     mean[counts > 0] = (total[counts > 0].T / counts[counts > 0]).T
     return Bunch(
@@ -338,6 +354,12 @@ def _describe(report: Bunch, n_images: int) -> str:
         f"({1 - report.n_never_tested / report.n_pairs:.0%}), {report.n_never_tested} never tested "
         f"({report.n_never_tested / report.n_pairs:.0%})",
     ]
+    if "n_train_by_subject" in report:
+        trained, tested = report.n_train_by_subject, report.n_test_by_subject
+        lines.append(
+            f"per split and subject: trained on {trained.min()} to {trained.max()}, tested "
+            f"{tested.min()} to {tested.max()}"
+        )
     if report.n_leaked.any():
         lines.append(
             f"LEAK: {share(report.n_leaked.mean())} test pairs per split join images that were "

@@ -7,6 +7,7 @@ that need no data, as they are, and twins of the others on pairs of images, name
 
 import inspect
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -272,6 +273,17 @@ def check_missing_subjects_are_allowed(estimator, pairs, y):
     assert np.isfinite(outputs(estimator.fit(pairs, y), pairs)).all()
 
 
+def check_absent_subjects_are_allowed(estimator, pairs, y):
+    """A subject with one pair or none is left out, and with it the pair that only it has."""
+    y[1:, 0] = np.nan
+    y[0, 1:] = np.nan
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"subjects \[0\] .* are left out", UserWarning)
+        expected = outputs(clone(estimator).fit(pairs[1:], y[1:]), pairs)
+        assert np.isfinite(expected).all()
+        assert_same(outputs(estimator.fit(pairs, y), pairs), expected)
+
+
 def check_time_courses(estimator, pairs, y):
     """Fitted to means over time, scored at each time point."""
     noise = np.random.default_rng(0).random((*y.shape, 3))
@@ -444,6 +456,7 @@ COMMON = [
     check_set_params_then_fit,
     check_estimators_nan_inf,
     check_missing_subjects_are_allowed,
+    check_absent_subjects_are_allowed,
     check_time_courses,
     check_images_nan_inf,
     check_consistent_length,

@@ -11,8 +11,9 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.metrics import make_scorer
+from sklearn.metrics import get_scorer, make_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -30,8 +31,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import resample
 
-from sklearn_rdm import ImagePairs
-from sklearn_rdm.metrics import rdm_spearman_score
+from sklearn_rdm import (
+    FeatureReweightedRSARegressor,
+    FixedRSARegressor,
+    ImagePairs,
+    LayerWeightedRSARegressor,
+    LinearTwinRSARegressor,
+)
+from sklearn_rdm.metrics import rdm_spearman_score, rdm_spearman_scorer
 from sklearn_rdm.model_selection import (
     GroupImageKFold,
     ImageKFold,
@@ -476,6 +483,76 @@ def test_report_names_the_leak_of_folds_of_pairs():
     assert not pairs_report(splits, make_pairs(20)[0]).n_leaked.any()
 
 
+def test_report_and_predictions_take_boolean_masks():
+    pairs, dissim = make_pairs(12)
+    rows = list(ImageKFold(3).split(pairs))
+    masks = [[np.isin(range(66), part) for part in split] for split in rows]
+    by_mask, by_row = pairs_report(masks, pairs), pairs_report(rows, pairs)
+    assert by_mask.description == by_row.description
+    for name in ("n_train", "n_test", "n_dropped", "n_leaked", "times_trained", "times_tested"):
+        np.testing.assert_array_equal(by_mask[name], by_row[name])
+    held_out = cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=masks)
+    for (train, test), *given in zip(
+        rows, held_out.train_indices, held_out.test_indices, strict=True
+    ):
+        np.testing.assert_array_equal(given[0], train)
+        np.testing.assert_array_equal(given[1], test)
+    with pytest.raises(IndexError):
+        pairs_report([(masks[0][0][:-1], masks[0][1])], pairs)
+
+
+def test_report_counts_the_pairs_of_each_subject():
+    pairs, dissim = make_pairs(12, n_subjects=3)
+    dissim[~(pairs.index < 4).all(axis=1), 0] = np.nan
+    report = pairs_report(ImageKFold(3), pairs, np.stack([dissim, dissim], axis=2))
+    assert report.n_train_by_subject.tolist() == [[0, 28, 28], [6, 28, 28], [6, 28, 28]]
+    assert report.n_test_by_subject.tolist() == [[6, 6, 6], [0, 6, 6], [0, 6, 6]]
+    assert "per split and subject: trained on 0 to 28, tested 0 to 6" in report.description
+    assert "n_train_by_subject" not in pairs_report(ImageKFold(3), pairs)
+    with pytest.raises(ValueError, match=r"shape \(66,\)"):
+        pairs_report(ImageKFold(3), pairs, dissim[:-1])
+
+
+class SometimesSilent(DistanceRegressor):
+    """Predicts NaN for the pairs of image 0."""
+
+    def predict(self, X):
+        return np.where((X.index == 0).any(axis=1), np.nan, super().predict(X))
+
+
+@pytest.mark.parametrize("test_pairs", ["both", "any"])
+def test_a_prediction_of_nan_is_none(test_pairs):
+    pairs, dissim = make_pairs(12)
+    cv = ImageKFold(3, test_pairs=test_pairs)
+    full = cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=cv)
+    held_out = cross_val_rdm(SometimesSilent(), pairs, dissim, cv=cv)
+    silent = (pairs.index == 0).any(axis=1)
+    assert not held_out.dissim_counts[silent].any()
+    np.testing.assert_array_equal(np.isnan(held_out.dissim), held_out.dissim_counts == 0)
+    np.testing.assert_array_equal(held_out.dissim[~silent], full.dissim[~silent])
+    np.testing.assert_array_equal(held_out.dissim_counts[~silent], full.dissim_counts[~silent])
+    assert not held_out.counts[0].any()
+    assert sum(np.isnan(dissims).sum() for dissims in held_out.test_dissims) > 0
+
+
+class SilentOnce(DistanceRegressor):
+    """Predicts NaN if it was trained on image 11."""
+
+    def predict(self, X):
+        return super().predict(X) * (np.nan if 11 in self.images_seen_ else 1)
+
+
+def test_predictions_beside_nan_are_averaged():
+    pairs, dissim = make_pairs(12)
+    cv = ImageKFold(3, test_pairs="any")
+    held_out = cross_val_rdm(SilentOnce(), pairs, dissim, cv=cv)
+    train, test = list(cv.split(pairs))[2]
+    expected = np.full(66, np.nan)
+    expected[test] = DistanceRegressor().fit(pairs[train], dissim[train]).predict(pairs[test])
+    np.testing.assert_array_equal(held_out.dissim, expected)
+    assert held_out.dissim_counts.sum() == len(test)
+
+
 def test_works_in_cross_validation():
     pairs, dissim = make_pairs(20, n_subjects=2)
     cv = ImageKFold(4, shuffle=True, random_state=0)
@@ -745,6 +822,66 @@ def test_double_hold_out_leaves_out_pairs_that_the_subjects_lack():
     assert regressor.estimator_.columns_ == dissim[20, 1]
     with pytest.raises(ValueError, match=r"subjects \[1\] have no dissimilarity"):
         regressor.fit(pairs[:20], dissim[:20])
+
+
+@pytest.mark.parametrize("name", ["rdm_spearman", "spearman", "neg_mean_squared_error"])
+def test_double_hold_out_takes_scorers_by_name(name):
+    pairs, dissim = make_pairs(12, n_subjects=2)
+    scorer = rdm_spearman_scorer if "spearman" in name else get_scorer(name)
+    for_each = [
+        cross_val_subjects_score(
+            DistanceRegressor(), pairs, dissim, cv=3, subject_cv=2, scoring=scoring
+        )
+        for scoring in (name, scorer)
+    ]
+    np.testing.assert_array_equal(*for_each)
+    assert np.isfinite(for_each[0]).all()
+    regressor = SubjectHoldOutRegressor(DistanceRegressor(), scoring=name).fit(pairs, dissim)
+    assert regressor.score(pairs, dissim) == scorer(regressor, pairs, dissim[:, :1])
+    regressor.set_params(scoring="rdm_spearmint")
+    with pytest.raises(ValueError, match="'rdm_spearmint' is no RDM scorer; the names are"):
+        regressor.score(pairs, dissim)
+
+
+def test_double_hold_out_is_undefined_where_subjects_lack_the_images():
+    pairs, dissim = make_pairs(12, n_subjects=4)
+    dissim[~(pairs.index < 4).all(axis=1), 0] = np.nan
+    for y in (dissim, np.stack([dissim, dissim], axis=2)):
+        with pytest.warns(UndefinedMetricWarning, match=r"test subjects \[0\] .* 6 test pairs"):
+            scores = cross_val_subjects_score(
+                DistanceRegressor(), pairs, y, cv=3, subject_cv=4, scoring="rdm_spearman"
+            )
+        assert np.argwhere(np.isnan(scores)).tolist() == [[0, 1], [0, 2]]
+    only_first = [([0], [1, 2, 3])]
+    with pytest.warns(UndefinedMetricWarning, match=r"training subjects \[0\] .* 28 training"):
+        scores = cross_val_subjects_score(
+            DistanceRegressor(), pairs, dissim, cv=3, subject_cv=only_first, scoring=SCORER
+        )
+    assert np.isnan(scores).tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        FixedRSARegressor(),
+        LayerWeightedRSARegressor(),
+        LinearTwinRSARegressor(3),
+        FeatureReweightedRSARegressor(alphas=10),
+        FeatureReweightedRSARegressor(alphas=10, subject_pooling=None),
+    ],
+)
+def test_folds_without_a_subject_are_fitted_to_the_others(model):
+    """What the subject's absence does is what its removal does."""
+    pairs, dissim = make_pairs(12, n_subjects=4)
+    dissim[~(pairs.index < 4).all(axis=1), 0] = np.nan
+    cv = ImageKFold(3)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"subjects \[0\] .* left out", UserWarning)
+        held_out = cross_val_rdm(model, pairs, dissim, cv=cv)
+    train, test = next(cv.split(pairs))
+    alone = clone(model).fit(pairs[train], dissim[train, 1:]).predict(pairs[test])
+    np.testing.assert_allclose(held_out.test_dissims[0], alone)
+    assert all(np.isfinite(dissims).all() for dissims in held_out.test_dissims)
 
 
 @pytest.mark.parametrize(

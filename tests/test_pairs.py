@@ -20,7 +20,7 @@ from sklearn.utils.validation import _num_samples, check_array
 import sklearn_rdm._images as images_module
 from sklearn_rdm import ImagePairs, read_images
 from sklearn_rdm._images import are_paths, image_digests, list_images
-from sklearn_rdm._pairs import as_pairs, check_dissimilarities, check_fit_pairs
+from sklearn_rdm._pairs import as_pairs, check_dissimilarities, check_fit_pairs, count_pairs
 
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
 
@@ -538,12 +538,12 @@ def test_fit_takes_time_courses_with_gaps(pairs):
         (np.zeros((6, 0)), r"got \(6, 0\)"),
         ([0, 1, 2, 3, np.inf, 5], "pair 4 is infinite"),
         ([0, 1, np.nan, 3, 4, np.nan], "2 of 6 pairs have no dissimilarity.*first is pair 2"),
-        (np.full((6, 2), [1, np.nan]), r"subject 1 has no dissimilarity"),
+        (np.full((6, 2), [1, np.nan]), r"of subject 0 are equal \(1.0\)"),
+        (np.where(np.eye(6), 1, np.nan), "no subject has two of these 6 pairs"),
         (np.ones(6), r"all dissimilarities are equal \(1.0\)"),
         (np.column_stack([np.arange(6), np.ones(6)]), "dissimilarities of subject 1 are equal"),
         (timed((4, 1, 0, np.inf)), r"dissimilarity y\[4, 1, 0\] of pair 4 is infinite"),
         (timed((2, 0, 0, np.nan), (2, slice(None), slice(None), np.nan)), "1 of 6 .* pair 2"),
-        (timed((slice(None), 1, slice(None), np.nan)), "subject 1 has no dissimilarity"),
         (timed((slice(None), 1, slice(None), [3, 4])), "subject 1 are equal at every time point"),
         (
             timed((slice(None), 1, 0, range(6)), (slice(None), 1, 1, range(0, -6, -1))),
@@ -564,6 +564,14 @@ def test_two_images_are_too_few_to_fit(pairs):
 def test_missing_values_of_one_subject_pass():
     y = np.array([[np.nan, 1], [2, np.nan], [3, 4]])
     np.testing.assert_array_equal(check_dissimilarities(y, 3), y)
+
+
+@pytest.mark.parametrize("n_left", [0, 1])
+def test_subjects_that_lack_the_pairs_pass(pairs, n_left):
+    for y in (timed(), timed()[:, :, 0]):
+        y[n_left:, 1] = np.nan
+        np.testing.assert_array_equal(check_fit_pairs(pairs, y)[1], y)
+        assert count_pairs(y).tolist() == [6, n_left]
 
 
 def test_equal_dissimilarities_beside_missing_ones_are_named_by_value(pairs):

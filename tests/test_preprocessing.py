@@ -126,6 +126,40 @@ def test_constant_subject_is_named(method, dissim):
         SubjectPooling(method).fit(dissim)
 
 
+@pytest.mark.parametrize("method", ["zscore", "mean", "rank"])
+@pytest.mark.parametrize("weight", [None, "reliability", [2, 3, 1]])
+@pytest.mark.parametrize("n_pairs", [0, 1])
+def test_subjects_without_two_pairs_are_left_out(method, weight, n_pairs, dissim):
+    given = dissim[20:].copy()
+    given[n_pairs:, 1] = np.nan
+    pooling = SubjectPooling(method, subject_weight=weight)
+    with pytest.warns(UserWarning, match=r"subjects \[1\] .* fewer than two of these 20 pairs"):
+        pooling.fit(given)
+    weight = [2, 1] if isinstance(weight, list) else weight
+    others = SubjectPooling(method, subject_weight=weight).fit(given[:, [0, 2]])
+    assert pooling.weights_[1] == 0
+    for pairs in (given, dissim):
+        np.testing.assert_allclose(pooling.transform(pairs), others.transform(pairs[:, [0, 2]]))
+    dissim[3, [0, 2]] = np.nan
+    assert np.isnan(pooling.transform(dissim)).nonzero()[0].tolist() == [3]
+
+
+def test_time_courses_of_subjects_without_two_pairs_are_left_out(dissim):
+    timed = np.stack([dissim, 2 * dissim], axis=2)
+    timed[1:, 2] = np.nan
+    with pytest.warns(UserWarning, match=r"subjects \[2\]"):
+        pooled = SubjectPooling().fit_transform(timed)
+    np.testing.assert_allclose(pooled, SubjectPooling().fit_transform(timed[:, :2]))
+
+
+def test_nothing_is_learned_if_no_weighted_subject_is_left(dissim):
+    dissim[:, 2] = np.nan
+    with pytest.raises(ValueError, match=r"0 for all subjects but \[2\]"):
+        SubjectPooling(subject_weight=[0, 0, 1]).fit(dissim)
+    with pytest.raises(ValueError, match="no subject has two of these 3 pairs"):
+        SubjectPooling().fit(np.where(np.eye(3), 1, np.nan))
+
+
 @pytest.mark.parametrize("given", [np.ones(4), np.ones((4, 2)), np.ones((4, 4))])
 def test_other_subjects_than_in_fit_are_refused(given, dissim):
     with pytest.raises(ValueError, match="fitted on 3 subject"):

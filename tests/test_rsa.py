@@ -9,7 +9,7 @@ from sklearn.base import clone, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.model_selection import GridSearchCV, PredefinedSplit, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
@@ -549,8 +549,35 @@ def test_cv_takes_an_int_a_splitter_or_splits(rng):
     ]
     for model in fits[1:]:
         np.testing.assert_array_equal(model.cv_scores_, fits[0].cv_scores_)
-    other = FeatureReweightedRSARegressor(cv=PredefinedSplit([0] * 95 + [1] * 95)).fit(pairs, y)
+    other = FeatureReweightedRSARegressor(cv=ImageShuffleSplit(4, test_size=4)).fit(pairs, y)
     assert not np.array_equal(other.cv_scores_, fits[0].cv_scores_)
+
+
+def test_folds_of_pairs_are_refused(rng):
+    pairs, y = make_problem(rng, 20, 10)
+    with pytest.raises(ValueError, match="split 0 of cv .* holds out pairs, not images"):
+        FeatureReweightedRSARegressor(cv=KFold(3)).fit(pairs, y)
+
+
+@pytest.mark.parametrize("metric", ["dot", "sqeuclidean"])
+@pytest.mark.parametrize("alphas", [3, [3, 30]])
+def test_subjects_without_pairs_are_left_out_of_separate_fits(metric, alphas, rng):
+    pairs, y = make_problem(rng, 20, 30, 4)
+    y[1:, 2] = np.nan
+    params = {"metric": metric, "alphas": alphas, "random_state": 0, "subject_pooling": None}
+    with pytest.warns(UserWarning, match=r"subjects \[2\] .* fewer than two of these 190 pairs"):
+        model = FeatureReweightedRSARegressor(**params).fit(pairs, y)
+    others = FeatureReweightedRSARegressor(**params).fit(pairs, y[:, [0, 1, 3]])
+    for name in ("coef_", "intercept_", "alpha_"):
+        values = getattr(model, name)
+        assert np.isnan(values[2]).all()
+        np.testing.assert_allclose(np.delete(values, 2, axis=0), getattr(others, name))
+    assert np.isnan(model.predict_subjects(pairs)).all(axis=0).tolist() == [0, 0, 1, 0]
+    np.testing.assert_allclose(model.predict(pairs), others.predict(pairs))
+    np.testing.assert_allclose(model.transform(pairs), others.transform(pairs))
+    if model.cv_scores_ is not None:
+        np.testing.assert_allclose(np.delete(model.cv_scores_, 2, axis=1), others.cv_scores_)
+        assert np.isnan(model.cv_scores_[:, 2]).all()
 
 
 def test_random_state_fixes_the_choice(rng):

@@ -528,6 +528,49 @@ def test_validation_loss_is_that_of_the_predictions(read_out):
     assert net.history[-1, "valid_loss"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_validation_split_may_be_boolean_masks():
+    pairs, y = make_pairs(10)
+    split = ImageShuffleSplit(1, test_size=4, random_state=0)
+
+    class Masks:
+        def split(self, X, y=None):
+            for parts in split.split(X, y):
+                yield tuple(np.isin(np.arange(len(X)), part) for part in parts)
+
+    by_row, by_mask = (
+        tiny_net(train_split=s, random_state=0).fit(pairs, y) for s in (split, Masks())
+    )
+    assert by_mask.history[:, "valid_loss"] == by_row.history[:, "valid_loss"]
+    assert by_mask.history[:, "train_loss"] == by_row.history[:, "train_loss"]
+
+
+@pytest.mark.filterwarnings("ignore:subjects .0. .* left out:UserWarning")
+def test_validation_pairs_that_only_left_out_subjects_have_are_not_read():
+    pairs, y = make_pairs(10)
+    split = ImageShuffleSplit(1, test_size=4, random_state=0)
+    train, valid = next(split.split(pairs, y))
+    held_out = np.isin(np.arange(len(pairs)), valid)
+    y[~held_out, 0] = np.nan
+    y[valid[:2], 1:] = np.nan
+    net = tiny_net(train_split=split, random_state=0).fit(pairs, y)
+    target = SubjectPooling().fit(y[train, 1:]).transform(y[valid[2:], 1:])
+    expected = np.mean((net.predict(pairs[valid[2:]]) - target) ** 2)
+    assert net.history[-1, "valid_loss"] == pytest.approx(expected, rel=1e-4)
+    y[valid, 1:] = np.nan
+    with pytest.raises(ValueError, match="no validation pair was measured by a subject that"):
+        tiny_net(train_split=split).fit(pairs, y)
+
+
+def test_a_subject_without_training_pairs_changes_nothing():
+    pairs, y = make_pairs(10)
+    empty = np.column_stack([y, np.full(len(y), np.nan)])
+    with pytest.warns(UserWarning, match=rf"subjects \[{y.shape[1]}\] .* left out"):
+        net = tiny_net().fit(pairs, empty)
+    np.testing.assert_allclose(
+        net.predict(pairs), tiny_net().fit(pairs, y).predict(pairs), rtol=1e-5, atol=1e-6
+    )
+
+
 def test_a_matrix_may_be_written_to_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(_features, "BLOCK", 3)
     images = make_data(10).images
