@@ -229,6 +229,7 @@ def evaluate(
         "target",
         "% of ceiling",
         "seeds",
+        "seeds averaged",
         "r",
         "p",
         "chance %",
@@ -244,8 +245,9 @@ Every choice (network depth, measurements trained on, epoch, members of the aver
 image-wise folds within the training set of the row; see `benchmarks/algonauts2019_choice.json`.
 EfficientNet-Lite0 and -Lite2 with ImageNet weights, 224 px, reference: a blank of each set's
 background. *% of ceiling*: 100 times the mean over 15 subjects of Spearman's r squared, over the
-challenge's ceiling of the scored set; *seeds*: lowest and highest of three trainings; *r*: the
-signed mean correlation; *p*: images shuffled 1,000 times, one-sided; *chance %*: the mean score of
+challenge's ceiling of the scored set; *seeds*: lowest and highest of three trainings; *seeds
+averaged*: that of the mean of their predictions, which is what `predict` writes; *r*: the signed
+mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*: the mean score of
 these, of the first seed. Rows trained on *folds* hold out both images of a pair; their scores are
 means over 5 folds, and each seed cuts its own folds. *Members*: how often a network was chosen,
 over seeds and folds. The figure: observed, mean over subjects, and predicted by networks trained on
@@ -327,7 +329,7 @@ def epochs_needed(chosen: dict[str, Any], name: str) -> tuple[int, ...]:
 def summarise(
     pairs: ImagePairs, dissim: np.ndarray, parts: Sequence[Part], predicted: list[np.ndarray]
 ) -> list[Any]:
-    """Percent of the ceiling and its range over seeds, signed r, p and percent by chance."""
+    """Percent of the ceiling, its range over seeds, that of their mean, signed r, p and chance."""
     _, ceiling = noise_ceiling(dissim, convention="algonauts2019")
     by_seed: dict[int, list[np.ndarray]] = {}
     nulls: dict[Any, list[np.ndarray]] = {rdm_spearman_score: [], _squared: []}
@@ -344,12 +346,17 @@ def summarise(
                     ).null_distribution
                 )
     percents = [100 * float(np.mean(np.square(each))) / ceiling for each in by_seed.values()]
+    averaged = "-"
+    if len(parts) == len(SEEDS):  # all seeds predict the same pairs
+        average = _squared(dissim[parts[0].test], np.mean(predicted, axis=0))
+        averaged = f"{100 * average / ceiling:.1f}"
     signed = [float(np.mean(each)) for each in by_seed.values()]
     null, chance = (np.mean(each, axis=0) for each in nulls.values())
     p_value = (1 + np.sum(null >= signed[0])) / (1 + len(null))
     return [
         f"{np.mean(percents):.1f}",
         f"{min(percents):.1f} - {max(percents):.1f}",
+        averaged,
         f"{np.mean(signed):.3f}",
         f"{p_value:.3f}",
         f"{100 * np.mean(chance) / ceiling:.1f}",
