@@ -154,7 +154,10 @@ def test_time_courses_of_subjects_without_two_pairs_are_left_out(dissim):
 
 def test_nothing_is_learned_if_no_weighted_subject_is_left(dissim):
     dissim[:, 2] = np.nan
-    with pytest.raises(ValueError, match=r"0 for all subjects but \[2\]"):
+    with (
+        pytest.warns(UserWarning, match=r"subjects \[2\]"),
+        pytest.raises(ValueError, match=r"0 for all subjects but \[2\]"),
+    ):
         SubjectPooling(subject_weight=[0, 0, 1]).fit(dissim)
     with pytest.raises(ValueError, match="no subject has two of these 3 pairs"):
         SubjectPooling().fit(np.where(np.eye(3), 1, np.nan))
