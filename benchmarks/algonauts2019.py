@@ -385,8 +385,8 @@ def draw(sets: dict[int, Images], predicted: dict[tuple[int, str], np.ndarray], 
         RDMDisplay.from_predictions(
             images.pairs, images.dissim[target], dissim, ax=[above, below], colorbar=False
         )
-        above.set_title(f"{target}, {scored} images: observed")
-    figure.savefig(path, dpi=100)
+        above.set_title(f"{target}, {scored} images: observed", fontsize="small")
+    figure.savefig(path, dpi=75)
     plt.close(figure)
 
 
