@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import Tensor
 
+from sklearn_rdm._accelerator import BATCH_SIZE, is_host
 from sklearn_rdm._backbones import Preprocessing, load_backbone
 from sklearn_rdm._images import are_paths, check_images, image_digests, list_images, read_image
 from sklearn_rdm._pairs import ImagePairs
@@ -296,30 +297,36 @@ def compute_rows(
     finish : callable, default=None
         What is done with the results of a shard then.
     """
-    starts = range(0, len(rows), SHARD_SIZE)
+    size = SHARD_SIZE if is_host(device) else BATCH_SIZE
+    starts = range(0, len(rows), size)
 
-    def run(start: int) -> np.ndarray:
-        shard = slice(start, start + SHARD_SIZE)
+    def load_padded(start: int) -> Tensor:
+        return pad_to_shard(load(rows[start : start + size]))
+
+    def run(start: int, inputs: Tensor) -> np.ndarray:
+        shard = slice(start, start + size)
         with torch.no_grad():
-            inputs = load(rows[shard])
-            n_images = len(inputs)
-            values = function(pad_to_shard(inputs).to(device)).float()
+            values = function(inputs.to(device, non_blocking=True)).float()
             if subtracted is not None and subtracted_of is not None:
                 which = pad_to_shard(torch.from_numpy(subtracted_of[shard])).to(device)
                 values = values - subtracted[which]
             if finish is not None:
                 values = finish(values)
-            return values[:n_images].cpu().numpy()
+            return values[: len(rows[shard])].cpu().numpy()
 
-    first = run(0)
+    first = run(0, load_padded(0))
     out = allocate((len(rows), *first.shape[1:]))
     out[: len(first)] = first
 
-    def fill(start: int) -> None:
-        out[start : start + SHARD_SIZE] = run(start)
+    def load_and_fill(start: int) -> None:
+        out[start : start + size] = run(start, load_padded(start))
 
-    for _ in map_in_threads(fill, starts[1:]):
-        pass
+    if is_host(device):
+        for _ in map_in_threads(load_and_fill, starts[1:]):
+            pass
+    else:  # one forward pass at a time, while threads decode what follows
+        for start, inputs in zip(starts[1:], map_in_threads(load_padded, starts[1:]), strict=True):
+            out[start : start + size] = run(start, inputs)
     return out
 
 

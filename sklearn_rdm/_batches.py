@@ -12,6 +12,7 @@ from numpy.random import RandomState
 from skorch.dataset import Dataset
 from torch import Tensor
 
+from sklearn_rdm._accelerator import is_host, take
 from sklearn_rdm._pairs import ImagePairs, image_sets
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "PairBatch",
     "PairBatches",
     "PairDataset",
-    "as_tensor",
 ]
 
 PAIRS_AT_ONCE = 1 << 16  # in evaluation, where nothing is kept for a backward pass
@@ -56,7 +56,9 @@ class PairBatch:
 
     def pin_memory(self) -> PairBatch:
         """Put the tensors where a GPU can fetch them (called by DataLoader)."""
-        return self._with_tensors(Tensor.pin_memory)
+        return self._with_tensors(
+            lambda tensor: tensor.pin_memory() if is_host(tensor.device) else tensor
+        )
 
     def _with_tensors(self, function: Callable[[Tensor], Tensor]) -> PairBatch:
         return replace(
@@ -76,12 +78,12 @@ class PairDataset(Dataset):
         Pairs of this dataset.
     target : ndarray of shape (n_pairs,)
         Pooled dissimilarities.
-    inputs : array-like
-        Network inputs, to be indexed by arrays of places.
+    inputs : array-like or Tensor
+        Network inputs, to be indexed by arrays of places; a tensor may be on a GPU.
     places : ndarray of shape (n_used_images,)
         Where in ``inputs`` the images of ``pairs.used_images`` are.
-    references : ndarray of shape (n_references, ...), default=None
-        Network inputs of the reference images.
+    references : array-like of shape (n_references, ...), default=None
+        Network inputs of the reference images, on the same device.
     reference_of : ndarray of shape (n_used_images,), default=None
         The reference of each image of ``pairs.used_images``.
     """
@@ -92,7 +94,7 @@ class PairDataset(Dataset):
         target: np.ndarray,
         inputs: Any,
         places: np.ndarray,
-        references: np.ndarray | None = None,
+        references: Any = None,
         reference_of: np.ndarray | None = None,
     ) -> None:
         super().__init__(pairs, np.asarray(target, dtype=np.float32), length=len(pairs))
@@ -107,13 +109,13 @@ class PairDataset(Dataset):
     def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
         positions = np.asarray(positions)
         present, index = np.unique(self.index[positions], return_inverse=True)
-        inputs, references = self.inputs[self.places[present]], None
+        inputs, references = take(self.inputs, self.places[present]), None
         if self.references is not None and self.reference_of is not None:
             used, reference_of = np.unique(self.reference_of[present], return_inverse=True)
-            inputs = np.concatenate([inputs, self.references[used]])
+            inputs = torch.cat([inputs, take(self.references, used)])
             references = torch.from_numpy(reference_of.reshape(-1))
         batch = PairBatch(
-            as_tensor(inputs),
+            inputs,
             torch.from_numpy(index.reshape(-1, 2)),
             self.images[present],
             references,
@@ -207,8 +209,3 @@ class OrderedBatches:
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, self.n_pairs, PAIRS_AT_ONCE):
             yield np.arange(start, min(start + PAIRS_AT_ONCE, self.n_pairs))
-
-
-def as_tensor(array: np.ndarray) -> Tensor:
-    """Make a tensor that shares the memory of an array, or of a contiguous copy."""
-    return torch.from_numpy(np.ascontiguousarray(array))

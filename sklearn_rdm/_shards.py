@@ -71,7 +71,9 @@ def pad_to_shard(inputs: Tensor) -> Tensor:
     image's activations do not depend on how many others were asked for.
     """
     missing = SHARD_SIZE - len(inputs)
-    return torch.cat([inputs, inputs[:1].expand(missing, *inputs.shape[1:])]) if missing else inputs
+    if missing <= 0:
+        return inputs
+    return torch.cat([inputs, inputs[:1].expand(missing, *inputs.shape[1:])])
 
 
 def run_in_shards(

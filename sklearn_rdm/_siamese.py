@@ -17,6 +17,7 @@ from skorch.utils import to_numpy
 from torch import Tensor
 from torch.utils.data import Subset
 
+from sklearn_rdm._accelerator import reside
 from sklearn_rdm._activations import keep_frozen, load_photographs
 from sklearn_rdm._backbones import check_photographs
 from sklearn_rdm._batches import (
@@ -446,11 +447,17 @@ default="auto"
         if isinstance(X, torch.utils.data.Dataset):
             return X
         references, of_image = reference_inputs(self.module_, X, len(X.images), self.device)
+        inputs, places = self._keep_frozen(X)
+        if not self.get_params_for("iterator_train").get("num_workers"):  # they fork: no GPU there
+            inputs, places = reside(inputs, places, self.device)
+        if references is not None and isinstance(inputs, Tensor):
+            references = references.to(inputs.device)
         return PairDataset(
             X,
             y,
-            *self._keep_frozen(X),
-            references=None if references is None else references.numpy(),
+            inputs,
+            places,
+            references=references,
             reference_of=None if of_image is None else of_image[X.used_images],
         )
 
@@ -464,6 +471,7 @@ default="auto"
         options = self.get_params_for(name)
         batch_size = options.pop("batch_size", self.batch_size)
         options.pop("shuffle", None)
+        options.setdefault("pin_memory", torch.device(self.device).type == "cuda")
         batches = (
             BATCHINGS[self.batching](
                 index, len(index) if batch_size == -1 else batch_size, self.rng_
@@ -492,10 +500,10 @@ default="auto"
         self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
     ) -> Tensor:
         """Compute the loss, and stop before a loss that is not finite spoils the weights."""
+        y_true = torch.as_tensor(y_true).to(y_pred.device, non_blocking=True)
         if getattr(self.criterion_, "needs_index", False):
-            device = y_pred.device
-            y_true = torch.as_tensor(y_true, device=device)
-            loss = self.criterion_(y_pred, y_true, X.index.to(device))
+            index = X.index.to(y_pred.device, non_blocking=True)
+            loss = self.criterion_(y_pred, y_true, index)
         else:
             loss = super().get_loss(y_pred, y_true, X=X, training=training)
         if not torch.isfinite(loss):

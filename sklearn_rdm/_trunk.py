@@ -19,6 +19,7 @@ from torch.fx.node import map_arg
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.feature_extraction import NodePathTracer
 
+from sklearn_rdm._accelerator import put_channels_last
 from sklearn_rdm._backbones import Backbone, load_weights
 
 __all__ = ["Trunk", "as_features", "check_spatial_pooling"]
@@ -152,6 +153,7 @@ class Trunk(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Trunk:
         super()._apply(fn, recurse)
+        put_channels_last(self.network)
         # Buffers were replaced, the graphs still hold the old ones.
         self._bind(self._prefix.graph, self._suffix.graph, self._to_first.graph)
         return self

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sklearn_rdm._accelerator import is_host
 from sklearn_rdm._backbones import load_backbone
 from sklearn_rdm._batches import PairBatch
 from sklearn_rdm._references import check_reference
@@ -142,7 +143,7 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
         return torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None)
 
     def _run(self, inputs: Tensor) -> Tensor:
-        if inputs.device.type != "cpu" or not self.trunk.is_deterministic:
+        if not is_host(inputs.device) or not self.trunk.is_deterministic:
             return self._layer(inputs)
         if torch.is_grad_enabled():
             trained = [p for p in self.trunk.parameters() if p.requires_grad]
