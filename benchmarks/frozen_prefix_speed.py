@@ -23,14 +23,17 @@ from torch import Tensor, nn
 
 from sklearn_rdm import ImagePairs, SiameseRDMRegressor
 
-FROZEN, LAYER = "conv5_2", "pool5"
-N_FROZEN, N_MODULES = 27, 31  # the same layers in torchvision's VGG-16: features[:27], [27:31]
+FROZEN = "conv5_2"
+N_FROZEN = 27  # the same layers in torchvision's VGG-16: features[:27]
+AT_LEAST = {"pool5": 1000, "fc7": 0}  # trained at
 BATCH_PAIRS = 16
-AT_LEAST = 1000
-COLUMNS = ("loop", "seconds per epoch", "ratio")
+COLUMNS = ("trained at", "loop", "seconds per epoch", "ratio")
 TEXT = f"""
-VGG-16 (random weights) trained at `{LAYER}`, frozen up to `{FROZEN}`; 92 and 118 images of 224 x
-224 pixels, all 11,089 pairs within the two sets are labelled. Median of 3 interleaved rounds. The
+VGG-16 (random weights) frozen up to `{FROZEN}`; 92 and 118 images of 224 x 224 pixels, all 11,089
+pairs within the two sets are labelled. Median of 3 interleaved rounds. At `fc7` 121 million weights
+are trained, at `pool5` 2.4 million: the two steps of an epoch then mostly move weights and their
+gradients through memory, which the published loop does 693 times, hidden behind its forward passes.
+The
 paper's loop takes {BATCH_PAIRS} random pairs a step, its frozen layers under `no_grad`: 3 of its
 693 steps are timed each round, and scaled. Ours takes every pair once an epoch as well, in one step
 for each set; the first epoch computes and stores what the frozen layers make of every image, all
@@ -43,6 +46,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true")
     fast = parser.parse_args(argv).fast
+    rows = []
+    for layer, at_least in AT_LEAST.items():
+        slow, first_pass, quick, ratio = compare(layer, fast)
+        rows += [
+            [f"`{layer}`", "the paper's, plain PyTorch, frozen layers under `no_grad`", slow, "1"],
+            [
+                f"`{layer}`",
+                "SiameseRDMRegressor, first epoch",
+                first_pass,
+                f"{slow / first_pass:.0f}",
+            ],
+            [f"`{layer}`", "SiameseRDMRegressor, later epochs", quick, f"{ratio:.0f}"],
+        ]
+        for row in rows[-3:]:
+            print(dict(zip(COLUMNS, row, strict=True)), flush=True)
+        assert fast or ratio >= at_least, f"{ratio:.0f} times is less than {at_least}"
+    if not fast:
+        from _report import write_report
+
+        title = "Training with frozen layers: time of an epoch"
+        write_report("frozen_prefix_speed", title, TEXT, COLUMNS, rows)
+
+
+def compare(layer: str, fast: bool) -> tuple[float, float, float, float]:
+    """Seconds of the paper's epoch, of our first and later ones, and the ratio to the latter."""
     n_images, pixels, rounds, n_steps = ((5, 6), 32, 1, 1) if fast else ((92, 118), 224, 3, 3)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (n, pixels, pixels, 3), dtype=np.uint8) for n in n_images]
@@ -51,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as memory:
         net = SiameseRDMRegressor(
             "vgg16",
-            LAYER,
+            layer,
             weights=None,
             freeze_up_to=FROZEN,
             image_size=pixels,
@@ -63,8 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             memory=memory,
             random_state=0,
         ).initialize()
-        twin = torchvision.models.vgg16().features
-        frozen, trained = twin[:N_FROZEN], twin[N_FROZEN:N_MODULES]
+        twin = torchvision.models.vgg16().eval()
+        frozen, trained = twin.features[:N_FROZEN], [twin.features[N_FROZEN:]]
+        if layer == "fc7":
+            trained += [twin.avgpool, nn.Flatten(), twin.classifier[:4]]
+        trained = nn.Sequential(*trained)
         inputs = net.module_.preprocessing(pairs.images)
 
         def distances(index: np.ndarray) -> Tensor:
@@ -92,20 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             [[seconds_per_epoch(published), seconds_per_epoch(ours)] for _ in range(rounds + 1)][1:]
         )
     slow, quick = map(float, np.median(times, axis=0))
-    ratio = float(np.median(times[:, 0] / times[:, 1]))
-    rows = [
-        ["the paper's, plain PyTorch, frozen layers under `no_grad`", slow, "1"],
-        ["SiameseRDMRegressor, first epoch", first_pass, f"{slow / first_pass:.0f}"],
-        ["SiameseRDMRegressor, later epochs", quick, f"{ratio:.0f}"],
-    ]
-    for row in rows:
-        print(dict(zip(COLUMNS, row, strict=True)))
-    if not fast:
-        from _report import write_report
-
-        assert ratio >= AT_LEAST, f"{ratio:.0f} times is less than {AT_LEAST}"
-        title = "Training with frozen layers: time of an epoch"
-        write_report("frozen_prefix_speed", title, TEXT, COLUMNS, rows)
+    return slow, first_pass, quick, float(np.median(times[:, 0] / times[:, 1]))
 
 
 def branch(frozen: nn.Module, trained: nn.Module, images: Tensor) -> Tensor:
@@ -124,7 +142,7 @@ def assert_equal(
 ) -> None:
     """Give both loops the same weights, and compare distances and gradients of some pairs."""
     weights = net.module_.trunk.network.state_dict()
-    twin.load_state_dict({k.removeprefix("features."): v.clone() for k, v in weights.items()})
+    twin.load_state_dict({k: v.clone() for k, v in weights.items()}, strict=False)
     some = pairs[:: len(pairs) // 16]
     expected = distances(some.index)
     batch, _ = net.get_dataset(some, np.zeros(len(some))).__getitems__(range(len(some)))
@@ -137,7 +155,7 @@ def assert_equal(
     compared = [(name, p) for name, p in twin.named_parameters() if p.grad is not None]
     assert compared, "the alternative has no gradient"
     for name, parameter in compared:
-        error = (ours[f"features.{name}"].grad - parameter.grad).norm() / parameter.grad.norm()
+        error = (ours[name].grad - parameter.grad).norm() / parameter.grad.norm()
         assert error < 1e-3, f"gradient of {name} is {error:.1e} off"
 
 

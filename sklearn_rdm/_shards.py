@@ -22,6 +22,8 @@ from torch import Tensor
 __all__ = ["SHARD_SIZE", "map_in_threads", "pad_to_shard", "run_in_shards", "shard_threads"]
 
 SHARD_SIZE = 8  # images; measured: smaller costs overhead, larger gains nothing
+MANY_WEIGHTS = 1 << 25  # of which a gradient per shard takes longer than the shard's products
+LARGE_SHARD = 64
 
 _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("_pool", default=None)
 
@@ -93,7 +95,7 @@ class _ShardedFunction(torch.autograd.Function):
             with torch.enable_grad():
                 return function(shard.clone())
 
-        ctx.outputs = list(map_in_threads(run, inputs.split(SHARD_SIZE)))
+        ctx.outputs = list(map_in_threads(run, inputs.split(_shard_size(parameters))))
         ctx.parameters = parameters
         return torch.cat([output.detach() for output in ctx.outputs])
 
@@ -104,10 +106,30 @@ class _ShardedFunction(torch.autograd.Function):
                 output, ctx.parameters, output_gradient, allow_unused=True, materialize_grads=True
             )
 
-        shards = map_in_threads(run, ctx.outputs, gradient.split(SHARD_SIZE))
-        total = tuple(map(torch.clone, next(shards)))  # parameters may share one gradient
+        shards = map_in_threads(run, ctx.outputs, gradient.split(_shard_size(ctx.parameters)))
+        total = _to_be_summed(next(shards), gradient)
         for gradients in shards:
             for summed, added in zip(total, gradients, strict=True):
                 summed.add_(added)
         ctx.outputs = None
         return (None, None, *total)
+
+
+def _shard_size(parameters: Sequence[Tensor]) -> int:
+    """Images of a shard in training, by what is trained alone: the same on every machine."""
+    return LARGE_SHARD if sum(map(torch.numel, parameters)) > MANY_WEIGHTS else SHARD_SIZE
+
+
+def _to_be_summed(gradients: Sequence[Tensor], received: Tensor) -> list[Tensor]:
+    """Gradients that can be added to in place: none shares its memory with another tensor."""
+    own, in_use = [], {_storage(received)}
+    for gradient in gradients:
+        # Most are new, and a copy would take as long as the products of a large linear layer.
+        alone = gradient.is_contiguous() and _storage(gradient) not in in_use
+        own.append(gradient if alone else gradient.clone())
+        in_use.add(_storage(own[-1]))
+    return own
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_rdm import _shards
 from sklearn_rdm._shards import (
+    LARGE_SHARD,
     SHARD_SIZE,
     map_in_threads,
     pad_to_shard,
@@ -266,3 +268,48 @@ def test_a_shard_is_filled_with_its_first_image(n_images):
     assert padded.shape == (SHARD_SIZE, 3, 4, 4)
     assert torch.equal(padded[:n_images], inputs)
     assert all(torch.equal(image, inputs[0]) for image in padded[n_images:])
+
+
+@pytest.mark.parametrize("n_images", [3, 64, 100])
+def test_many_weights_are_trained_in_large_shards(monkeypatch, n_images, n_threads):
+    net, inputs = network(), images(n_images)
+    parameters = list(net.parameters())
+    expected = forward_and_gradients(net, inputs.clone(), parameters)
+    monkeypatch.setattr(_shards, "MANY_WEIGHTS", sum(p.numel() for p in parameters) - 1)
+    sizes = []
+    with shard_threads():
+
+        def run(shard):
+            sizes.append(len(shard))
+            return net(shard)
+
+        sharded = partial(run_in_shards, run, parameters=parameters)
+        found = forward_and_gradients(sharded, inputs, parameters)
+    assert sorted(sizes) == sorted(map(len, inputs.split(LARGE_SHARD)))
+    for ours, plain in zip((found[0], *found[1]), (expected[0], *expected[1]), strict=True):
+        assert relative_error(ours, plain) < 1e-4
+
+
+# each returns, as a gradient, memory that something else holds
+@pytest.mark.parametrize("n_images", [8, 24])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: x + w,
+        lambda x, w: x * w.sum(0),
+        lambda x, w: torch.cat([x, w], dim=1),
+        lambda x, w: w.view(8, 5) + x,
+    ],
+    ids=["as it is", "sum", "part", "view"],
+)
+def test_gradients_in_memory_of_others_are_not_added_to(n_images, function):
+    weight = torch.ones(8, 5, requires_grad=True)
+    inputs = images(n_images, 2).flatten(1)[:, :5]
+    output = run_in_shards(lambda shard: function(shard, weight), inputs, [weight])
+    received = torch.rand(output.shape, generator=torch.Generator().manual_seed(1))
+    before = received.clone()
+    output.backward(received)
+    assert torch.equal(received, before)
+    plain = torch.ones(8, 5, requires_grad=True)
+    torch.cat([function(shard, plain) for shard in inputs.split(8)]).backward(received)
+    torch.testing.assert_close(weight.grad, plain.grad)
