@@ -5,7 +5,7 @@ learning rates x 5 folds, 10 epochs each. With `memory=`, every image goes once 
 that a depth freezes, in the whole search, with 1 and with 2 workers: counted. The alternative is
 the same estimator with its cache taken away; it is timed on one fold of five, and scaled.
 
-    python benchmarks/search_cache.py            # twenty minutes on 2 cores
+    python benchmarks/search_cache.py            # ten minutes on 2 cores
     python benchmarks/search_cache.py --fast     # seconds, writes nothing
 """
 
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true")
     fast = parser.parse_args(argv).fast
-    n_images, pixels, n_epochs, n_splits = (12, 64, 2, 3) if fast else (92, 224, 10, 5)
+    n_images, pixels, n_epochs, n_splits = (12, 64, 2, 3) if fast else (48, 224, 10, 5)
     grid = {"freeze_up_to": DEPTHS[1:] if fast else DEPTHS, "lr": RATES[:1] if fast else RATES}
     data = make_rdm_regression(n_images=n_images, image_size=pixels, random_state=0)
     pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)

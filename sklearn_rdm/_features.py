@@ -100,13 +100,12 @@ def _fill_strip(rdm: np.ndarray, vectors: np.ndarray, start: int) -> None:
     rows = slice(start, start + BLOCK)
     for other in range(start, len(vectors), BLOCK):
         columns = slice(other, other + BLOCK)
-        block = vectors[rows] @ vectors[columns].T
-        np.subtract(1, block, out=block)
+        block = np.subtract(1, vectors[rows] @ vectors[columns].T, out=rdm[rows, columns])
         np.clip(block, 0, 2, out=block)
         if other == start:
             np.fill_diagonal(block, 0)
-        rdm[rows, columns] = block
-        rdm[columns, rows] = block.T
+        else:
+            rdm[columns, rows] = block.T
 
 
 def unit_pair_distances(vectors: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -148,9 +147,8 @@ def _prepare(features: np.ndarray, metric: Any, rows: np.ndarray) -> np.ndarray:
 def normalise(features: np.ndarray, rows: np.ndarray, *, centre: bool) -> np.ndarray:
     """Give every row unit length, after subtracting its mean; ``rows`` are named in errors."""
     dtype = np.float32 if features.dtype == np.float32 else np.float64
-    unit = features.astype(np.float64)
-    if centre:
-        unit -= unit.mean(axis=1, keepdims=True)
+    mean = features.mean(axis=1, keepdims=True, dtype=np.float64) if centre else 0.0
+    unit = np.subtract(features, mean, dtype=np.float64)
     length = np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None]
     suspected = np.flatnonzero(length[:, 0] <= ROUNDING * np.abs(features[:, 0]))
     undefined = np.zeros(len(features), dtype=bool)
