@@ -1,7 +1,7 @@
 """Time the correlation distances of 3,000 items against the other ways to compute them.
 
 The same matrix, in float64, by rsatoolbox, scipy's pdist and numpy's corrcoef. Equality to 1e-10 is
-asserted, then the best of interleaved rounds is taken of each.
+asserted; the median of interleaved rounds is taken of each.
 
     python benchmarks/rdm_speed.py            # five minutes on 2 cores, nearly all of it rsatoolbox
     python benchmarks/rdm_speed.py --fast     # seconds, writes nothing
@@ -18,7 +18,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs
 
-AT_LEAST = 40  # times as fast as rsatoolbox
+AT_LEAST = {"rsatoolbox calc_rdm": 40, "1 - numpy.corrcoef": 0.97}  # one, but for noise
 COLUMNS = ("by", "seconds", "ratio")
 TEXT = """
 The full matrix of `1 - Pearson r` of {n_items:,} items of {n_features:,} features each, float64,
@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         print(*row)
     if not fast:
-        assert medians["rsatoolbox calc_rdm"] / best > AT_LEAST
+        for name, at_least in AT_LEAST.items():
+            ratio = medians[name] / best
+            assert ratio >= at_least, f"{ratio:.2f} times as fast as {name}, not {at_least}"
         from _report import write_report
 
         text = TEXT.format(n_items=n_items, n_features=n_features, rounds=rounds)
