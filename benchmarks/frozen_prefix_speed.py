@@ -35,10 +35,10 @@ pairs within the two sets are labelled. Median of 3 interleaved rounds. At `fc7`
 are trained, at `pool5` 2.4 million: the two steps of an epoch then mostly move weights and their
 gradients through memory, which the published loop does 693 times, hidden behind its forward passes.
 The paper's loop takes {BATCH_PAIRS} random pairs a step, its frozen layers under `no_grad`: 3 of
-its 693 steps are timed each round, and scaled. Ours takes every pair once an epoch as well, in one step
-for each set; the first epoch computes and stores what the frozen layers make of every image, all
-others look it up (which is included). Before timing, both give the same distances of the same pairs
-and the same gradients, to a relative 1e-3.
+its 693 steps are timed each round, and scaled. Ours takes every pair once an epoch as well, in one
+step for each set; the first epoch computes and stores what the frozen layers make of every image,
+all others look it up (which is included). Before timing, both give the same distances of the same
+pairs and the same gradients, to a relative 1e-3.
 """
 
 

@@ -18,7 +18,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs
 
-AT_LEAST = {"rsatoolbox calc_rdm": 40, "1 - numpy.corrcoef": 0.97}  # one, but for noise
+AT_LEAST = {"rsatoolbox calc_rdm": 40, "1 - numpy.corrcoef": 0.9}  # 1, but for noise
 COLUMNS = ("by", "seconds", "ratio")
 TEXT = """
 The full matrix of `1 - Pearson r` of {n_items:,} items of {n_features:,} features each, float64,
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true")
     fast = parser.parse_args(argv).fast
-    n_items, n_features, rounds = (200, 300, 1) if fast else (3000, 4096, 5)
+    n_items, n_features, rounds = (200, 300, 1) if fast else (3000, 4096, 11)
     features = np.random.default_rng(0).standard_normal((n_items, n_features))
     model = FixedRSARegressor("correlation").fit(ImagePairs(features[:3]))
     ways: dict[str, Callable[[], np.ndarray]] = {
@@ -43,13 +43,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     results = {}
     for number in range(rounds):
-        for name, way in ways.items():
-            if number > 0 and seconds[name][0] > 20:
-                continue  # a second minute would not change its place
+        order = [*ways][number % len(ways) :] + [*ways][: number % len(ways)]
+        for name in order:  # each comes first in some round: what ran before fills the caches
+            if len(seconds[name]) == 3 and seconds[name][0] > 5:
+                continue  # more would not change its place
             start = time.perf_counter()
-            results[name] = way()
+            results[name] = ways[name]()
             seconds[name].append(time.perf_counter() - start)
-    ours, *others = results.values()
+    ours, *others = (results[name] for name in ways)
     for other in others:
         np.testing.assert_allclose(ours, other, atol=1e-10)
     medians = {name: float(np.median(times)) for name, times in seconds.items()}

@@ -73,9 +73,10 @@ def square_distances(features: np.ndarray, metric: Any) -> np.ndarray:
 
 def unit_square_distances(vectors: np.ndarray) -> np.ndarray:
     """One minus the products of all rows of unit length: symmetric, 0 to 2, zero diagonal."""
-    rdm = np.empty((len(vectors), len(vectors)), dtype=vectors.dtype)
-    for start in range(0, len(vectors), BLOCK):
-        _fill_strip(rdm, vectors, start)
+    rdm = vectors @ vectors.T  # numpy computes one triangle and mirrors it
+    np.subtract(1, rdm, out=rdm)
+    np.clip(rdm, 0, 2, out=rdm)
+    np.fill_diagonal(rdm, 0)
     return rdm
 
 

@@ -107,9 +107,8 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
 
         By the layer that is trained in training mode, by the one that predicts in evaluation mode.
         """
-        features = normalise(self.activations(batch))
         first, second = batch.index.T
-        return 1 - (features @ features.T)[first, second]
+        return 1 - correlations(self.activations(batch))[first, second]
 
     def activations(self, batch: PairBatch) -> Tensor:
         """Activations of a batch minus those of its references: (n_images, n_features)."""
@@ -155,12 +154,29 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
             return self._layer(pad_to_shard(inputs))[: len(inputs)]
 
 
+def correlations(activations: Tensor) -> Tensor:
+    """Pearson correlations of all rows; NaN for rows that are constant up to rounding.
+
+    The lengths of the centred rows come from their products, so that few operations, forward and
+    backward, are as large as the activations.
+    """
+    centred = activations - activations.mean(dim=1, keepdim=True)
+    products = centred @ centred.T
+    length = products.diagonal().sqrt()
+    length = torch.where(_varies(length, activations), length, torch.nan)
+    return products / (length[:, None] * length)
+
+
 def normalise(activations: Tensor) -> Tensor:
     """Centre each row and scale it to length 1, so that products are Pearson correlations.
 
     Rows that are constant up to rounding become NaN.
     """
     centred = activations - activations.mean(dim=1, keepdim=True)
-    length = centred.norm(dim=1, keepdim=True)
-    size = activations.norm(dim=1, keepdim=True)
-    return centred / torch.where(length > ROUNDING * size, length, torch.nan)
+    length = centred.norm(dim=1)
+    return centred / torch.where(_varies(length, activations), length, torch.nan)[:, None]
+
+
+def _varies(length: Tensor, activations: Tensor) -> Tensor:
+    """Whether the length of each centred row is more than rounding noise."""
+    return length > ROUNDING * activations.detach().norm(dim=1)
