@@ -158,7 +158,7 @@ CURVES = (
         "noise ceiling, 7,000 pairs",
         ceiling_of_subjects,
         8,
-        "each against the mean of the others, which is one sum less one column",
+        "each against the mean of all others, averaged anew so that ties stay ties: n^2 in the end",
     ),
 )
 
