@@ -239,6 +239,8 @@ def draw(found: dict[Curve, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
         above.legend(fontsize="small")
         above.set_title(f"number of {against}")
         below.set_xlabel(against)
+        for panel in (above, below):
+            panel.minorticks_off()
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory, MB")
     figure.savefig(path, metadata={"Date": None})
