@@ -46,13 +46,14 @@ def image_features(
     rows = np.arange(len(images)) if rows is None else rows
     load = load_photographs(images, module.preprocessing)
 
-    def load_at_cut(some: np.ndarray) -> Tensor:
-        return _at_cut(module, load(some), device)
+    def run(photographs: Tensor) -> Tensor:
+        return module.read_out(module.trunk.prefix(photographs))
 
     references, of_image = reference_inputs(module, source, len(images), device)
     of_row = None if of_image is None else of_image[rows]
-    return _features(
-        module, load_at_cut, rows, (references, of_row), module.read_out, finish, device
+    subtracted = _at_read_out(module, references, module.read_out, device)
+    return compute_rows(
+        run, load, rows, device, subtracted=subtracted, subtracted_of=of_row, finish=finish
     )
 
 
@@ -81,8 +82,10 @@ def kept_features(
     def load(rows: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(inputs[rows]))
 
-    return _features(
-        module, load, places, (references, of_row), read or module.read_out, finish, device
+    read = read or module.read_out
+    subtracted = _at_read_out(module, references, read, device)
+    return compute_rows(
+        read, load, places, device, subtracted=subtracted, subtracted_of=of_row, finish=finish
     )
 
 
@@ -126,21 +129,12 @@ def _at_cut(module: TwinNetwork, images: Tensor, device: Any) -> Tensor:
     return module.trunk.prefix(pad_to_shard(images).to(device))[: len(images)]
 
 
-def _features(
-    module: TwinNetwork,
-    load: Callable[[np.ndarray], Tensor],
-    rows: np.ndarray,
-    references: tuple[Tensor | None, np.ndarray | None],
-    read: Callable[[Tensor], Tensor],
-    finish: Callable[[Tensor], Tensor] | None,
-    device: Any,
-) -> np.ndarray:
+def _at_read_out(
+    module: TwinNetwork, inputs: Tensor | None, read: Callable[[Tensor], Tensor], device: Any
+) -> Tensor | None:
+    """What is read of references, given at the cut, in evaluation mode."""
     module.eval()
-    inputs, of_row = references
-    subtracted = None
-    if inputs is not None:
-        values = compute_rows(read, lambda some: inputs[some], np.arange(len(inputs)), device)
-        subtracted = torch.from_numpy(values).to(device)
-    return compute_rows(
-        read, load, rows, device, subtracted=subtracted, subtracted_of=of_row, finish=finish
-    )
+    if inputs is None:
+        return None
+    values = compute_rows(read, lambda some: inputs[some], np.arange(len(inputs)), device)
+    return torch.from_numpy(values).to(device)

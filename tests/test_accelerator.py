@@ -1,5 +1,7 @@
 """The GPU's code paths, run on the processor: what differs is where, not what is computed."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -135,3 +137,33 @@ def test_compiled_networks_train_alike(backend):
     expected = network().fit(pairs, dissim).predict(pairs)
     net = network(compile=True, compile__backend=backend).fit(pairs, dissim)
     np.testing.assert_allclose(net.predict(pairs), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_one_forward_pass_at_a_time(gpu, monkeypatch):
+    # Several at once would each fill the GPU with activations.
+    images = make_rdm_regression(n_images=20, image_size=64, random_state=0).images
+    net = network(freeze_up_to="conv1").initialize()
+    for module in ("sklearn_rdm._activations.BATCH_SIZE", "sklearn_rdm._accelerator.BATCH_SIZE"):
+        monkeypatch.setattr(module, 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    running, most, calls = [0], [0], [0]
+
+    def begin(*_):
+        running[0] += 1
+        calls[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.002)
+
+    def end(*_):
+        running[0] -= 1
+
+    first = net.module_.trunk.network.features[0]
+    first.register_forward_pre_hook(begin)
+    first.register_forward_hook(end)
+    try:
+        net.transform(images)
+    finally:
+        torch.set_num_threads(before)
+    assert calls[0] == 10
+    assert most[0] == 1
