@@ -37,20 +37,25 @@ class Candidate:
     image_size: int = 224
 
 
-EARLY = ("fmri_evc", "meg_early"), (2, 5, 10)
-EARLY_MEG = ("meg_early",), (2, 5, 12)
-LATE = ("fmri_it", "meg_late"), (2, 5, 8)
-LATE_MEG = ("meg_late",), (2, 5, 8)
-LATE_FMRI = ("fmri_it",), (2, 5, 8)
+EARLY = ("fmri_evc", "meg_early")
+EARLY_MEG = ("meg_early",)
+LATE = ("fmri_it", "meg_late")
+LATE_MEG = ("meg_late",)
+LATE_FMRI = ("fmri_it",)
+LITE0, LITE2 = "efficientnet_lite0", "efficientnet_lite2"
 CANDIDATES = {
-    "Lite0 block7, EVC + early": Candidate("efficientnet_lite0", "block7", "block4", 7, *EARLY),
-    "Lite0 block7, early": Candidate("efficientnet_lite0", "block7", "block4", 7, *EARLY_MEG),
-    "Lite0 block10, early": Candidate("efficientnet_lite0", "block10", "block7", 7, *EARLY_MEG),
-    "Lite2 block10, early": Candidate("efficientnet_lite2", "block10", "block6", 7, *EARLY_MEG),
-    "Lite0 block12, late": Candidate("efficientnet_lite0", "block12", "block10", 4, *LATE_MEG),
-    "Lite0 block14, IT": Candidate("efficientnet_lite0", "block14", "block10", 2, *LATE_FMRI),
-    "Lite0 block14, IT + late": Candidate("efficientnet_lite0", "block14", "block10", 2, *LATE),
-    "Lite2 block19, IT + late": Candidate("efficientnet_lite2", "block19", "block14", 2, *LATE),
+    "Lite0 block7, EVC + early": Candidate(LITE0, "block7", "block4", 7, EARLY, (2, 5, 10)),
+    "Lite0 block7, early": Candidate(LITE0, "block7", "block4", 7, EARLY_MEG, (2, 5, 12)),
+    "Lite0 block10, EVC + early": Candidate(LITE0, "block10", "block7", 7, EARLY, (5, 12)),
+    "Lite0 block10, early": Candidate(LITE0, "block10", "block7", 7, EARLY_MEG, (2, 5, 12)),
+    "Lite2 block10, early": Candidate(LITE2, "block10", "block6", 7, EARLY_MEG, (2, 5, 12)),
+    "Lite2 block14, early": Candidate(LITE2, "block14", "block10", 7, EARLY_MEG, (5, 12)),
+    "Lite0 block12, late": Candidate(LITE0, "block12", "block10", 4, LATE_MEG, (2, 5, 8)),
+    "Lite0 block14, late": Candidate(LITE0, "block14", "block10", 2, LATE_MEG, (2, 5, 8)),
+    "Lite2 block17, late": Candidate(LITE2, "block17", "block14", 4, LATE_MEG, (3, 8)),
+    "Lite0 block14, IT": Candidate(LITE0, "block14", "block10", 2, LATE_FMRI, (2, 5, 8)),
+    "Lite0 block14, IT + late": Candidate(LITE0, "block14", "block10", 2, LATE, (2, 5, 8)),
+    "Lite2 block19, IT + late": Candidate(LITE2, "block19", "block14", 2, LATE, (2, 5, 8)),
 }
 
 

@@ -5,13 +5,14 @@ trained for some epochs. Which of them, after how many epochs, are averaged to p
 chosen on images held out from the training set of each row of the tables: never on what is scored.
 
     python benchmarks/algonauts2019.py select      # writes algonauts2019_choice.json; an hour
-    python benchmarks/algonauts2019.py evaluate    # writes the tables; half an hour
+    python benchmarks/algonauts2019.py evaluate    # writes the tables; ten minutes after select
     python benchmarks/algonauts2019.py predict --images FOLDER --background grey --out submit.mat
     python benchmarks/algonauts2019.py --fast      # all three on simulated data, writes nothing
 
 ``predict`` trains what was chosen on both training sets and writes the RDMs of any folder of
 images, in name order, in the challenge's submission format. With ``--cache FOLDER`` a step that was
-cut off goes on where it was, and steps share what they trained.
+cut off goes on where it was, and steps share what they trained: give ``select`` and ``evaluate``
+the same one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from _candidates import CANDIDATES, SETS, TARGETS, Candidate, Images, Runner, load_sets
+from _candidates import CANDIDATES, SETS, TARGETS, Candidate, Fold, Images, Runner, load_sets
 from _report import PACKAGES, RESULTS, write_report
 from PIL import Image
 from scipy.io import loadmat, savemat
@@ -54,9 +55,10 @@ SUBMISSION = {
     "MEG_RDMs_late": "meg_late",
 }
 SEEDS = (0, 1, 2)
-MOST_MEMBERS = 5
+FIRST_MEMBERS, MOST_MEMBERS = 3, 8
 
 Member = tuple[str, int]  # a candidate and after how many epochs
+FoldName = tuple[int, int]  # seed of the partition, number
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -101,7 +103,8 @@ def select(
         "new images": choose_across(run, sets, candidates),
     }
     for name, images in sets.items():
-        choice |= choose_within(run, f"{name}", images, candidates)
+        trials = leave_two_folds_out(run, images, candidates)
+        choice |= choose_within(f"{name}", images, trials)
     file.write_text(json.dumps(choice, indent=1) + "\n")
 
 
@@ -124,56 +127,73 @@ def choose_across(
     for name, candidate in candidates.items():
         for _ in directions:
             for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
-                trials[name, n_epochs].append(dissim)
+                trials[name, n_epochs].append(_standardised(dissim))
     return choose_targets(trials, [test.dissim for _, test in directions])
 
 
-def choose_within(
-    run: Runner, set_name: str, images: Images, candidates: dict[str, Candidate]
-) -> dict[str, Any]:
-    """Choose for a whole image set, and for each of its folds on the other ones.
+@dataclass(frozen=True)
+class FoldTrials:
+    """What networks that were trained without the images of two folds predict of each of them."""
 
-    Networks are trained without the images of two folds: what they predict for the second fold
-    helps to choose for the first, and the other way round.
-    """
+    folds: dict[FoldName, Fold]
+    predicted: dict[Member, dict[tuple[FoldName, FoldName], np.ndarray]]  # [scored, other one]
+
+    def others(self, fold: FoldName) -> list[FoldName]:
+        """All other folds of the same partition."""
+        return [other for other in self.folds if other[0] == fold[0] and other != fold]
+
+
+def leave_two_folds_out(
+    run: Runner, images: Images, candidates: dict[str, Candidate]
+) -> FoldTrials:
+    """Train every candidate without every two folds of each partition."""
     folds = {(seed, k): f for seed in SEEDS for k, f in enumerate(run.folds(images, seed))}
     couples = [(a, b) for a, b in combinations(folds, 2) if a[0] == b[0]]
     jobs = []
     for candidate in candidates.values():
-        for (seed, a), (_, b) in couples:
-            train = np.intersect1d(folds[seed, a][0], folds[seed, b][0])
-            held_out = np.concatenate([folds[seed, a][1], folds[seed, b][1]])
-            jobs.append((candidate, images[train], images.pairs[held_out], seed))
+        for a, b in couples:
+            train = np.intersect1d(folds[a][0], folds[b][0])
+            held_out = np.concatenate([folds[a][1], folds[b][1]])
+            jobs.append((candidate, images[train], images.pairs[held_out], a[0]))
     found = iter(run.predict_all(jobs))
-    trials: dict[Member, dict[tuple, np.ndarray]] = {}
+    trials = FoldTrials(folds, {})
     for name, candidate in candidates.items():
         for first, second in couples:
             for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
                 parts = np.split(dissim, [len(folds[first][1])])
-                trial = trials.setdefault((name, n_epochs), {})
-                trial[first, second], trial[second, first] = parts
-    choice = {}
-    orders = [order for couple in couples for order in (couple, couple[::-1])]  # (scored, other)
-    uses = {set_name: orders}
-    uses |= {
-        f"{set_name}, seed {seed}, fold {k}": [o for o in orders if o[1] == (seed, k)]
-        for seed, k in folds
-    }
-    for use, tested in uses.items():
-        choice[use] = choose_targets(
-            {member: [trial[order] for order in tested] for member, trial in trials.items()},
-            [images[folds[fold][1]].dissim for fold, _ in tested],
+                trial = trials.predicted.setdefault((name, n_epochs), {})
+                trial[first, second], trial[second, first] = map(_standardised, parts)
+    return trials
+
+
+def choose_within(set_name: str, images: Images, trials: FoldTrials) -> dict[str, Any]:
+    """Choose for a whole image set, and for each of its folds on the other ones.
+
+    What networks trained without two folds predict of the one helps to choose for the other.
+    """
+    uses = {set_name: [(f, other) for f in trials.folds for other in trials.others(f)]}
+    for fold in trials.folds:
+        use = fold_name(set_name, fold)
+        uses[use] = [(scored, fold) for scored in trials.others(fold)]
+    return {
+        use: choose_targets(
+            {member: [found[o] for o in orders] for member, found in trials.predicted.items()},
+            [images[trials.folds[scored][1]].dissim for scored, _ in orders],
         )
-    return choice
+        for use, orders in uses.items()
+    }
+
+
+def fold_name(set_name: str, fold: FoldName) -> str:
+    return f"{set_name}, seed {fold[0]}, fold {fold[1]}"
 
 
 def choose_targets(
     trials: dict[Member, list[np.ndarray]], observed: list[dict[str, np.ndarray]]
 ) -> dict[str, Any]:
     """Choose members for each target by their predictions of several sets of held-out images."""
-    standard = {member: [_standardised(part) for part in trial] for member, trial in trials.items()}
     return {
-        target: choose(standard, [dissim[target] for dissim in observed]) for target in observed[0]
+        target: choose(trials, [dissim[target] for dissim in observed]) for target in observed[0]
     }
 
 
@@ -183,26 +203,22 @@ def _standardised(dissim: np.ndarray) -> np.ndarray:
 
 
 def choose(trials: dict[Member, list[np.ndarray]], observed: list[np.ndarray]) -> dict[str, Any]:
-    """Add the network that helps the average most, again and again (Caruana et al. 2004).
+    """Average the best few, then add the member that helps most, again and again.
 
-    Of each candidate, only its best epoch is a choice: fewer choices, less chance.
+    Ensemble selection with sorted initialisation (Caruana et al. 2004). Beginning with several
+    members keeps chance out of the first picks, which matter most when few images choose.
     """
     alone = {member: _mean_score(observed, parts) for member, parts in trials.items()}
-    names = {name for name, _ in trials}
-    options = sorted(
-        max((member for member in trials if member[0] == name), key=lambda member: alone[member])
-        for name in names
-    )
-    members: list[Member] = []
-    total = [np.zeros(len(y)) for y in observed]
-    best = -np.inf
+    members = sorted(trials, key=lambda member: -alone[member])[:FIRST_MEMBERS]
+    total = [np.sum(parts, axis=0) for parts in zip(*map(trials.get, members), strict=True)]
+    best = _mean_score(observed, total)
     while len(members) < MOST_MEMBERS:
         sums = {
-            member: [a + b for a, b in zip(total, trials[member], strict=True)]
-            for member in options
+            member: [a + b for a, b in zip(total, parts, strict=True)]
+            for member, parts in trials.items()
         }
         scores = {member: _mean_score(observed, parts) for member, parts in sums.items()}
-        member = max(options, key=lambda name: scores[name])
+        member = max(scores, key=lambda member: scores[member])
         if scores[member] <= best:
             break
         best, total = scores[member], sums[member]
@@ -231,6 +247,7 @@ def evaluate(
         "% of ceiling",
         "seeds",
         "seeds averaged",
+        "folds joined",
         "r",
         "p",
         "chance %",
@@ -249,10 +266,13 @@ background. *% of ceiling*: 100 times the mean over 15 subjects of Spearman's r 
 challenge's ceiling of the scored set; *seeds*: lowest and highest of three trainings; *seeds
 averaged*: that of the mean of their predictions, which is what `predict` writes; *r*: the signed
 mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*: the mean score of
-these, of the first seed. Rows trained on *folds* hold out both images of a pair; their scores are
-means over 5 folds, and each seed cuts its own folds. *Members*: how often a network was chosen,
-over seeds and folds. The figure: observed, mean over subjects, and predicted by networks trained on
-the other set, mean over seeds; ranks of dissimilarities, images in the order of the files.
+these, of the first seed. Rows trained on *folds* hold out both images of a pair: of each member,
+four networks, trained without the fold and one of the four others, predict it together. Their
+scores are means over 5 folds, and each seed cuts its own folds; *folds joined*: held-out pairs of
+all folds scored as one vector, whose square is less raised by chance than that of a fold's few
+pairs. *Members*: how often a network was chosen, over seeds and folds. The figure: observed, mean
+over subjects, and predicted by networks trained on the other set, mean over seeds; ranks of
+dissimilarities, images in the order of the files.
 """
 
 
@@ -266,37 +286,60 @@ def score_rows(
     rows, by_other_set = [], {}
     for scored, images in sets.items():
         (other,) = (name for name in sets if name != scored)
-        everything = np.arange(len(images.pairs))
-        across = [Part(seed, sets[other], everything, choice[f"{other}"]) for seed in SEEDS]
+        across = [Part(seed, slice(None), choice[f"{other}"]) for seed in SEEDS]
+        by_other = predict_chosen(run, sets[other], images.pairs, across, candidates)
+        trials = leave_two_folds_out(run, images, candidates)
         within = [
-            Part(seed, images[train], test, choice[f"{scored}, seed {seed}, fold {k}"])
-            for seed in SEEDS
-            for k, (train, test) in enumerate(run.folds(images, seed))
+            Part(fold[0], test, choice[fold_name(f"{scored}", fold)])
+            for fold, (_, test) in trials.folds.items()
         ]
-        for trained_on, parts in ((f"{other}", across), (f"{scored}, folds", within)):
-            predicted = predict_chosen(run, images.pairs, parts, candidates)
+        by_folds = predict_folds(trials, within)
+        for trained_on, parts, predicted in (
+            (f"{other}", across, by_other),
+            (f"{scored}, folds", within, by_folds),
+        ):
             for target, dissim in images.dissim.items():
                 numbers = summarise(images.pairs, dissim, parts, predicted[target])
                 members = describe_members([part.chosen[target] for part in parts])
                 rows.append([f"{scored}", trained_on, target, *numbers, members])
                 print(rows[-1], flush=True)
-                if parts is across:
-                    by_other_set[scored, target] = np.mean(predicted[target], axis=0)
+        by_other_set |= {(scored, t): np.mean(found, axis=0) for t, found in by_other.items()}
     return rows, by_other_set
 
 
 @dataclass(frozen=True)
 class Part:
-    """Training images, the pairs that they predict, and the networks chosen for that."""
+    """Pairs that are predicted, and the networks chosen for that."""
 
     seed: int
-    train: Images
     test: np.ndarray | slice
     chosen: dict[str, Any]
 
 
+def predict_folds(trials: FoldTrials, parts: Sequence[Part]) -> dict[str, list[np.ndarray]]:
+    """For every target and fold, the average over members and the partners they left out."""
+    return {
+        target: [
+            np.mean(
+                [
+                    trials.predicted[tuple(member)][fold, other]
+                    for member in part.chosen[target]["members"]
+                    for other in trials.others(fold)
+                ],
+                axis=0,
+            )
+            for fold, part in zip(trials.folds, parts, strict=True)
+        ]
+        for target in parts[0].chosen
+    }
+
+
 def predict_chosen(
-    run: Runner, pairs: ImagePairs, parts: Sequence[Part], candidates: dict[str, Candidate]
+    run: Runner,
+    train: Images,
+    pairs: ImagePairs,
+    parts: Sequence[Part],
+    candidates: dict[str, Candidate],
 ) -> dict[str, list[np.ndarray]]:
     """For every target and part, the average of the members' predictions."""
     jobs, keys = [], []
@@ -304,7 +347,7 @@ def predict_chosen(
         for name in needed(part.chosen):
             epochs = epochs_needed(part.chosen, name)
             candidate = replace(candidates[name], epochs=epochs)
-            jobs.append((candidate, part.train, pairs[part.test], part.seed))
+            jobs.append((candidate, train, pairs[part.test], part.seed))
             keys.append((number, name, epochs))
     found = {}
     for (number, name, epochs), results in zip(keys, run.predict_all(jobs), strict=True):
@@ -347,10 +390,12 @@ def summarise(
                     ).null_distribution
                 )
     percents = [100 * float(np.mean(np.square(each))) / ceiling for each in by_seed.values()]
-    averaged = "-"
+    averaged = joined = "-"
     if len(parts) == len(SEEDS):  # all seeds predict the same pairs
         average = _squared(dissim[parts[0].test], np.mean(predicted, axis=0))
         averaged = f"{100 * average / ceiling:.1f}"
+    else:
+        joined = f"{100 * _joined_score(dissim, parts, predicted) / ceiling:.1f}"
     signed = [float(np.mean(each)) for each in by_seed.values()]
     null, chance = (np.mean(each, axis=0) for each in nulls.values())
     p_value = (1 + np.sum(null >= signed[0])) / (1 + len(null))
@@ -358,10 +403,27 @@ def summarise(
         f"{np.mean(percents):.1f}",
         f"{min(percents):.1f} - {max(percents):.1f}",
         averaged,
+        joined,
         f"{np.mean(signed):.3f}",
         f"{p_value:.3f}",
         f"{100 * np.mean(chance) / ceiling:.1f}",
     ]
+
+
+def _joined_score(dissim: np.ndarray, parts: Sequence[Part], predicted: list[np.ndarray]) -> float:
+    """Score the pairs of all folds of a seed as one vector, mean over seeds."""
+    by_seed = [[k for k, part in enumerate(parts) if part.seed == seed] for seed in SEEDS]
+    return float(
+        np.mean(
+            [
+                _squared(
+                    np.concatenate([dissim[parts[k].test] for k in folds]),
+                    np.concatenate([predicted[k] for k in folds]),
+                )
+                for folds in by_seed
+            ]
+        )
+    )
 
 
 def _squared(y_true: Any, y_pred: Any, *, subject_average: bool = True) -> Any:
@@ -435,9 +497,9 @@ def average_rdms(
     candidates: dict[str, Candidate],
 ) -> dict[str, np.ndarray]:
     """RDM of each target, from 0 to 1: members standardised, averaged over all seeds."""
-    parts = [Part(seed, train, slice(None), chosen) for seed in SEEDS]
+    parts = [Part(seed, slice(None), chosen) for seed in SEEDS]
     rdms = {}
-    for target, by_seed in predict_chosen(run, new, parts, candidates).items():
+    for target, by_seed in predict_chosen(run, train, new, parts, candidates).items():
         dissim = np.mean(by_seed, axis=0)
         low, high = dissim.min(), dissim.max()
         rdms[target] = new.to_rdms((dissim - low) / (high - low))
