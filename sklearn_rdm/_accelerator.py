@@ -20,7 +20,10 @@ HOSTS = {"cpu"}
 
 
 def is_host(device: Any) -> bool:
-    """Whether a device is the processor, where images are split into shards for its threads."""
+    """Whether a device is the processor, where images are split into shards for its threads.
+
+    None, PyTorch's word for leaving a network where it is, counts as the processor.
+    """
     return device is None or torch.device(device).type in HOSTS
 
 
@@ -53,7 +56,12 @@ def reside(inputs: Any, places: np.ndarray, device: Any) -> tuple[Any, np.ndarra
     n_bytes = len(places) * inputs[:1].nbytes
     if n_bytes > RESIDENT_SHARE * free_memory(device):
         return inputs, places
-    return torch.from_numpy(inputs[places]).to(device), np.arange(len(places))
+    first = take(inputs, places[:1])
+    resident = torch.empty((len(places), *first.shape[1:]), dtype=first.dtype, device=device)
+    for start in range(0, len(places), BATCH_SIZE):  # all at once may exceed the host's memory
+        some = slice(start, start + BATCH_SIZE)
+        resident[some] = take(inputs, places[some]).to(device)
+    return resident, np.arange(len(places))
 
 
 def free_memory(device: Any) -> int:

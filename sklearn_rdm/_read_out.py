@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_rdm._accelerator import take
 from sklearn_rdm._activations import check_image_source, compute_rows, load_photographs
 from sklearn_rdm._features import unit_pair_distances
 from sklearn_rdm._pairs import ImagePairs
@@ -79,13 +81,16 @@ def kept_features(
     references, of_image = reference_inputs(module, pairs, len(pairs.images), device)
     of_row = None if of_image is None else of_image[pairs.used_images]
 
-    def load(rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(inputs[rows]))
-
     read = read or module.read_out
     subtracted = _at_read_out(module, references, read, device)
     return compute_rows(
-        read, load, places, device, subtracted=subtracted, subtracted_of=of_row, finish=finish
+        read,
+        partial(take, inputs),
+        places,
+        device,
+        subtracted=subtracted,
+        subtracted_of=of_row,
+        finish=finish,
     )
 
 

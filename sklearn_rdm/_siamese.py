@@ -471,7 +471,8 @@ default="auto"
         options = self.get_params_for(name)
         batch_size = options.pop("batch_size", self.batch_size)
         options.pop("shuffle", None)
-        options.setdefault("pin_memory", torch.device(self.device).type == "cuda")
+        if torch.device(self.device).type == "cuda":
+            options.setdefault("pin_memory", True)
         batches = (
             BATCHINGS[self.batching](
                 index, len(index) if batch_size == -1 else batch_size, self.rng_

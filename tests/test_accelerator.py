@@ -77,8 +77,10 @@ def test_activations_are_computed_in_large_batches(request, n_images):
     assert len(sizes) == -(-n_images // BATCH_SIZE)
 
 
-def test_resident_inputs_are_copied_once(gpu):
-    inputs, places = np.arange(12.0).reshape(4, 3), np.array([3, 1])
+@pytest.mark.parametrize("n_at_once", [1, 2, 64])
+def test_resident_inputs_are_copied_once(gpu, monkeypatch, n_at_once):
+    monkeypatch.setattr(accelerator, "BATCH_SIZE", n_at_once)
+    inputs, places = np.arange(12.0).reshape(4, 3), np.array([3, 1, 0])
     resident, rows = reside(inputs, places, "cpu")
     assert isinstance(resident, torch.Tensor)
     np.testing.assert_array_equal(take(resident, rows), inputs[places])
@@ -122,7 +124,7 @@ def test_batches_are_pinned_for_cuda_only(monkeypatch):
     for device in ("cpu", "cuda"):
         net.device = device
         net.get_iterator(dataset, training=True)
-    assert [options["pin_memory"] for options in made] == [False, True]
+    assert [options.get("pin_memory") for options in made] == [None, True]
 
 
 def test_unknown_free_memory_is_none():
@@ -143,8 +145,7 @@ def test_one_forward_pass_at_a_time(gpu, monkeypatch):
     # Several at once would each fill the GPU with activations.
     images = make_rdm_regression(n_images=20, image_size=64, random_state=0).images
     net = network(freeze_up_to="conv1").initialize()
-    for module in ("sklearn_rdm._activations.BATCH_SIZE", "sklearn_rdm._accelerator.BATCH_SIZE"):
-        monkeypatch.setattr(module, 2)
+    monkeypatch.setattr("sklearn_rdm._activations.BATCH_SIZE", 2)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     running, most, calls = [0], [0], [0]
