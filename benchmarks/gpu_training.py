@@ -13,13 +13,13 @@ grid search whose two workers share the GPU.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from _timing import seconds
 from sklearn.model_selection import GridSearchCV
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,9 +39,9 @@ TEXT = """
 everything on the GPU from the start, weights and images channels last. *Of the matrix product
 rate*: floating-point operations of the step's convolutions over those of a {size} x {size}
 bfloat16 product in the same time. *meg_late*: `make_agrawal2019("meg_late")` on 92 + 118 images,
-13 epochs, from photographs to weights; the published loop takes {pairs} random pairs a step and two
-forward passes a pair, in float32, {n_steps} steps timed and scaled. *Search*: two workers on one
-GPU, that all fits finish.
+13 epochs over mini-batches of all images of a set, from photographs to weights; the published loop
+takes {pairs} random pairs a step and two forward passes a pair, in float32, {n_steps} steps timed
+and scaled. *Search*: two workers on one GPU, that all fits finish.
 """
 
 
@@ -116,11 +116,11 @@ def step_rows(
     loaded, _ = net.get_dataset(batch, np.zeros(len(batch))).__getitems__(range(len(batch)))
     expected = net.module_(loaded.to(device))
     np.testing.assert_allclose(first.item(), expected.square().mean().item(), rtol=2e-2)
-    seconds = np.median([by_hand.epoch(inputs) for _ in range(n_epochs)])
+    plain = np.median([by_hand.epoch(inputs) for _ in range(n_epochs)])
     flops_per_image = by_hand.flops(inputs[:BATCH_IMAGES]) / len(inputs[:BATCH_IMAGES])
     compiled = {"compile__backend": "eager"} if fast else {}
     ways = {
-        "by hand, plain PyTorch": seconds,
+        "by hand, plain PyTorch": plain,
         "SiameseRDMRegressor": np.median(net.history[:, "dur"]),
         "SiameseRDMRegressor(compile=True)": np.median(
             net.set_params(compile=True, **compiled).fit(pairs, dissim).history[:, "dur"]
@@ -133,7 +133,7 @@ def step_rows(
             name,
             f"{rates[name]:.0f}",
             float(each),
-            f"{each / seconds:.2f}",
+            f"{each / plain:.2f}",
             f"{rates[name] * flops_per_image / product_rate:.2f}",
         ]
         for name, each in ways.items()
@@ -253,12 +253,6 @@ def synchronise(device: str) -> None:
     """Wait for a GPU."""
     if device != "cpu":
         torch.cuda.synchronize()
-
-
-def seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

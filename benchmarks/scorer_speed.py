@@ -10,11 +10,11 @@ asserted equal to 1e-12.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from _timing import seconds
 from scipy.stats import kendalltau, pearsonr, spearmanr
 from sklearn.base import BaseEstimator, RegressorMixin
 
@@ -101,12 +101,6 @@ def compare(
 def score_one(function: Callable[..., Any], observed: np.ndarray, predicted: np.ndarray) -> float:
     known = ~np.isnan(observed)
     return function(observed[known], predicted[known]).statistic
-
-
-def seconds(function: Callable[[], float]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ network. Their losses are asserted equal.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from _timing import seconds
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
@@ -146,12 +146,6 @@ def train_by_hand(
         optimizer.step()
         losses.append(loss.item())
     return losses
-
-
-def seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
