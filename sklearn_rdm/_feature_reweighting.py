@@ -80,7 +80,9 @@ class FeatureReweightedRSARegressor(RSARegressor):
     n_jobs : int, default=None
         Splits of ``cv`` that are fitted at the same time, in threads; the result is the same for
         any number. None is 1, unless in a :obj:`joblib.parallel_config` context, -1 all cores. A
-        split takes one core, which is faster than several for one.
+        split takes one core, which is faster than several for one. LAPACK's reduction holds
+        Python's lock, so that processes, ``joblib.parallel_config("loky")``, are faster than
+        threads once they have started (some seconds).
 
     Attributes
     ----------

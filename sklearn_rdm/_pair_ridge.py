@@ -15,7 +15,7 @@ from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk
 
 from sklearn_rdm._pairs import image_sets
-from sklearn_rdm._tridiagonal import Tridiagonal, shrinking_penalty
+from sklearn_rdm._tridiagonal import Tridiagonal, shrinking_penalties
 
 BLOCK = 2**21  # numbers of the pairs x features matrix that are held at a time: 16 MB
 CLOSED_FORM = 8  # images of the smallest complete set for which the closed form pays
@@ -161,20 +161,30 @@ def _make_system(
 def _by_features(
     features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str, test_index: np.ndarray
 ) -> _System:
-    gram, sums, cross = _moments(features, index, y, metric)
-    mean = sums / len(index)
-    mean_square = np.diagonal(gram) / len(index)
+    complete, rest = _complete_sets(index)
+    listed = [rest[block] for block in _blocks(len(rest), features.shape[1])]
+    sums = [_complete_sums(features[part.images], metric) for part in complete]
+    sums += [_listed_sums(pair_columns(features, index[rows], metric)) for rows in listed]
+    mean, mean_square = np.sum(sums, axis=0) / len(index)
     inverse_scale = _inverse_scale(mean_square - mean**2, mean_square)
-    gram -= np.outer(len(index) * mean, mean)
-    gram *= inverse_scale
-    gram *= inverse_scale[:, np.newaxis]
-    cross = (cross - np.outer(mean, y.sum(axis=0))) * inverse_scale[:, np.newaxis]
+
+    scaled = features * np.sqrt(inverse_scale)  # scales the columns by inverse_scale
+    scaled_mean = mean * inverse_scale
+    gram = np.multiply.outer(-len(index) * scaled_mean, scaled_mean).T
+    cross = -np.outer(scaled_mean, y.sum(axis=0))
+    for part in complete:
+        gram = _add_complete_gram(gram, scaled[part.images], metric)
+        cross += _complete_cross(scaled[part.images], part.ends, y[part.rows], metric)
+    for rows in listed:
+        columns = pair_columns(scaled, index[rows], metric)
+        gram = _add_gram(gram, 1, columns)
+        cross += columns.T @ y[rows]
 
     def predict(weights: np.ndarray) -> np.ndarray:
         coef = weights * inverse_scale[:, np.newaxis]
         return pair_sums(features, test_index, coef, metric) - mean @ coef
 
-    return _System(gram, cross, False, lambda weights: weights, predict, inverse_scale, mean)
+    return _System(gram.T, cross, False, lambda weights: weights, predict, inverse_scale, mean)
 
 
 def _by_pairs(
@@ -205,68 +215,72 @@ def _by_pairs(
     return _System(gram.T, y, True, weigh, lambda u: across @ u, inverse_scale, mean)
 
 
-def _moments(
-    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sum over pairs: the products of columns, of columns, and of columns times targets."""
-    complete, rest = _complete_sets(index)
-    parts = [_complete_moments(features, index[rows], y[rows], metric) for rows in complete]
-    parts += [
-        _listed_moments(features, index[rest[block]], y[rest[block]], metric)
-        for block in _blocks(len(rest), features.shape[1])
-    ]
-    gram, sums, cross = parts[0]
-    for more_gram, more_sums, more_cross in parts[1:]:
-        gram += more_gram
-        sums += more_sums
-        cross += more_cross
-    return gram, sums, cross
+def _add_gram(gram: np.ndarray, factor: float, rows: np.ndarray) -> np.ndarray:
+    """Add ``factor * rows' rows`` to the lower triangle of a matrix in Fortran's order."""
+    return dsyrk(factor, rows.T, beta=1, c=gram, lower=1, overwrite_c=1)
 
 
-def _complete_moments(
-    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the moments of all pairs of a set of images, from the features of the images.
+def _listed_sums(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum over pairs of the columns, and of their squares."""
+    return columns.sum(axis=0), np.einsum("pf,pf->f", columns, columns)
 
-    With ``u = z ** 2`` and sums over images: products ``-z_i z_j`` have the moments
-    ``((Z'Z)**2 - U'U) / 2``; squared differences, after centring the features over images,
-    ``n U'U + s s' + 2 (Z'Z)**2`` with ``s = sum u``.
-    """
-    used, local = np.unique(index, return_inverse=True)
-    first, second = local.reshape(-1, 2).T
-    vectors = features[used]
+
+def _complete_sums(vectors: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """As ``_listed_sums`` of all pairs of some images, from the features of the images."""
     if metric == "sqeuclidean":
         vectors = vectors - vectors.mean(axis=0)
     squares = vectors**2
-    products = np.empty((vectors.shape[1], y.shape[1]))
-    ends = np.zeros((len(used), y.shape[1]))
-    for target, values in enumerate(y.T):
-        square = np.zeros((len(used), len(used)))
-        square[first, second] = square[second, first] = values
-        products[:, target] = ((square @ vectors) * vectors).sum(axis=0)
-        ends[:, target] = square.sum(axis=1)
-    total = squares.sum(axis=0)
-    gram = vectors.T @ vectors
-    gram *= gram
+    total, fourth = squares.sum(axis=0), np.einsum("if,if->f", squares, squares)
     if metric == "dot":
-        gram -= squares.T @ squares
-        gram /= 2
-        return gram, (total - vectors.sum(axis=0) ** 2) / 2, -products / 2
-    gram *= 2
-    gram += len(used) * (squares.T @ squares)
-    gram += np.outer(total, total)
-    return gram, len(used) * total, squares.T @ ends - products
+        return (total - vectors.sum(axis=0) ** 2) / 2, (total**2 - fourth) / 2
+    return len(vectors) * total, 3 * total**2 + len(vectors) * fourth
 
 
-def _listed_moments(
-    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    columns = pair_columns(features, index, metric)
-    return columns.T @ columns, columns.sum(axis=0), columns.T @ y
+def _add_complete_gram(gram: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
+    """Add the products of columns, summed over all pairs of some images with these features.
+
+    With ``u = z ** 2``, columns ``-z_i z_j`` have the products ``((Z'Z)**2 - U'U) / 2``; squared
+    differences, after centring the features over images, ``2 (Z'Z)**2 + n U'U + s s'`` with
+    ``s = sum u``.
+    """
+    if metric == "sqeuclidean":
+        vectors = vectors - vectors.mean(axis=0)
+    squares = vectors**2
+    products = dsyrk(np.sqrt(0.5 if metric == "dot" else 2), vectors.T, lower=1)
+    products *= products
+    gram += products
+    if metric == "dot":
+        return _add_gram(gram, -0.5, squares)
+    gram = _add_gram(gram, len(vectors), squares)
+    return _add_gram(gram, 1, squares.sum(axis=0, keepdims=True))
 
 
-def _complete_sets(index: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Rows of each set of images that has all of its pairs once, and all other rows."""
+def _complete_cross(
+    vectors: np.ndarray, ends: np.ndarray, y: np.ndarray, metric: str
+) -> np.ndarray:
+    """Columns times targets, summed over all pairs (rows of ``ends``) of some images."""
+    first, second = ends.T
+    products = np.empty((vectors.shape[1], y.shape[1]))
+    by_image = np.zeros((len(vectors), y.shape[1]))
+    for target, values in enumerate(y.T):
+        square = np.zeros((len(vectors), len(vectors)))
+        square[first, second] = square[second, first] = values
+        products[:, target] = np.einsum("if,if->f", square @ vectors, vectors)
+        by_image[:, target] = square.sum(axis=1)
+    return -products / 2 if metric == "dot" else (vectors**2).T @ by_image - products
+
+
+@dataclass
+class _CompleteSet:
+    """Images of which every pair is given once."""
+
+    rows: np.ndarray  # of the pairs
+    images: np.ndarray
+    ends: np.ndarray  # places among the images of both ends of the pairs, (n_pairs, 2)
+
+
+def _complete_sets(index: np.ndarray) -> tuple[list[_CompleteSet], np.ndarray]:
+    """Each set of images that has all of its pairs once, and the rows of all other pairs."""
     image_set = image_sets(index)
     sizes = np.bincount(image_set)
     pair_set = image_set[index[:, 0]]
@@ -278,7 +292,11 @@ def _complete_sets(index: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         & (np.bincount(pair_set, minlength=len(sizes)) == expected)
         & (np.bincount(image_set[distinct], minlength=len(sizes)) == expected)
     )
-    sets = [np.flatnonzero(pair_set == number) for number in np.flatnonzero(complete)]
+    sets = []
+    for number in np.flatnonzero(complete):
+        rows = np.flatnonzero(pair_set == number)
+        images, local = np.unique(index[rows], return_inverse=True)
+        sets.append(_CompleteSet(rows, images, local.reshape(-1, 2)))
     return sets, np.flatnonzero(~complete[pair_set])
 
 
@@ -311,11 +329,12 @@ def _shrink(system: _System, alphas: np.ndarray, penalty: str) -> np.ndarray:
     matrix = Tridiagonal(system.gram)
     rotated = matrix.rotate(system.target)
     solutions = np.empty((len(rotated), *alphas.shape))
-    for row, target in np.ndindex(alphas.shape):
-        vector, alpha = rotated[:, target], float(alphas[row, target])
+    for target, vector in enumerate(rotated.T):
+        penalties = alphas[:, target]
         if penalty == "fractional":
-            alpha = shrinking_penalty(matrix, vector, alpha, of_rows=system.by_pairs)
-        solutions[:, row, target] = matrix.solve(alpha, vector)
+            penalties = shrinking_penalties(matrix, vector, penalties, of_rows=system.by_pairs)
+        for row, alpha in enumerate(penalties):
+            solutions[:, row, target] = matrix.solve(alpha, vector)
     return _columnwise(matrix.restore, solutions)
 
 

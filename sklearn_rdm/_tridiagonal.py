@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal, lapack
-from scipy.optimize import brentq
 
 FLOOR = 1e-10  # of the largest eigenvalue: below such a penalty, solutions are refined
 REFINEMENTS = 2
-NEARLY_NONE = 1e-6  # of the floor: as good as no penalty
-PRECISION = 1e-9  # of the logarithm of a penalty
-BLOCKED = 64  # columns that LAPACK takes at a time, as its workspace is measured
+PRECISION = 1e-8  # of a penalty: where Newton's steps end, each of which squares the error
+MOST_STEPS = 200
+BLOCKED = 64  # columns that LAPACK's dormqr takes at a time, as its workspace is measured
+REDUCED = 8  # columns that dsytrd takes at a time: faster than its own choice for some 500
 
 
 class Tridiagonal:
@@ -22,10 +22,10 @@ class Tridiagonal:
 
     def __init__(self, matrix: np.ndarray) -> None:
         size = len(matrix)
-        workspace = int(lapack.dsytrd_lwork(size, lower=1)[0])
-        self.reflectors, self.diagonal, self.beside, self.scales, _ = lapack.dsytrd(
-            matrix.T, lower=1, lwork=workspace, overwrite_a=1
+        reduced, self.diagonal, self.beside, self.scales, _ = lapack.dsytrd(
+            matrix.T, lower=1, lwork=REDUCED * size, overwrite_a=1
         )
+        self.reflectors = np.asfortranarray(reduced[1:, :-1])  # else dormqr copies at every call
         last = (size - 1, size - 1)
         self.largest = float(
             eigvalsh_tridiagonal(self.diagonal, self.beside, select="i", select_range=last)[0]
@@ -71,7 +71,7 @@ class Tridiagonal:
             reflected[1:] = lapack.dormqr(
                 "L",
                 transpose,
-                self.reflectors[1:, :-1],
+                self.reflectors,
                 self.scales,
                 reflected[1:],
                 BLOCKED * max(BLOCKED, reflected.shape[1]),
@@ -79,27 +79,37 @@ class Tridiagonal:
         return reflected
 
 
-def shrinking_penalty(
-    matrix: Tridiagonal, vector: np.ndarray, fraction: float, *, of_rows: bool
-) -> float:
-    """Return the penalty that shrinks the length of ridge weights to a fraction of its maximum.
+def shrinking_penalties(
+    matrix: Tridiagonal, vector: np.ndarray, fractions: np.ndarray, *, of_rows: bool
+) -> np.ndarray:
+    """Return the penalties that shrink the length of ridge weights to fractions of its maximum.
 
     ``u = (T + penalty)^-1 vector`` are the weights; ``of_rows`` if they are of a matrix's rows, so
-    that its columns' weights have the squared length ``u' T u``. Each eigenvalue ``s`` shrinks its
-    share by ``s / (s + penalty)``, so that the largest one bounds the penalty.
+    that its columns' weights have the squared length ``u' T u``. The inverse of the length is a
+    concave function of the penalty, and nearly a straight line: Newton's steps towards a fraction
+    never go past its penalty, so that one fraction's is a start for the next smaller one
+    (Hebden 1973; Moré and Sorensen 1983).
     """
+    penalties = np.zeros(len(fractions))
+    penalty, longest = 0.0, None
+    for place in np.argsort(-fractions):
+        for _ in range(MOST_STEPS):
+            length, decrease = _length(matrix, vector, penalty, of_rows=of_rows)
+            longest = length if longest is None else longest
+            if length <= fractions[place] * longest:
+                break
+            step = (length / (fractions[place] * longest) - 1) * length**2 / decrease
+            penalty += step
+            if step <= PRECISION * penalty:
+                break
+        penalties[place] = penalty
+    return penalties
 
-    def length(penalty: float) -> float:
-        weights = matrix.solve(penalty, vector)
-        return np.sqrt(max(weights @ (matrix.multiply(weights) if of_rows else weights), 0))
 
-    target = fraction * length(0)
-    lowest = np.log(NEARLY_NONE * matrix.floor)
-
-    def excess(log_penalty: float) -> float:
-        return length(np.exp(log_penalty)) - target
-
-    if fraction == 1 or target == 0 or excess(lowest) <= 0:
-        return 0.0
-    highest = np.log(1.1 * matrix.largest * (1 / fraction - 1))
-    return float(np.exp(brentq(excess, lowest, max(highest, lowest + 1), xtol=PRECISION)))
+def _length(
+    matrix: Tridiagonal, vector: np.ndarray, penalty: float, *, of_rows: bool
+) -> tuple[float, float]:
+    """Length of the weights, and how fast half its square decreases with the penalty."""
+    weights = matrix.solve(penalty, vector)
+    dual = matrix.multiply(weights) if of_rows else weights
+    return np.sqrt(max(weights @ dual, 0)), dual @ matrix.solve(penalty, weights)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sklearn_rdm._tridiagonal import Tridiagonal, shrinking_penalty
+from sklearn_rdm._tridiagonal import Tridiagonal, shrinking_penalties
 
 
 @pytest.fixture
@@ -59,24 +59,31 @@ def test_without_penalty_the_shortest_solution_is_found(rank, rng):
 
 
 @pytest.mark.parametrize("of_rows", [False, True])
-@pytest.mark.parametrize("fraction", [0.001, 0.3, 0.999])
-def test_a_penalty_shrinks_weights_to_the_fraction(fraction, of_rows, rng):
+@pytest.mark.parametrize("spread", [0, 2, 6])  # decades of the features' sizes
+@pytest.mark.parametrize(
+    "fractions", [[0.3], [0.999, 0.001, 1, 0.3, 0.3], np.linspace(0.05, 1, 20)]
+)
+def test_penalties_shrink_weights_to_the_fractions(fractions, spread, of_rows, rng):
     columns = rng.normal(size=(20, 60 if of_rows else 10))
+    columns *= np.logspace(0, -spread / 2, columns.shape[1])
     matrix = columns @ columns.T if of_rows else columns.T @ columns
     target = rng.normal(size=20)
     vector = target if of_rows else columns.T @ target
     form = Tridiagonal(matrix.copy())
     rotated = form.rotate(vector[:, np.newaxis])[:, 0]
-    penalty = shrinking_penalty(form, rotated, fraction, of_rows=of_rows)
-    lengths = []
-    for alpha in (penalty, 0):
-        solution = eigen_solve(matrix, alpha, vector)
-        lengths.append(np.linalg.norm(columns.T @ solution if of_rows else solution))
-    assert lengths[0] / lengths[1] == pytest.approx(fraction, rel=1e-6)
-    assert shrinking_penalty(form, rotated, 1, of_rows=of_rows) == 0
+    penalties = shrinking_penalties(form, rotated, np.array(fractions), of_rows=of_rows)
+
+    def length(penalty):
+        solution = eigen_solve(matrix, penalty, vector)
+        return np.linalg.norm(columns.T @ solution if of_rows else solution)
+
+    reached = np.array([length(penalty) for penalty in penalties]) / length(0)
+    np.testing.assert_allclose(reached, fractions, rtol=1e-6)
+    np.testing.assert_array_equal(penalties[np.array(fractions) == 1], 0)
 
 
 def test_nothing_to_solve(rng):
     form = Tridiagonal(np.zeros((4, 4)))
     np.testing.assert_array_equal(form.solve(2, np.ones(4)), 0.5)
-    assert shrinking_penalty(form, np.zeros(4), 0.5, of_rows=False) == 0
+    penalties = shrinking_penalties(form, np.zeros(4), np.array([0.5, 1]), of_rows=False)
+    np.testing.assert_array_equal(penalties, 0)
