@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from sklearn_rdm._accelerator import is_host
 from sklearn_rdm._backbones import load_backbone
@@ -160,11 +161,33 @@ def correlations(activations: Tensor) -> Tensor:
     The lengths of the centred rows come from their products, so that few operations, forward and
     backward, are as large as the activations.
     """
-    centred = activations - activations.mean(dim=1, keepdim=True)
-    products = centred @ centred.T
+    products, mean = _CentredProducts.apply(activations)
     length = products.diagonal().sqrt()
-    length = torch.where(_varies(length, activations), length, torch.nan)
+    uncentred = (length.detach().square() + activations.shape[1] * mean.square()).sqrt()
+    length = torch.where(length > ROUNDING * uncentred, length, torch.nan)
     return products / (length[:, None] * length)
+
+
+class _CentredProducts(torch.autograd.Function):
+    """Products of all rows, each centred, and the rows' means.
+
+    The gradient is a mixture of the centred rows, ``(G + G') X``: its rows are centred as they
+    are, so that one product is the whole backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
+        mean = rows.mean(dim=1)
+        centred = rows - mean[:, None]
+        ctx.save_for_backward(centred)
+        ctx.mark_non_differentiable(mean)
+        return centred @ centred.T, mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+        (centred,) = ctx.saved_tensors
+        return (gradient + gradient.T) @ centred
 
 
 def normalise(activations: Tensor) -> Tensor:
@@ -174,9 +197,5 @@ def normalise(activations: Tensor) -> Tensor:
     """
     centred = activations - activations.mean(dim=1, keepdim=True)
     length = centred.norm(dim=1)
-    return centred / torch.where(_varies(length, activations), length, torch.nan)[:, None]
-
-
-def _varies(length: Tensor, activations: Tensor) -> Tensor:
-    """Whether the length of each centred row is more than rounding noise."""
-    return length > ROUNDING * activations.detach().norm(dim=1)
+    varies = length > ROUNDING * activations.detach().norm(dim=1)
+    return centred / torch.where(varies, length, torch.nan)[:, None]
