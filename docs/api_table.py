@@ -24,6 +24,7 @@ API = [
             "RankLoss",
             "WeightAveraging",
             "LayerEpochSearchCV",
+            "CalibratedRDMRegressor",
             "RDMEnsembleRegressor",
         ],
     ),

@@ -5,6 +5,7 @@ The flow of data, left to right: images -> pairs (:class:`ImagePairs`) -> networ
 """
 
 from sklearn_rdm._activations import LayerActivations
+from sklearn_rdm._calibrated import CalibratedRDMRegressor
 from sklearn_rdm._callbacks import WeightAveraging
 from sklearn_rdm._displays import (
     LayerEpochDisplay,
@@ -31,6 +32,7 @@ from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
 from sklearn_rdm._siamese import SiameseRDMRegressor
 
 __all__ = [
+    "CalibratedRDMRegressor",
     "CorrelationLoss",
     "CosineLoss",
     "FeatureReweightedRSARegressor",

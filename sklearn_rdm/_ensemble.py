@@ -62,7 +62,8 @@ class RDMEnsembleRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     Notes
     -----
     Predictions are averaged as they are, in the units of the members: those of a pair must not
-    depend on which other pairs are asked for, so they are not ranked or standardised first.
+    depend on which other pairs are asked for, so they are not ranked or standardised first. Where
+    members differ in scale, give a :class:`CalibratedRDMRegressor`, which learns it in training.
 
     With ``cv``, an image that was held out from one member was trained on by others: score the
     ensemble on images that ``fit`` never saw, by a cross-validation around it.

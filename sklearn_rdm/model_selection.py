@@ -258,6 +258,8 @@ def cross_val_rdm(
     See Also
     --------
     pairs_report : Tells before fitting how many pairs will be predicted.
+    sklearn_rdm.CalibratedRDMRegressor : Puts the folds' predictions on one scale; wrap a network
+        in it before its joined predictions are scored.
 
     Examples
     --------

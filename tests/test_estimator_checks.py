@@ -23,6 +23,7 @@ from test_siamese import TinyNetwork, make_data, tiny_net
 from torch import nn
 
 from sklearn_rdm import (
+    CalibratedRDMRegressor,
     FeatureReweightedRSARegressor,
     FixedRSARegressor,
     ImagePairs,
@@ -49,6 +50,7 @@ ESTIMATORS = {
     "LinearTwinRSARegressor": LinearTwinRSARegressor(3),
     "SubjectHoldOutRegressor": SubjectHoldOutRegressor(FixedRSARegressor(), 2),
     "RDMEnsembleRegressor": RDMEnsembleRegressor(FixedRSARegressor(), cv=2),
+    "CalibratedRDMRegressor": CalibratedRDMRegressor(FixedRSARegressor()),
     "LayerEpochSearchCV": LayerEpochSearchCV(tiny_net(), ["relu2", "relu3"], cv=2),
     "PerImage": PerImage(StandardScaler()),
     "LayerActivations": LayerActivations(TinyNetwork, "relu2", image_size=48, random_state=0),
