@@ -12,8 +12,14 @@ import joblib
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from sklearn.frozen import FrozenEstimator
 
-from sklearn_rdm import CorrelationLoss, ImagePairs, SiameseRDMRegressor
+from sklearn_rdm import (
+    CalibratedRDMRegressor,
+    CorrelationLoss,
+    ImagePairs,
+    SiameseRDMRegressor,
+)
 from sklearn_rdm.datasets import fetch_algonauts2019
 from sklearn_rdm.model_selection import ImageKFold
 
@@ -48,6 +54,7 @@ CANDIDATES = {
     "Lite0 block7, early": Candidate(LITE0, "block7", "block4", 7, EARLY_MEG, (2, 5, 12)),
     "Lite0 block10, EVC + early": Candidate(LITE0, "block10", "block7", 7, EARLY, (5, 12)),
     "Lite0 block10, early": Candidate(LITE0, "block10", "block7", 7, EARLY_MEG, (2, 5, 12)),
+    "Lite2 block10, EVC + early": Candidate(LITE2, "block10", "block6", 7, EARLY, (2, 5, 12)),
     "Lite2 block10, early": Candidate(LITE2, "block10", "block6", 7, EARLY_MEG, (2, 5, 12)),
     "Lite2 block14, early": Candidate(LITE2, "block14", "block10", 7, EARLY_MEG, (5, 12)),
     "Lite0 block12, late": Candidate(LITE0, "block12", "block10", 4, LATE_MEG, (2, 5, 8)),
@@ -75,7 +82,12 @@ def load_sets() -> dict[int, Images]:
     for n_images in SETS:
         data = {name: fetch_algonauts2019(n_images, name, image_size=224) for name in TARGETS}
         first = data[TARGETS[0]]
-        pairs, _ = ImagePairs.from_rdms(first.images, first.rdms, background=first.background)
+        pairs, _ = ImagePairs.from_rdms(
+            first.images,
+            first.rdms,
+            image_groups=first.image_groups,
+            background=first.background,
+        )
         dissim = {name: ImagePairs.from_rdms(d.images, d.rdms)[1] for name, d in data.items()}
         sets[n_images] = Images(pairs, dissim)
     return sets
@@ -94,7 +106,7 @@ class Runner:
         return list(splitter.split(images.pairs))
 
     def predict_all(self, jobs: Sequence[tuple]) -> list[list[np.ndarray]]:
-        """Predictions after each of a candidate's epochs.
+        """Predictions after each of a candidate's epochs, on one scale for all networks.
 
         A job is (candidate, training images, pairs to predict, seed).
         """
@@ -122,8 +134,10 @@ def _predict(
         random_state=seed,
     )
     dissim = np.hstack([train.dissim[name] for name in candidate.trained_on])
+    one_target = dissim.mean(axis=1, keepdims=True)  # pooled alone: the same scale for all networks
     predicted = []
     for n_epochs in np.diff((0, *candidate.epochs)):
         net.set_params(max_epochs=int(n_epochs)).partial_fit(train.pairs, dissim)
-        predicted.append(net.predict(pairs))
+        scaled = CalibratedRDMRegressor(FrozenEstimator(net)).fit(train.pairs, one_target)
+        predicted.append(scaled.predict(pairs))
     return predicted

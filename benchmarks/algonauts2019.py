@@ -4,7 +4,7 @@ Several twin networks, which differ in depth and in the measurements they are tr
 trained for some epochs. Which of them, after how many epochs, are averaged to predict a target is
 chosen on images held out from the training set of each row of the tables: never on what is scored.
 
-    python benchmarks/algonauts2019.py select      # writes algonauts2019_choice.json; an hour
+    python benchmarks/algonauts2019.py select      # writes algonauts2019_choice.json; two hours
     python benchmarks/algonauts2019.py evaluate    # writes the tables; ten minutes after select
     python benchmarks/algonauts2019.py predict --images FOLDER --background grey --out submit.mat
     python benchmarks/algonauts2019.py --fast      # all three on simulated data, writes nothing
@@ -127,7 +127,7 @@ def choose_across(
     for name, candidate in candidates.items():
         for _ in directions:
             for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
-                trials[name, n_epochs].append(_standardised(dissim))
+                trials[name, n_epochs].append(dissim)
     return choose_targets(trials, [test.dissim for _, test in directions])
 
 
@@ -162,7 +162,7 @@ def leave_two_folds_out(
             for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
                 parts = np.split(dissim, [len(folds[first][1])])
                 trial = trials.predicted.setdefault((name, n_epochs), {})
-                trial[first, second], trial[second, first] = map(_standardised, parts)
+                trial[first, second], trial[second, first] = parts
     return trials
 
 
@@ -195,11 +195,6 @@ def choose_targets(
     return {
         target: choose(trials, [dissim[target] for dissim in observed]) for target in observed[0]
     }
-
-
-def _standardised(dissim: np.ndarray) -> np.ndarray:
-    """Networks differ in the spread of their distances: each is to count alike in an average."""
-    return (dissim - dissim.mean()) / dissim.std()
 
 
 def choose(trials: dict[Member, list[np.ndarray]], observed: list[np.ndarray]) -> dict[str, Any]:
@@ -262,17 +257,19 @@ TEXT = """
 Every choice (network depth, measurements trained on, epoch, members of the average) was made by
 image-wise folds within the training set of the row; see `benchmarks/algonauts2019_choice.json`.
 EfficientNet-Lite0 and -Lite2 with ImageNet weights, 224 px, reference: a blank of each set's
-background. *% of ceiling*: 100 times the mean over 15 subjects of Spearman's r squared, over the
-challenge's ceiling of the scored set; *seeds*: lowest and highest of three trainings; *seeds
-averaged*: that of the mean of their predictions, which is what `predict` writes; *r*: the signed
-mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*: the mean score of
-these, of the first seed. Rows trained on *folds* hold out both images of a pair: of each member,
-four networks, trained without the fold and one of the four others, predict it together. Their
-scores are means over 5 folds, and each seed cuts its own folds; *folds joined*: held-out pairs of
-all folds scored as one vector, whose square is less raised by chance than that of a fold's few
-pairs. *Members*: how often a network was chosen, over seeds and folds. The figure: observed, mean
-over subjects, and predicted by networks trained on the other set, mean over seeds; ranks of
-dissimilarities, images in the order of the files.
+background; every network's distances have the same mean and spread over its own training pairs
+(`CalibratedRDMRegressor`). *% of ceiling*: 100 times the mean over 15 subjects of Spearman's r
+squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest of three
+trainings; *seeds averaged*: that of the mean of their predictions, which is what `predict` writes;
+*r*: the signed mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*:
+the mean score of these, of the first seed. Rows trained on *folds* hold out both images of a pair:
+of each member, four networks, trained without the fold and one of the four others, predict it
+together. Their scores are means over 5 folds, and each seed cuts its own folds; *folds joined*:
+held-out pairs of all folds scored as one vector, whose square is less raised by chance than that of
+a fold's few pairs. *Members*: how often a network was chosen, over seeds and folds. The figure:
+observed, mean over subjects, and predicted by networks trained on the other set, mean over seeds;
+ranks of dissimilarities, images sorted by the categories of
+`categories.csv`.
 """
 
 
@@ -352,7 +349,7 @@ def predict_chosen(
     found = {}
     for (number, name, epochs), results in zip(keys, run.predict_all(jobs), strict=True):
         for n_epochs, result in zip(epochs, results, strict=True):
-            found[number, name, n_epochs] = _standardised(result)
+            found[number, name, n_epochs] = result
     return {
         target: [
             np.mean([found[k, *member] for member in part.chosen[target]["members"]], axis=0)
@@ -496,7 +493,7 @@ def average_rdms(
     chosen: dict[str, Any],
     candidates: dict[str, Candidate],
 ) -> dict[str, np.ndarray]:
-    """RDM of each target, from 0 to 1: members standardised, averaged over all seeds."""
+    """RDM of each target, from 0 to 1: the average over members and seeds."""
     parts = [Part(seed, slice(None), chosen) for seed in SEEDS]
     rdms = {}
     for target, by_seed in predict_chosen(run, train, new, parts, candidates).items():
