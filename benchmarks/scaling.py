@@ -236,7 +236,8 @@ def draw(found: dict[Curve, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
             sizes, points = found[curve]
             above.loglog(sizes, points[:, 0], "o-", label=curve.what)
             below.loglog(sizes, np.maximum(points[:, 1], MEASURABLE / 4) / 1e6, "o-")
-        above.legend(fontsize="small")
+        above.margins(y=0.4)  # room for the legend
+        above.legend(fontsize="small", loc="upper left")
         above.set_title(f"number of {against}")
         below.set_xlabel(against)
         for panel in (above, below):
