@@ -150,7 +150,10 @@ def percents(
     pairs, dissim = train.pairs, np.hstack([train.dissim[name] for name in targets])
     if settings.pop("mirrored", False):
         mirrored = ImagePairs(
-            np.ascontiguousarray(pairs.images[:, :, ::-1]), pairs.index, background=pairs.background
+            np.ascontiguousarray(pairs.images[:, :, ::-1]),
+            pairs.index,
+            image_groups=pairs.image_groups,
+            background=pairs.background,
         )
         pairs = ImagePairs.concatenate([pairs, mirrored])
         dissim = np.vstack([dissim, dissim])
