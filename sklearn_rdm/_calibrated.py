@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.utils import Tags, get_tags
+from sklearn.base import clone
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_rdm._meta import RDMMetaRegressor
 from sklearn_rdm._pairs import as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import pool_pairs
-from sklearn_rdm.metrics import rdm_spearman_score
 
 __all__ = ["CalibratedRDMRegressor"]
 
@@ -21,7 +20,7 @@ def _has_transform(calibrated: CalibratedRDMRegressor) -> bool:
     return hasattr(getattr(calibrated, "estimator_", calibrated.estimator), "transform")
 
 
-class CalibratedRDMRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class CalibratedRDMRegressor(RDMMetaRegressor):
     """Give an estimator's predictions the mean and spread of the measured dissimilarities.
 
     Predicts ``m_y + s_y / s_d (d - m_d)``, with ``d`` what the estimator predicts, and the means
@@ -146,28 +145,3 @@ class CalibratedRDMRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         rdm = self.shift_ + self.scale_ * self.estimator_.transform(X)
         np.fill_diagonal(rdm, 0)
         return rdm
-
-    def score(self, X: Any, y: Any) -> float:
-        """Return the mean over subjects of Spearman's correlation with the predictions.
-
-        Parameters
-        ----------
-        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            Held-out pairs.
-        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Measured dissimilarities, NaN where a subject lacks a pair.
-
-        Returns
-        -------
-        score : float
-            From -1 to 1, as :func:`sklearn_rdm.metrics.rdm_spearman_score`.
-        """
-        return float(rdm_spearman_score(y, self.predict(X)))
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
-        tags.target_tags.required = True
-        tags.non_deterministic = inner.non_deterministic
-        return tags

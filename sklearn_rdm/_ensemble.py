@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.utils import Tags, check_random_state, get_tags
+from sklearn.base import clone
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_rdm._meta import RDMMetaRegressor
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._splitters import check_image_cv
-from sklearn_rdm.metrics import rdm_spearman_score
 
 __all__ = ["RDMEnsembleRegressor"]
 
@@ -24,7 +24,7 @@ def _has_transform(ensemble: RDMEnsembleRegressor) -> bool:
     return hasattr(getattr(ensemble, "estimators_", [ensemble.estimator])[0], "transform")
 
 
-class RDMEnsembleRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class RDMEnsembleRegressor(RDMMetaRegressor):
     """Average the predictions of several fits that differ by seed, or by the images they saw.
 
     Predicts ``(d_1 + ... + d_m) / m`` with ``d_k`` the dissimilarities that member ``k`` predicts.
@@ -173,23 +173,6 @@ class RDMEnsembleRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return np.mean([member.transform(X) for member in self.estimators_], axis=0)
 
-    def score(self, X: Any, y: Any) -> float:
-        """Return the mean over subjects of Spearman's correlation with the predictions.
-
-        Parameters
-        ----------
-        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            Held-out pairs.
-        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Measured dissimilarities, NaN where a subject lacks a pair.
-
-        Returns
-        -------
-        score : float
-            From -1 to 1, as :func:`sklearn_rdm.metrics.rdm_spearman_score`.
-        """
-        return float(rdm_spearman_score(y, self.predict(X)))
-
     def _training_sets(self, pairs: ImagePairs, y: np.ndarray) -> list[Any]:
         """Rows of the pairs that each member is fitted on."""
         if self.cv is not None:
@@ -202,14 +185,6 @@ class RDMEnsembleRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 "pairs would be equal. Give cv, such as cv=5, to fit each on other images."
             )
         return [slice(None)] * int(self.n_estimators)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
-        tags.target_tags.required = True
-        tags.non_deterministic = inner.non_deterministic
-        return tags
 
 
 def _seed_names(estimator: Any) -> list[str]:

@@ -1,0 +1,47 @@
+"""What estimators that wrap another regressor of pairs share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin
+from sklearn.utils import Tags, get_tags
+
+from sklearn_rdm.metrics import rdm_spearman_score
+
+
+class RDMMetaRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC):
+    """A regressor of pairs around ``estimator``, whose inputs and targets it takes."""
+
+    estimator: Any
+
+    @abstractmethod
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the dissimilarity of pairs."""
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return the mean over subjects of Spearman's correlation with the predictions.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
+            Held-out pairs.
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            Measured dissimilarities, NaN where a subject lacks a pair.
+
+        Returns
+        -------
+        score : float
+            From -1 to 1, as :func:`sklearn_rdm.metrics.rdm_spearman_score`.
+        """
+        return float(rdm_spearman_score(y, self.predict(X)))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
+        tags.target_tags.required = True
+        tags.non_deterministic = inner.non_deterministic
+        return tags
