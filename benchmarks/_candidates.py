@@ -6,22 +6,25 @@ A module of its own, so that what worker processes are given can be found by its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import joblib
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from sklearn.frozen import FrozenEstimator
+from torch import nn
 
 from sklearn_rdm import (
     CalibratedRDMRegressor,
     CorrelationLoss,
     ImagePairs,
     SiameseRDMRegressor,
+    WhitenedCorrelationLoss,
 )
-from sklearn_rdm.datasets import fetch_algonauts2019
+from sklearn_rdm.datasets import fetch_algonauts2019, fetch_kriegeskorte92
 from sklearn_rdm.model_selection import ImageKFold
+from sklearn_rdm.preprocessing import SubjectPooling
 
 TARGETS = ("fmri_evc", "fmri_it", "meg_early", "meg_late")
 SETS = (92, 118)
@@ -41,6 +44,8 @@ class Candidate:
     epochs: tuple[int, ...]
     weights: str | None = "DEFAULT"
     image_size: int = 224
+    criterion: type[nn.Module] = CorrelationLoss
+    subject_weight: str | None = None
 
 
 EARLY = ("fmri_evc", "meg_early")
@@ -48,6 +53,8 @@ EARLY_MEG = ("meg_early",)
 LATE = ("fmri_it", "meg_late")
 LATE_MEG = ("meg_late",)
 LATE_FMRI = ("fmri_it",)
+EVC = ("fmri_evc",)
+MORE_IT = ("fmri_it", "human_it")  # the latter is known of the 92 images only
 LITE0, LITE2 = "efficientnet_lite0", "efficientnet_lite2"
 CANDIDATES = {
     "Lite0 block7, EVC + early": Candidate(LITE0, "block7", "block4", 7, EARLY, (2, 5, 10)),
@@ -63,18 +70,43 @@ CANDIDATES = {
     "Lite0 block14, IT": Candidate(LITE0, "block14", "block10", 2, LATE_FMRI, (2, 5, 8)),
     "Lite0 block14, IT + late": Candidate(LITE0, "block14", "block10", 2, LATE, (2, 5, 8)),
     "Lite2 block19, IT + late": Candidate(LITE2, "block19", "block14", 2, LATE, (2, 5, 8)),
+    "Lite0 block7, EVC": Candidate(LITE0, "block7", "block4", 7, EVC, (2, 5, 10)),
+    "Lite0 block7, late": Candidate(LITE0, "block7", "block4", 7, LATE_MEG, (5, 12)),
+    "Lite0 block14, IT + human IT": Candidate(LITE0, "block14", "block10", 2, MORE_IT, (5, 10)),
+    "Lite2 block10, EVC + early, reliability": Candidate(
+        LITE2, "block10", "block6", 7, EARLY, (5, 12), subject_weight="reliability"
+    ),
+    "Lite0 block12, late, whitened": Candidate(
+        LITE0, "block12", "block10", 4, LATE_MEG, (5, 12), criterion=WhitenedCorrelationLoss
+    ),
+    "Lite0 block14, IT + late, whitened": Candidate(
+        LITE0, "block14", "block10", 2, LATE, (5, 10), criterion=WhitenedCorrelationLoss
+    ),
+    "Lite2 block19, IT + late, whitened": Candidate(
+        LITE2, "block19", "block14", 2, LATE, (5, 10), criterion=WhitenedCorrelationLoss
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Images:
-    """One image set with all its targets."""
+    """One image set with all its targets, and what else may be trained on."""
 
     pairs: ImagePairs
     dissim: dict[str, np.ndarray]
+    more_dissim: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def __getitem__(self, rows: np.ndarray) -> Images:
-        return Images(self.pairs[rows], {name: y[rows] for name, y in self.dissim.items()})
+    def __getitem__(self, rows: np.ndarray | slice) -> Images:
+        return Images(
+            self.pairs[rows],
+            {name: y[rows] for name, y in self.dissim.items()},
+            {name: y[rows] for name, y in self.more_dissim.items()},
+        )
+
+    def subjects(self, names: Sequence[str]) -> np.ndarray:
+        """All subjects of these measurements, as far as this set has them, side by side."""
+        known = self.dissim | self.more_dissim
+        return np.hstack([known[name] for name in names if name in known])
 
 
 def load_sets() -> dict[int, Images]:
@@ -90,6 +122,8 @@ def load_sets() -> dict[int, Images]:
         )
         dissim = {name: ImagePairs.from_rdms(d.images, d.rdms)[1] for name, d in data.items()}
         sets[n_images] = Images(pairs, dissim)
+    human_it = fetch_kriegeskorte92("human_it")  # the same 92 images in the same order
+    _, sets[92].more_dissim["human_it"] = ImagePairs.from_rdms(human_it.images, human_it.rdms)
     return sets
 
 
@@ -126,15 +160,17 @@ def _predict(
         spatial_pooling=candidate.spatial_pooling,
         image_size=candidate.image_size,
         reference="background",
-        criterion=CorrelationLoss,
+        criterion=candidate.criterion,
         optimizer=torch.optim.AdamW,
         lr=1e-3,
         batch_size=48,
+        subject_pooling=SubjectPooling("zscore", subject_weight=candidate.subject_weight),
         memory=cache,
         random_state=seed,
     )
-    dissim = np.hstack([train.dissim[name] for name in candidate.trained_on])
-    one_target = dissim.mean(axis=1, keepdims=True)  # pooled alone: the same scale for all networks
+    dissim = train.subjects(candidate.trained_on)
+    # Pooled alone, so that it has the same scale for all networks.
+    one_target = np.nanmean(dissim, axis=1, keepdims=True)
     predicted = []
     for n_epochs in np.diff((0, *candidate.epochs)):
         net.set_params(max_epochs=int(n_epochs)).partial_fit(train.pairs, dissim)

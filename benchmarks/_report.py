@@ -15,9 +15,18 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch", "torchvision")
 
 
 def write_report(
-    name: str, title: str, text: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    script: str,
+    title: str,
+    text: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    part: str | None = None,
 ) -> None:
-    """Write ``docs/results/<name>.md``, read by the documentation, and the same as JSON."""
+    """Write ``docs/results/<script>.md``, read by the documentation, and the same as JSON.
+
+    Further tables of one script are parts: ``<script>_<part>.md``.
+    """
+    name = script if part is None else f"{script}_{part}"
     RESULTS.mkdir(exist_ok=True)
     provenance = {
         "date": time.strftime("%Y-%m-%d"),
@@ -27,7 +36,7 @@ def write_report(
     table = [columns, ["---"] * len(columns), *rows]
     lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in table]
     versions = ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())
-    note = f"Written on {provenance['date']} by `python benchmarks/{name}.py` with {versions}."
+    note = f"Written on {provenance['date']} by `python benchmarks/{script}.py` with {versions}."
     (RESULTS / f"{name}.md").write_text(
         f"## {title}\n\n{text.strip()}\n\n" + "\n".join(lines) + f"\n\n{note}\n"
     )

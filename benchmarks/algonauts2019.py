@@ -35,6 +35,7 @@ from _candidates import CANDIDATES, SETS, TARGETS, Candidate, Fold, Images, Runn
 from _report import PACKAGES, RESULTS, write_report
 from PIL import Image
 from scipy.io import loadmat, savemat
+from scipy.stats import rankdata
 
 from sklearn_rdm import ImagePairs, RDMDisplay, read_images
 from sklearn_rdm.datasets import make_rdm_regression
@@ -56,6 +57,7 @@ SUBMISSION = {
 }
 SEEDS = (0, 1, 2)
 FIRST_MEMBERS, MOST_MEMBERS = 3, 8
+EVERY = slice(None)
 
 Member = tuple[str, int]  # a candidate and after how many epochs
 FoldName = tuple[int, int]  # seed of the partition, number
@@ -101,10 +103,12 @@ def select(
             "versions": {package: version(package) for package in PACKAGES},
         },
         "new images": choose_across(run, sets, candidates),
+        "alone": {},
     }
     for name, images in sets.items():
         trials = leave_two_folds_out(run, images, candidates)
         choice |= choose_within(f"{name}", images, trials)
+        choice["alone"][f"{name}"] = score_alone(images, trials)
     file.write_text(json.dumps(choice, indent=1) + "\n")
 
 
@@ -114,20 +118,18 @@ def choose_across(
     """Choose for new images: each set predicted by networks that saw the other set only."""
     directions = [(a, b) for a in sets.values() for b in sets.values() if a is not b]
     jobs = [
-        (candidate, train, test.pairs, SEEDS[0])
+        (candidate, train, test.pairs, seed)
         for candidate in candidates.values()
         for train, test in directions
+        for seed in SEEDS
     ]
     found = iter(run.predict_all(jobs))
-    trials = {
-        (name, n_epochs): []
-        for name, candidate in candidates.items()
-        for n_epochs in candidate.epochs
-    }
+    trials: dict[Member, list[np.ndarray]] = {}
     for name, candidate in candidates.items():
         for _ in directions:
-            for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
-                trials[name, n_epochs].append(dissim)
+            of_seeds = zip(*(next(found) for _ in SEEDS), strict=True)
+            for n_epochs, dissims in zip(candidate.epochs, of_seeds, strict=True):
+                trials.setdefault((name, n_epochs), []).append(np.mean(dissims, axis=0))
     return choose_targets(trials, [test.dissim for _, test in directions])
 
 
@@ -141,6 +143,11 @@ class FoldTrials:
     def others(self, fold: FoldName) -> list[FoldName]:
         """All other folds of the same partition."""
         return [other for other in self.folds if other[0] == fold[0] and other != fold]
+
+    def average(self, chosen: dict[str, Any], fold: FoldName, other: FoldName) -> np.ndarray:
+        """The members' mean prediction of a fold, trained without the other one."""
+        found = [self.predicted[tuple(member)][fold, other] for member in chosen["members"]]
+        return np.mean(found, axis=0)
 
 
 def leave_two_folds_out(
@@ -184,6 +191,17 @@ def choose_within(set_name: str, images: Images, trials: FoldTrials) -> dict[str
     }
 
 
+def score_alone(images: Images, trials: FoldTrials) -> dict[str, dict[str, float]]:
+    """Every member's mean correlation with each target on images held out from it."""
+    scores: dict[str, dict[str, float]] = {}
+    for (name, n_epochs), predicted in trials.predicted.items():
+        member = scores.setdefault(f"{name}, {n_epochs} epochs", {})
+        for target, dissim in images.dissim.items():
+            ranks = mean_ranks([dissim[trials.folds[scored][1]] for scored, _ in predicted])
+            member[target] = mean_score(ranks, list(predicted.values()))
+    return scores
+
+
 def fold_name(set_name: str, fold: FoldName) -> str:
     return f"{set_name}, seed {fold[0]}, fold {fold[1]}"
 
@@ -203,16 +221,17 @@ def choose(trials: dict[Member, list[np.ndarray]], observed: list[np.ndarray]) -
     Ensemble selection with sorted initialisation (Caruana et al. 2004). Beginning with several
     members keeps chance out of the first picks, which matter most when few images choose.
     """
-    alone = {member: _mean_score(observed, parts) for member, parts in trials.items()}
+    ranks = mean_ranks(observed)
+    alone = {member: mean_score(ranks, parts) for member, parts in trials.items()}
     members = sorted(trials, key=lambda member: -alone[member])[:FIRST_MEMBERS]
     total = [np.sum(parts, axis=0) for parts in zip(*map(trials.get, members), strict=True)]
-    best = _mean_score(observed, total)
+    best = mean_score(ranks, total)
     while len(members) < MOST_MEMBERS:
         sums = {
             member: [a + b for a, b in zip(total, parts, strict=True)]
             for member, parts in trials.items()
         }
-        scores = {member: _mean_score(observed, parts) for member, parts in sums.items()}
+        scores = {member: mean_score(ranks, parts) for member, parts in sums.items()}
         member = max(scores, key=lambda member: scores[member])
         if scores[member] <= best:
             break
@@ -221,10 +240,19 @@ def choose(trials: dict[Member, list[np.ndarray]], observed: list[np.ndarray]) -
     return {"members": members, "score": best}
 
 
-def _mean_score(observed: list[np.ndarray], predicted: list[np.ndarray]) -> float:
-    return float(
-        np.mean([rdm_spearman_score(*both) for both in zip(observed, predicted, strict=True)])
-    )
+def mean_score(ranks: list[np.ndarray], predicted: list[np.ndarray]) -> float:
+    """The same as the mean of ``rdm_spearman_score``, whose subjects were ranked once."""
+    return float(np.mean([r @ unit_ranks(d) for r, d in zip(ranks, predicted, strict=True)]))
+
+
+def mean_ranks(observed: list[np.ndarray]) -> list[np.ndarray]:
+    return [unit_ranks(dissim).mean(axis=1) for dissim in observed]
+
+
+def unit_ranks(dissim: np.ndarray) -> np.ndarray:
+    ranks = rankdata(dissim, axis=0)
+    ranks -= ranks.mean(axis=0)
+    return ranks / np.linalg.norm(ranks, axis=0)
 
 
 # evaluate
@@ -243,12 +271,38 @@ def evaluate(
         "seeds",
         "seeds averaged",
         "folds joined",
+        "other subjects",
         "r",
         "p",
         "chance %",
         "members",
     )
     write_report("algonauts2019", "Algonauts 2019", TEXT, columns, rows)
+    write_alone(choice["alone"])
+
+
+def write_alone(scores: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Write what each network reached on held-out images of its own set."""
+    sets = list(scores)
+    targets = list(next(iter(scores[sets[0]].values())))
+    columns = ("network", *(f"{target}, {name}" for target in targets for name in sets))
+    rows = [
+        [member, *(scores[name][member][target] for target in targets for name in sets)]
+        for member in scores[sets[0]]
+    ]
+    title = "Networks to choose from"
+    write_report("algonauts2019", title, TEXT_ALONE, columns, rows, part="networks")
+
+
+TEXT_ALONE = """
+Mean of Spearman's r with 15 subjects on held-out images of the set that the network was trained on:
+three fifths of the images train, two fifths are predicted, ten times for each of three partitions.
+By these scores, and those of averages, networks are chosen (`algonauts2019.py select`); they are
+not scores to be compared with those of others. The name tells the layer that is trained and read,
+and the measurements trained on; *human IT* is that of Kriegeskorte et al. (2008) for the 92 images,
+*reliability* weights subjects by their agreement with the others, *whitened* trains with
+`WhitenedCorrelationLoss`.
+"""
 
 
 TEXT = """
@@ -262,14 +316,16 @@ background; every network's distances have the same mean and spread over its own
 squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest of three
 trainings; *seeds averaged*: that of the mean of their predictions, which is what `predict` writes;
 *r*: the signed mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*:
-the mean score of these, of the first seed. Rows trained on *folds* hold out both images of a pair:
-of each member, four networks, trained without the fold and one of the four others, predict it
-together. Their scores are means over 5 folds, and each seed cuts its own folds; *folds joined*:
-held-out pairs of all folds scored as one vector, whose square is less raised by chance than that of
-a fold's few pairs. *Members*: how often a network was chosen, over seeds and folds. The figure:
-observed, mean over subjects, and predicted by networks trained on the other set, mean over seeds;
-ranks of dissimilarities, images sorted by the categories of
-`categories.csv`.
+the mean score of these, of the first seed. Rows trained on *folds* hold out both images of a pair.
+For each fold, members are chosen by networks trained without it and one of the four others, which
+they predict; each member then predicts the fold by one network trained on all four others and,
+together with as much weight, by four that lack one of these. Scores are means over 5 folds, and
+each seed cuts its own folds; *folds joined*: held-out pairs of all folds scored as one vector,
+whose square is less raised by chance than that of a fold's few pairs. *Other subjects*: the percent
+that the mean of 14 measured subjects reaches for the 15th, on all images of the set. *Members*: how
+often a network was chosen, over seeds and folds. The figure: observed, mean over subjects, and
+predicted by networks trained on the other set, mean over seeds; ranks of dissimilarities, images
+sorted by the categories of `categories.csv`.
 """
 
 
@@ -283,14 +339,14 @@ def score_rows(
     rows, by_other_set = [], {}
     for scored, images in sets.items():
         (other,) = (name for name in sets if name != scored)
-        across = [Part(seed, slice(None), choice[f"{other}"]) for seed in SEEDS]
+        across = [Part(seed, EVERY, EVERY, choice[f"{other}"]) for seed in SEEDS]
         by_other = predict_chosen(run, sets[other], images.pairs, across, candidates)
         trials = leave_two_folds_out(run, images, candidates)
         within = [
-            Part(fold[0], test, choice[fold_name(f"{scored}", fold)])
-            for fold, (_, test) in trials.folds.items()
+            Part(fold[0], *pairs, choice[fold_name(f"{scored}", fold)])
+            for fold, pairs in trials.folds.items()
         ]
-        by_folds = predict_folds(trials, within)
+        by_folds = predict_folds(run, images, within, trials, candidates)
         for trained_on, parts, predicted in (
             (f"{other}", across, by_other),
             (f"{scored}, folds", within, by_folds),
@@ -306,29 +362,33 @@ def score_rows(
 
 @dataclass(frozen=True)
 class Part:
-    """Pairs that are predicted, and the networks chosen for that."""
+    """Pairs that are trained on and predicted, and the networks chosen for that."""
 
     seed: int
+    train: np.ndarray | slice
     test: np.ndarray | slice
     chosen: dict[str, Any]
 
 
-def predict_folds(trials: FoldTrials, parts: Sequence[Part]) -> dict[str, list[np.ndarray]]:
-    """For every target and fold, the average over members and the partners they left out."""
-    return {
-        target: [
-            np.mean(
-                [
-                    trials.predicted[tuple(member)][fold, other]
-                    for member in part.chosen[target]["members"]
-                    for other in trials.others(fold)
-                ],
-                axis=0,
-            )
-            for fold, part in zip(trials.folds, parts, strict=True)
-        ]
-        for target in parts[0].chosen
-    }
+def predict_folds(
+    run: Runner,
+    images: Images,
+    parts: Sequence[Part],
+    trials: FoldTrials,
+    candidates: dict[str, Candidate],
+) -> dict[str, list[np.ndarray]]:
+    """For every target and fold, the average over members, each of them trained five times.
+
+    Once on all other folds, which counts half, and once without each of these (bagging).
+    """
+    by_all_others = predict_chosen(run, images, images.pairs, parts, candidates)
+    predicted: dict[str, list[np.ndarray]] = {}
+    for target, found in by_all_others.items():
+        for fold, part, by_all in zip(trials.folds, parts, found, strict=True):
+            fewer = [trials.average(part.chosen[target], fold, o) for o in trials.others(fold)]
+            both = np.mean([by_all, np.mean(fewer, axis=0)], axis=0)
+            predicted.setdefault(target, []).append(both)
+    return predicted
 
 
 def predict_chosen(
@@ -342,13 +402,11 @@ def predict_chosen(
     jobs, keys = [], []
     for number, part in enumerate(parts):
         for name in needed(part.chosen):
-            epochs = epochs_needed(part.chosen, name)
-            candidate = replace(candidates[name], epochs=epochs)
-            jobs.append((candidate, train, pairs[part.test], part.seed))
-            keys.append((number, name, epochs))
+            jobs.append((candidates[name], train[part.train], pairs[part.test], part.seed))
+            keys.append((number, name))
     found = {}
-    for (number, name, epochs), results in zip(keys, run.predict_all(jobs), strict=True):
-        for n_epochs, result in zip(epochs, results, strict=True):
+    for (number, name), results in zip(keys, run.predict_all(jobs), strict=True):
+        for n_epochs, result in zip(candidates[name].epochs, results, strict=True):
             found[number, name, n_epochs] = result
     return {
         target: [
@@ -363,15 +421,24 @@ def needed(chosen: dict[str, Any]) -> list[str]:
     return sorted({name for one in chosen.values() for name, _ in one["members"]})
 
 
-def epochs_needed(chosen: dict[str, Any], name: str) -> tuple[int, ...]:
-    return tuple(sorted({n for one in chosen.values() for m, n in one["members"] if m == name}))
+def no_more_epochs(
+    chosen: dict[str, Any], candidates: dict[str, Candidate]
+) -> dict[str, Candidate]:
+    """Candidates that end after the last epoch that is read out."""
+    epochs: dict[str, set[int]] = {}
+    for one in chosen.values():
+        for name, n_epochs in one["members"]:
+            epochs.setdefault(name, set()).add(n_epochs)
+    return {
+        name: replace(candidates[name], epochs=tuple(sorted(each))) for name, each in epochs.items()
+    }
 
 
 def summarise(
     pairs: ImagePairs, dissim: np.ndarray, parts: Sequence[Part], predicted: list[np.ndarray]
 ) -> list[Any]:
-    """Percent of the ceiling, its range over seeds, that of their mean, signed r, p and chance."""
-    _, ceiling = noise_ceiling(dissim, convention="algonauts2019")
+    """The numbers of one row of the table, from percent of the ceiling to chance."""
+    by_others, ceiling = noise_ceiling(dissim, convention="algonauts2019")
     by_seed: dict[int, list[np.ndarray]] = {}
     nulls: dict[Any, list[np.ndarray]] = {rdm_spearman_score: [], _squared: []}
     for number, (part, found) in enumerate(zip(parts, predicted, strict=True)):
@@ -401,6 +468,7 @@ def summarise(
         f"{min(percents):.1f} - {max(percents):.1f}",
         averaged,
         joined,
+        f"{100 * by_others / ceiling:.1f}",
         f"{np.mean(signed):.3f}",
         f"{p_value:.3f}",
         f"{100 * np.mean(chance) / ceiling:.1f}",
@@ -480,9 +548,20 @@ def write_submission(out: str, rdms: dict[str, np.ndarray]) -> None:
 def join(sets: list[Images]) -> Images:
     """All image sets as one training set."""
     pairs = ImagePairs.concatenate([images.pairs for images in sets])
-    targets = sets[0].dissim
-    return Images(
-        pairs, {t: np.concatenate([images.dissim[t] for images in sets]) for t in targets}
+    dissim = {t: np.concatenate([images.dissim[t] for images in sets]) for t in sets[0].dissim}
+    more = {name for images in sets for name in images.more_dissim}
+    return Images(pairs, dissim, {name: join_known(sets, name) for name in sorted(more)})
+
+
+def join_known(sets: list[Images], name: str) -> np.ndarray:
+    """A measurement of all sets' pairs, NaN for sets without it."""
+    known = [images.more_dissim.get(name) for images in sets]
+    n_subjects = max(dissim.shape[1] for dissim in known if dissim is not None)
+    return np.concatenate(
+        [
+            np.full((len(images.pairs), n_subjects), np.nan) if dissim is None else dissim
+            for images, dissim in zip(sets, known, strict=True)
+        ]
     )
 
 
@@ -494,9 +573,10 @@ def average_rdms(
     candidates: dict[str, Candidate],
 ) -> dict[str, np.ndarray]:
     """RDM of each target, from 0 to 1: the average over members and seeds."""
-    parts = [Part(seed, slice(None), chosen) for seed in SEEDS]
+    parts = [Part(seed, EVERY, EVERY, chosen) for seed in SEEDS]
+    shortest = no_more_epochs(chosen, candidates)
     rdms = {}
-    for target, by_seed in predict_chosen(run, train, new, parts, candidates).items():
+    for target, by_seed in predict_chosen(run, train, new, parts, shortest).items():
         dissim = np.mean(by_seed, axis=0)
         low, high = dissim.min(), dissim.max()
         rdms[target] = new.to_rdms((dissim - low) / (high - low))
@@ -510,7 +590,8 @@ def run_simulated(run: Runner) -> None:
         data = make_rdm_regression(n_images=16, image_size=64, random_state=seed)
         pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms, background="grey")
         sets[n_images] = Images(pairs, {"simulated": dissim})
-    tiny = Candidate("alexnet", "conv2", "conv1", 4, ("simulated",), (1, 2), None, 64)
+    sets[92].more_dissim["of one set"] = dissim[:, :2]
+    tiny = Candidate("alexnet", "conv2", "conv1", 4, ("simulated", "of one set"), (1, 2), None, 64)
     candidates = {"conv2": tiny, "conv3": replace(tiny, layer="conv3")}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "choice.json"
@@ -518,6 +599,9 @@ def run_simulated(run: Runner) -> None:
         choice = json.loads(file.read_text())
     rows, across = score_rows(run, sets, candidates, choice)
     assert len(rows) == 4
+    dissim = sets[92].dissim["simulated"]
+    by_ranks = mean_score(mean_ranks([dissim]), [dissim[:, 0]])
+    assert np.isclose(by_ranks, rdm_spearman_score(dissim, dissim[:, 0]))
     new = ImagePairs(sets[92].pairs.images[:5], background="white")
     rdms = average_rdms(run, join(list(sets.values())), new, choice["new images"], candidates)
     assert rdms["simulated"].shape == (5, 5)
