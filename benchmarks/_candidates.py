@@ -55,6 +55,7 @@ LATE_MEG = ("meg_late",)
 LATE_FMRI = ("fmri_it",)
 EVC = ("fmri_evc",)
 MORE_IT = ("fmri_it", "human_it")  # the latter is known of the 92 images only
+MORE_LATE = ("fmri_it", "meg_late", "human_it")
 LITE0, LITE2 = "efficientnet_lite0", "efficientnet_lite2"
 CANDIDATES = {
     "Lite0 block7, EVC + early": Candidate(LITE0, "block7", "block4", 7, EARLY, (2, 5, 10)),
@@ -85,6 +86,10 @@ CANDIDATES = {
     "Lite2 block19, IT + late, whitened": Candidate(
         LITE2, "block19", "block14", 2, LATE, (5, 10), criterion=WhitenedCorrelationLoss
     ),
+    "Lite0 block14, IT + late + human IT, whitened": Candidate(
+        LITE0, "block14", "block10", 2, MORE_LATE, (10, 20), criterion=WhitenedCorrelationLoss
+    ),
+    "Lite0 block10, early, longer": Candidate(LITE0, "block10", "block7", 7, EARLY_MEG, (20, 30)),
 }
 
 
