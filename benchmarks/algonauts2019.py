@@ -56,7 +56,6 @@ SUBMISSION = {
     "MEG_RDMs_late": "meg_late",
 }
 SEEDS = (0, 1, 2)
-PREDICTION_SEEDS = SEEDS[:2]  # as many as end within 15 minutes on 2 cores
 FIRST_MEMBERS, MOST_MEMBERS = 3, 8
 EVERY = slice(None)
 
@@ -119,16 +118,18 @@ def choose_across(
     """Choose for new images: each set predicted by networks that saw the other set only."""
     directions = [(a, b) for a in sets.values() for b in sets.values() if a is not b]
     jobs = [
-        (candidate, train, test.pairs, SEEDS[0])
+        (candidate, train, test.pairs, seed)
         for candidate in candidates.values()
         for train, test in directions
+        for seed in SEEDS
     ]
     found = iter(run.predict_all(jobs))
     trials: dict[Member, list[np.ndarray]] = {}
     for name, candidate in candidates.items():
         for _ in directions:
-            for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
-                trials.setdefault((name, n_epochs), []).append(dissim)
+            of_seeds = zip(*(next(found) for _ in SEEDS), strict=True)
+            for n_epochs, dissims in zip(candidate.epochs, of_seeds, strict=True):
+                trials.setdefault((name, n_epochs), []).append(np.mean(dissims, axis=0))
     return choose_targets(trials, [test.dissim for _, test in directions])
 
 
@@ -313,7 +314,7 @@ EfficientNet-Lite0 and -Lite2 with ImageNet weights, 224 px, reference: a blank 
 background; every network's distances have the same mean and spread over its own training pairs
 (`CalibratedRDMRegressor`). *% of ceiling*: 100 times the mean over 15 subjects of Spearman's r
 squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest of three
-trainings; *seeds averaged*: that of the mean of their predictions (`predict` averages two);
+trainings; *seeds averaged*: that of the mean of their predictions, which is what `predict` writes;
 *r*: the signed mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*:
 the mean score of these, of the first seed. Rows trained on *folds* hold out both images of a pair.
 For each fold, members are chosen by networks trained without it and one of the four others, which
@@ -563,7 +564,7 @@ def average_rdms(
     candidates: dict[str, Candidate],
 ) -> dict[str, np.ndarray]:
     """RDM of each target, from 0 to 1: the average over members and seeds."""
-    parts = [Part(seed, EVERY, chosen) for seed in PREDICTION_SEEDS]
+    parts = [Part(seed, EVERY, chosen) for seed in SEEDS]
     shortest = no_more_epochs(chosen, candidates)
     rdms = {}
     for target, by_seed in predict_chosen(run, train, new, parts, shortest).items():
