@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.utils import Tags, get_tags
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 
 from sklearn_rdm._callbacks import averaged_weights
+from sklearn_rdm._meta import RDMMetaRegressor
 from sklearn_rdm._pairs import ImagePairs, check_fit_pairs
 from sklearn_rdm._read_out import predict_layers
 from sklearn_rdm._siamese import SiameseRDMRegressor
 from sklearn_rdm._splitters import check_image_cv
-from sklearn_rdm.metrics import get_rdm_scorer, rdm_spearman_score
+from sklearn_rdm.metrics import get_rdm_scorer
 
 __all__ = ["LayerEpochSearchCV"]
 
@@ -33,7 +33,7 @@ def _has_network(search: LayerEpochSearchCV) -> bool:
     return True
 
 
-class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class LayerEpochSearchCV(RDMMetaRegressor):
     """Choose a network's read-out layer and number of epochs by cross-validation over images.
 
     In every fold the network is trained once, for all its ``max_epochs``; after each epoch every
@@ -53,7 +53,8 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Image-wise splits; an int is ``ImageKFold(cv)``.
     scoring : str or scorer, default="rdm_spearman"
         A name that :func:`sklearn_rdm.metrics.get_rdm_scorer` knows, or a scorer; greater is
-        better. Subjects are scored one by one, never pooled.
+        better. Subjects are scored one by one, never pooled. It chooses; the method ``score`` is
+        Spearman's correlation whatever it is.
     refit : bool, default=True
         Train a network on all pairs for the chosen number of epochs. With False, and a ``cv`` of
         one split, the network of that split is kept with the weights of the chosen epoch, and
@@ -240,23 +241,6 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.best_estimator_.embed(X)
 
-    def score(self, X: Any, y: Any) -> float:
-        """Return the mean over subjects of Spearman's correlation with the predictions.
-
-        Parameters
-        ----------
-        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            Held-out pairs.
-        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Measured dissimilarities, NaN where a subject lacks a pair.
-
-        Returns
-        -------
-        score : float
-            From -1 to 1, as :func:`sklearn_rdm.metrics.rdm_spearman_score`, whatever ``scoring``.
-        """
-        return float(rdm_spearman_score(y, self.predict(X)))
-
     def _checked_layers(self) -> list[str]:
         if not isinstance(self.estimator, SiameseRDMRegressor):
             raise TypeError(
@@ -272,14 +256,6 @@ class LayerEpochSearchCV(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         if not layers or len(set(layers)) != len(layers):
             raise ValueError(f"layers must name at least one layer, each once, got {layers}.")
         return layers
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
-        tags.target_tags.required = True
-        tags.non_deterministic = inner.non_deterministic
-        return tags
 
 
 class _LayerScores(Callback):
