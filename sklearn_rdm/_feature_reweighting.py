@@ -9,9 +9,10 @@ from joblib import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
+from sklearn_rdm._dissimilarities import average_times
 from sklearn_rdm._features import DENSE, flatten_images, normalise
 from sklearn_rdm._pair_ridge import fit_path, pair_sums, predict_path, square_sums
-from sklearn_rdm._pairs import ImagePairs, as_pairs, average_times, check_fit_pairs
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling, check_learned
 from sklearn_rdm._rsa import RSARegressor
 from sklearn_rdm._similarity import MEASURES, score_columns

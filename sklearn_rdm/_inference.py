@@ -15,8 +15,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from sklearn_rdm._dissimilarities import average
 from sklearn_rdm._metric_columns import columns_of
-from sklearn_rdm._pairs import average, image_sets
+from sklearn_rdm._pairs import image_sets
 from sklearn_rdm._similarity import MIN_PAIRS, check_index, check_observed, check_predicted
 
 BATCH_SIZE = 32  # draws that share one seed and one task, whatever n_jobs is

@@ -14,9 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_rdm._dissimilarities import check_varying
 from sklearn_rdm._features import flatten_images, unit_pair_distances, unit_square_distances
 from sklearn_rdm._images import check_images
-from sklearn_rdm._pairs import ImagePairs, check_fit_pairs, check_varying
+from sklearn_rdm._pairs import ImagePairs, check_fit_pairs
 from sklearn_rdm._pooling import pool_pairs
 from sklearn_rdm._rsa import RSARegressor
 

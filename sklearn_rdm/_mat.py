@@ -9,8 +9,8 @@ import numpy as np
 import scipy.io
 from scipy.spatial.distance import squareform
 
+from sklearn_rdm._dissimilarities import count_images
 from sklearn_rdm._extras import import_optional
-from sklearn_rdm._pairs import count_images
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # MATLAB v7.3 puts a header of 512 bytes before it
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
+from sklearn_rdm._dissimilarities import average_times
 from sklearn_rdm._noise_ceiling import (
     check_subjects,
     get_convention,
     noise_normalized_r2_score,
     normalized_r2_columns,
 )
-from sklearn_rdm._pairs import average_times
 from sklearn_rdm._similarity import MEASURES, Measure, score_columns
 
 

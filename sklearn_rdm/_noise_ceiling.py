@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_rdm._pairs import average, average_times
+from sklearn_rdm._dissimilarities import average, average_times
 from sklearn_rdm._similarity import (
     MIN_PAIRS,
     WHITENED,

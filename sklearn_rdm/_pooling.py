@@ -10,13 +10,13 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_rdm._pairs import (
-    ImagePairs,
+from sklearn_rdm._dissimilarities import (
     average_times,
     can_be_learned,
     check_dissimilarities,
     check_varying,
 )
+from sklearn_rdm._pairs import ImagePairs
 
 __all__ = ["SubjectPooling"]
 

@@ -17,7 +17,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.stats import kendalltau
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_rdm._pairs import ImagePairs, average, count_images
+from sklearn_rdm._dissimilarities import average, count_images
+from sklearn_rdm._pairs import ImagePairs
 
 Measure = Callable[..., np.ndarray]
 MIN_PAIRS = 2

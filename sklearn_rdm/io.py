@@ -7,18 +7,17 @@ visible instead of silent.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 from sklearn.utils import Bunch
 
 from sklearn_rdm._extras import import_optional
-from sklearn_rdm._mat import as_square, read_mat
+from sklearn_rdm._mat import as_square
+from sklearn_rdm._rdm_files import read_arrays, write_arrays
 
 __all__ = [
     "from_rsatoolbox",
@@ -80,8 +79,7 @@ def read_rdms(path: Any, *, variable: str | None = None, image_names: Any = None
            [3., 1., 0.]])
     """
     path = Path(path)
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_matlab, ".csv": _read_csv}
-    arrays = readers[_known_suffix(path, readers)](path)
+    arrays = read_arrays(path)
     names, subjects = (_as_labels(arrays.pop(key, None)) for key in ("image_names", "subjects"))
     rdms = as_square(_choose(arrays, variable, path), os.fspath(path))
     return _ordered(rdms, names, subjects, image_names, os.fspath(path))
@@ -130,10 +128,7 @@ def write_rdms(
     path, rdms = Path(path), as_square(rdms, "rdms")
     names, subjects = _as_labels(image_names), _as_labels(subjects)
     _check_labels(rdms, names, subjects)
-    writers = {".npy": _write_npy, ".npz": _write_npz, ".mat": _write_mat, ".csv": _write_csv}
-    write = writers[_known_suffix(path, writers)]
-    with _replacing(path) as file:
-        write(file, rdms, names, subjects)
+    write_arrays(path, rdms, names, subjects)
 
 
 def read_long_table(
@@ -378,63 +373,6 @@ def from_rsatoolbox(
     return _ordered(rdms.get_matrices().astype(np.float64), names, subjects, image_names, source)
 
 
-def _read_matlab(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of a MATLAB file, whose vectors are matrices of one row or one column."""
-    arrays = read_mat(path).items()
-    return {key: x.ravel() if x.ndim == 2 and 1 in x.shape else x for key, x in arrays}
-
-
-def _read_npy(path: Path) -> dict[str, np.ndarray]:
-    return {"rdms": np.load(path, allow_pickle=False)}
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
-
-
-def _read_csv(path: Path) -> dict[str, np.ndarray]:
-    pandas = import_optional("pandas", "pandas")
-    cells = pandas.read_csv(path, header=None, dtype=str).to_numpy(dtype=object)
-    rows, columns = list(cells[1:, 0]), list(cells[0, 1:])
-    if len(set(rows)) != len(rows) or sorted(map(str, rows)) != sorted(map(str, columns)):
-        raise ValueError(
-            f"{str(path)!r}: its first row and first column must name the same images."
-        )
-    rdm = cells[1:, 1:].astype(np.float64)[:, [columns.index(name) for name in rows]]
-    return {"rdms": rdm, "image_names": np.array(rows)}
-
-
-def _write_npy(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
-    if names is not None or subjects is not None:
-        raise ValueError("a .npy file holds no names: write a .npz file, or leave the names out.")
-    np.save(file, rdms)
-
-
-def _write_npz(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
-    labels = {"image_names": names, "subjects": subjects}
-    arrays: dict[str, Any] = {"rdms": rdms}
-    arrays |= {key: np.array(value) for key, value in labels.items() if value is not None}
-    np.savez_compressed(file, **arrays)
-
-
-def _write_mat(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
-    # As cells: a MATLAB char matrix would pad all names to one length.
-    labels = {"image_names": names, "subjects": subjects}
-    given = {key: np.array(value, dtype=object) for key, value in labels.items() if value}
-    scipy.io.savemat(file, {"rdms": rdms, **given}, do_compression=True)
-
-
-def _write_csv(file: Any, rdms: np.ndarray, names: list[str] | None, subjects: Any) -> None:
-    pandas = import_optional("pandas", "pandas")
-    if rdms.ndim != 2 or names is None or subjects is not None:
-        raise ValueError(
-            f"a .csv file holds one (n, n) matrix and its image_names, got rdms {rdms.shape}. "
-            "Write a .npz file, or to_long_table(rdms).to_csv(path)."
-        )
-    pandas.DataFrame(rdms, index=names, columns=names).to_csv(file)
-
-
 def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:
     """Return a DataFrame that has these columns and no row without its labels."""
     pandas = import_optional("pandas", "pandas")
@@ -460,13 +398,6 @@ def _check_repeats(rdms: Any, which: Any, i: Any, j: Any, values: Any, names: li
             f"{names[i[row]]!r} and {names[j[row]]!r} have two different dissimilarities for one "
             "subject. Average repeated trials first, or name the column of subjects."
         )
-
-
-def _known_suffix(path: Path, formats: dict[str, Any]) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in formats:
-        raise ValueError(f"{str(path)!r} is none of the formats {', '.join(formats)}.")
-    return suffix
 
 
 def _choose(arrays: dict[str, Any], variable: str | None, path: Path) -> np.ndarray:
@@ -528,15 +459,3 @@ def _distinct_labels(labels: Any, source: str) -> list[str]:
     if repeated:
         raise ValueError(f"{source} names {sorted(repeated)[:5]} more than once.")
     return names
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    """Open a file beside ``path`` that takes its name only once it is whole."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.utils import Bunch, _safe_indexing, check_consistent_length
 from sklearn.utils.parallel import Parallel, delayed
 
+from sklearn_rdm._dissimilarities import check_dissimilarities, count_pairs
 from sklearn_rdm._image_splits import (
     as_rows,
     check_split,
@@ -24,7 +25,7 @@ from sklearn_rdm._image_splits import (
     pairs_of,
     shuffled_images,
 )
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_dissimilarities, count_pairs
+from sklearn_rdm._pairs import ImagePairs, as_pairs
 from sklearn_rdm._splitters import (
     GroupImageKFold,
     ImageKFold,

@@ -34,7 +34,7 @@ from sklearn_rdm import (
     RDMEnsembleRegressor,
     SiameseRDMRegressor,
 )
-from sklearn_rdm._pairs import average_times
+from sklearn_rdm._dissimilarities import average_times
 from sklearn_rdm.model_selection import SubjectHoldOutRegressor
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
 

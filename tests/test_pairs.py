@@ -19,8 +19,9 @@ from sklearn.utils.validation import _num_samples, check_array
 
 import sklearn_rdm._images as images_module
 from sklearn_rdm import ImagePairs, read_images
+from sklearn_rdm._dissimilarities import check_dissimilarities, count_pairs
 from sklearn_rdm._images import are_paths, image_digests, list_images
-from sklearn_rdm._pairs import as_pairs, check_dissimilarities, check_fit_pairs, count_pairs
+from sklearn_rdm._pairs import as_pairs, check_fit_pairs
 
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
 

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from sklearn_rdm._displays._drawing import image_style, pyplot
-from sklearn_rdm._pairs import ImagePairs, as_pairs, average_times, check_groups
+from sklearn_rdm._dissimilarities import average_times
+from sklearn_rdm._pairs import ImagePairs, as_pairs, check_groups
 
 SCALES = {None: "{}", "rank": "{} (rank, 0 to 1)"}
 PANELS_A_ROW = 4

@@ -1,0 +1,107 @@
+"""The formats of files that hold dissimilarity matrices, one pair of functions for each suffix."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from sklearn_rdm._extras import import_optional
+from sklearn_rdm._mat import read_mat
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of a file by their names; what a format names none is ``rdms``."""
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_matlab, ".csv": _read_csv}
+    return readers[_known_suffix(path, readers)](path)
+
+
+def write_arrays(
+    path: Path, rdms: np.ndarray, names: list[str] | None, subjects: list[str] | None
+) -> None:
+    """Write square matrices with their labels; the file appears once it is whole."""
+    writers = {".npy": _write_npy, ".npz": _write_npz, ".mat": _write_mat, ".csv": _write_csv}
+    write = writers[_known_suffix(path, writers)]
+    with _replacing(path) as file:
+        write(file, rdms, names, subjects)
+
+
+def _read_matlab(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of a MATLAB file, whose vectors are matrices of one row or one column."""
+    arrays = read_mat(path).items()
+    return {key: x.ravel() if x.ndim == 2 and 1 in x.shape else x for key, x in arrays}
+
+
+def _read_npy(path: Path) -> dict[str, np.ndarray]:
+    return {"rdms": np.load(path, allow_pickle=False)}
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    pandas = import_optional("pandas", "pandas")
+    cells = pandas.read_csv(path, header=None, dtype=str).to_numpy(dtype=object)
+    rows, columns = list(cells[1:, 0]), list(cells[0, 1:])
+    if len(set(rows)) != len(rows) or sorted(map(str, rows)) != sorted(map(str, columns)):
+        raise ValueError(
+            f"{str(path)!r}: its first row and first column must name the same images."
+        )
+    rdm = cells[1:, 1:].astype(np.float64)[:, [columns.index(name) for name in rows]]
+    return {"rdms": rdm, "image_names": np.array(rows)}
+
+
+def _write_npy(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
+    if names is not None or subjects is not None:
+        raise ValueError("a .npy file holds no names: write a .npz file, or leave the names out.")
+    np.save(file, rdms)
+
+
+def _write_npz(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
+    labels = {"image_names": names, "subjects": subjects}
+    arrays: dict[str, Any] = {"rdms": rdms}
+    arrays |= {key: np.array(value) for key, value in labels.items() if value is not None}
+    np.savez_compressed(file, **arrays)
+
+
+def _write_mat(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
+    # As cells: a MATLAB char matrix would pad all names to one length.
+    labels = {"image_names": names, "subjects": subjects}
+    given = {key: np.array(value, dtype=object) for key, value in labels.items() if value}
+    scipy.io.savemat(file, {"rdms": rdms, **given}, do_compression=True)
+
+
+def _write_csv(file: Any, rdms: np.ndarray, names: list[str] | None, subjects: Any) -> None:
+    pandas = import_optional("pandas", "pandas")
+    if rdms.ndim != 2 or names is None or subjects is not None:
+        raise ValueError(
+            f"a .csv file holds one (n, n) matrix and its image_names, got rdms {rdms.shape}. "
+            "Write a .npz file, or to_long_table(rdms).to_csv(path)."
+        )
+    pandas.DataFrame(rdms, index=names, columns=names).to_csv(file)
+
+
+def _known_suffix(path: Path, formats: dict[str, Any]) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in formats:
+        raise ValueError(f"{str(path)!r} is none of the formats {', '.join(formats)}.")
+    return suffix
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Any]:
+    """Open a file beside ``path`` that takes its name only once it is whole."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
