@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from scipy.spatial.distance import cdist, pdist, squareform
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
 BLOCK = 2048  # images; a block of a matrix and its two strips of features fit the cache
 ROUNDING = 1e-6  # a centred row below this share of its values may be constant: look at it again
+PRODUCTS = ("correlation", "cosine")  # one minus the product of two vectors of unit length
 LEARNING_METRICS = {
     "seuclidean": "PerImage(StandardScaler()) before metric='euclidean'",
     "mahalanobis": "PerImage(PCA(whiten=True)) before metric='euclidean'",
@@ -46,12 +49,40 @@ def check_metric(metric: Any) -> None:
         ) from error
 
 
-def pair_distances(features: np.ndarray, index: np.ndarray, metric: Any) -> np.ndarray:
+def check_noise_ratio(noise_ratio: Any, metric: Any = "correlation") -> float:
+    """Refuse what is no ratio of two variances, and noise where it attenuates nothing."""
+    if not isinstance(noise_ratio, Real) or not 0 <= float(noise_ratio) < math.inf:
+        raise ValueError(
+            "noise_ratio must be a number from 0 (no noise) on: the variance of the noise over "
+            f"that of the training images' activations, got {noise_ratio!r}."
+        )
+    if noise_ratio and metric not in PRODUCTS:
+        raise ValueError(
+            f"noise_ratio={noise_ratio!r} needs a metric that noise attenuates, one of "
+            f"{[*PRODUCTS]}, got metric={metric!r}. Give noise_ratio=0."
+        )
+    return float(noise_ratio)
+
+
+def mean_squared_length(features: np.ndarray, rows: np.ndarray, *, centre: bool) -> float:
+    """Mean over these rows of the sum of squares, after subtracting a row's mean if asked."""
+    total = 0.0
+    for start in range(0, len(rows), BLOCK):
+        block = np.asarray(features[rows[start : start + BLOCK]], dtype=np.float64)
+        if centre:
+            block = block - block.mean(axis=1, keepdims=True)
+        total += float(np.einsum("ij,ij->", block, block))
+    return total / len(rows)
+
+
+def pair_distances(
+    features: np.ndarray, index: np.ndarray, metric: Any, noise: float = 0.0
+) -> np.ndarray:
     """Distances (n_pairs,) of the rows of features that ``index`` (n_pairs, 2) names."""
     used, local = np.unique(index, return_inverse=True)
     local = local.reshape(-1, 2)
-    vectors = _prepare(features[used], metric, used)
-    if metric in ("correlation", "cosine"):
+    vectors = _prepare(features[used], metric, used, noise)
+    if metric in PRODUCTS:
         return unit_pair_distances(vectors, local)
     first, second = local.T
     if DENSE * len(index) >= len(used) ** 2:
@@ -63,10 +94,10 @@ def pair_distances(features: np.ndarray, index: np.ndarray, metric: Any) -> np.n
     return distances
 
 
-def square_distances(features: np.ndarray, metric: Any) -> np.ndarray:
+def square_distances(features: np.ndarray, metric: Any, noise: float = 0.0) -> np.ndarray:
     """Distances (n_images, n_images) of all rows of features."""
-    vectors = _prepare(features, metric, np.arange(len(features)))
-    if metric in ("correlation", "cosine"):
+    vectors = _prepare(features, metric, np.arange(len(features)), noise)
+    if metric in PRODUCTS:
         return unit_square_distances(vectors)
     return squareform(pdist(vectors, metric), checks=False)
 
@@ -138,23 +169,28 @@ def _group(labels: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
 
 
-def _prepare(features: np.ndarray, metric: Any, rows: np.ndarray) -> np.ndarray:
+def _prepare(features: np.ndarray, metric: Any, rows: np.ndarray, noise: float) -> np.ndarray:
     """Features as the metric's inner loop wants them: float, of unit length for products."""
-    if metric not in ("correlation", "cosine"):
+    if metric not in PRODUCTS:
         return features.astype(np.float64, copy=False)
-    return normalise(features, rows, centre=metric == "correlation")
+    return normalise(features, rows, centre=metric == "correlation", noise=noise)
 
 
-def normalise(features: np.ndarray, rows: np.ndarray, *, centre: bool) -> np.ndarray:
-    """Give every row unit length, after subtracting its mean; ``rows`` are named in errors."""
+def normalise(
+    features: np.ndarray, rows: np.ndarray, *, centre: bool, noise: float = 0.0
+) -> np.ndarray:
+    """Give every row unit length, after subtracting its mean; ``rows`` are named in errors.
+
+    Noise is added to squared lengths: rows become shorter than 1, and may be constant.
+    """
     dtype = np.float32 if features.dtype == np.float32 else np.float64
     mean = features.mean(axis=1, keepdims=True, dtype=np.float64) if centre else 0.0
     unit = np.subtract(features, mean, dtype=np.float64)
-    length = np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None]
+    length = np.sqrt(np.einsum("ij,ij->i", unit, unit) + noise)[:, None]
     suspected = np.flatnonzero(length[:, 0] <= ROUNDING * np.abs(features[:, 0]))
     undefined = np.zeros(len(features), dtype=bool)
     undefined[suspected] = np.ptp(features[suspected], axis=1) == 0
-    if undefined.any():
+    if undefined.any() and not noise:
         raise ValueError(
             f"the {features.shape[1]} features of image {rows[undefined.argmax()]} are all "
             f"{features[undefined.argmax(), 0]}: it has no "

@@ -15,7 +15,12 @@ from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._dissimilarities import check_varying
-from sklearn_rdm._features import flatten_images, unit_pair_distances, unit_square_distances
+from sklearn_rdm._features import (
+    check_noise_ratio,
+    flatten_images,
+    unit_pair_distances,
+    unit_square_distances,
+)
 from sklearn_rdm._images import check_images
 from sklearn_rdm._pairs import ImagePairs, check_fit_pairs
 from sklearn_rdm._pooling import pool_pairs
@@ -33,7 +38,7 @@ class LinearTwinRSARegressor(RSARegressor):
 
     Images ``x`` are projected to ``z = W (x - m)``, where ``m`` is the mean of the training images
     and ``W`` has few rows. The dissimilarity of two images is ``1 - z_i.z_j / (l_i l_j)``, with
-    ``l_i = sqrt(|z_i|^2 + s^2)``: one minus their cosine, as attenuated by noise of length ``s`` in
+    ``l_i = sqrt(|z_i|^2 + s)``: one minus their cosine, as attenuated by noise of variance ``s`` in
     either of them. With the observed dissimilarities ``y`` of the training pairs and their
     predictions ``d(W)``,
 
@@ -53,9 +58,9 @@ class LinearTwinRSARegressor(RSARegressor):
         Penalty, at least 0, on the departure of ``W`` from the principal components. With
         ``alpha=numpy.inf`` nothing is learned: ``W`` is ``P``. There is no penalty on ``W`` itself,
         which would only make it shorter, and predictions need its direction.
-    noise : float, default=0.3
-        The length ``s``, at least 0, as a share of the root mean square length of the training
-        images in the leading principal components. With ``noise=0`` dissimilarities are
+    noise_ratio : float, default=0.09
+        The variance ``s``, at least 0, over the mean squared length of the training images in the
+        leading principal components. With ``noise_ratio=0`` dissimilarities are
         ``1 - cos(z_i, z_j)``, which is not continuous where a projection is zero: see Notes.
     subject_pooling : str or transformer, default="zscore"
         How the dissimilarities of several subjects become one target: a method of
@@ -75,7 +80,7 @@ class LinearTwinRSARegressor(RSARegressor):
     n_components_ : int
         Rows of ``W``.
     noise_ : float
-        The length ``s``, in units of the features.
+        ``s``, in squared units of the features.
     loss_ : float
         ``1 - r`` on the training pairs, without the penalty; from 0 to 2.
     n_iter_ : int
@@ -93,15 +98,15 @@ class LinearTwinRSARegressor(RSARegressor):
     Notes
     -----
     The cosine of ``n_components`` numbers is Pearson's correlation over the ``n_components + 1``
-    units of a linear layer, so that with ``noise=0`` this is the twin network with such a layer as
-    its read-out; unlike a correlation over principal components, it does not depend on their
-    arbitrary signs.
+    units of a linear layer, so that with ``noise_ratio=0`` this is the twin network with such a
+    layer as its read-out; unlike a correlation over principal components, it does not depend on
+    their arbitrary signs.
 
     Without noise and with little penalty, an image that should point the other way is projected to
     nearly nothing, where its direction may jump, and the solver stops there. A warning says so. On
     features of a pretrained network and targets of Algonauts 2019, dissimilarities of held-out
-    images were predicted best with ``noise`` from 0.3 to 1, ``alpha`` near 1, and 20 components or
-    more.
+    images were predicted best with ``noise_ratio`` from 0.1 to 1, ``alpha`` near 1, and 20
+    components or more.
 
     The loss has several minima. The one that is found from the principal components is always the
     same: nothing is random, and neither the order of the pairs nor that within pairs matters.
@@ -137,14 +142,14 @@ class LinearTwinRSARegressor(RSARegressor):
         n_components: int = 10,
         *,
         alpha: float = 1,
-        noise: float = 0.3,
+        noise_ratio: float = 0.09,
         subject_pooling: Any = "zscore",
         max_iter: int = 1000,
         tol: float = 1e-5,
     ) -> None:
         self.n_components = n_components
         self.alpha = alpha
-        self.noise = noise
+        self.noise_ratio = noise_ratio
         self.subject_pooling = subject_pooling
         self.max_iter = max_iter
         self.tol = tol
@@ -168,13 +173,13 @@ class LinearTwinRSARegressor(RSARegressor):
         ------
         ValueError
             If a parameter is not as documented, or the training images differ in fewer than two
-            directions. With ``noise=0`` also if one of them has no direction: it is their mean, or
-            at right angles to all ``n_components`` leading components.
+            directions. With ``noise_ratio=0`` also if one of them has no direction: it is their
+            mean, or at right angles to all ``n_components`` leading components.
 
         Warns
         -----
         ConvergenceWarning
-            If ``max_iter`` is reached or, with ``noise=0``, an image is projected to nothing.
+            If ``max_iter`` is reached or, with ``noise_ratio=0``, an image is projected to nothing.
         UserWarning
             If subjects are left out because they have fewer than two of these pairs. Pairs that
             only they have are then left out as well.
@@ -189,7 +194,7 @@ class LinearTwinRSARegressor(RSARegressor):
         self.n_features_in_ = features.shape[1]
         span, scores = self._find_span(features)
         start = np.eye(self.n_components_, len(span))
-        self.noise_ = self.noise * np.sqrt((scores[:, : len(start)] ** 2).sum(axis=1).mean())
+        self.noise_ = self.noise_ratio * (scores[:, : len(start)] ** 2).sum(axis=1).mean()
         self._check_directions(scores @ start.T, features, used)
         problem = _Problem(scores, local.reshape(-1, 2), target, start, self.alpha, self.noise_)
         weights, self.n_iter_ = start, 0
@@ -225,8 +230,7 @@ class LinearTwinRSARegressor(RSARegressor):
             )
         if not self.alpha >= 0:
             raise ValueError(f"alpha must be at least 0, got {self.alpha!r}.")
-        if not 0 <= self.noise < np.inf:
-            raise ValueError(f"noise must be finite and at least 0, got {self.noise!r}.")
+        check_noise_ratio(self.noise_ratio)
         if not self.max_iter >= 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter!r}.")
 
@@ -257,9 +261,9 @@ class LinearTwinRSARegressor(RSARegressor):
         weights = result.x.reshape(problem.start.shape)
         vanished = rows[problem.lengths(weights) < VANISHED * problem.lengths(problem.start)]
         if result.status == 1:
-            _warn(f"max_iter={self.max_iter} is reached: increase max_iter, alpha or noise.")
+            _warn(f"max_iter={self.max_iter} is reached: increase max_iter, alpha or noise_ratio.")
         elif len(vanished):
-            _warn(f"the projection of image {vanished[0]} vanished: increase noise or alpha.")
+            _warn(f"the projection of image {vanished[0]} vanished: increase noise_ratio or alpha.")
         return weights, int(result.nit)
 
     def _project(self, features: np.ndarray) -> np.ndarray:
@@ -280,8 +284,8 @@ class LinearTwinRSARegressor(RSARegressor):
             raise ValueError(
                 f"image {rows[undefined.argmax()]} is the mean of the training images, or differs "
                 f"from it at right angles to all {self.n_components_} components: it has no "
-                "direction to compare with other images. Give noise above 0, or leave the image "
-                "out, or give more n_components."
+                "direction to compare with other images. Give noise_ratio above 0, or leave the "
+                "image out, or give more n_components."
             )
 
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -344,8 +348,8 @@ def _canonical_order(index: np.ndarray) -> np.ndarray:
 
 
 def _lengths(projections: np.ndarray, noise: float) -> np.ndarray:
-    """Root of the squared length and the squared noise, (n_images, 1)."""
-    return np.sqrt((projections**2).sum(axis=1, keepdims=True) + noise**2)
+    """Root of the squared length and the noise, (n_images, 1)."""
+    return np.sqrt((projections**2).sum(axis=1, keepdims=True) + noise)
 
 
 def _warn(message: str) -> None:

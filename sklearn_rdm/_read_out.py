@@ -18,7 +18,13 @@ from sklearn_rdm._references import find_references
 from sklearn_rdm._shards import SHARD_SIZE, pad_to_shard
 from sklearn_rdm._twin_network import TwinNetwork, normalise
 
-__all__ = ["image_features", "kept_features", "predict_layers", "reference_inputs"]
+__all__ = [
+    "image_features",
+    "kept_features",
+    "mean_squared_lengths",
+    "predict_layers",
+    "reference_inputs",
+]
 
 
 def image_features(
@@ -101,6 +107,35 @@ def predict_layers(
 
     Those of images with constant activations are NaN.
     """
+    read, split = _all_layers(module)
+
+    def finish(features: Tensor) -> Tensor:
+        layers = zip(split(features), module.noise, strict=True)
+        return torch.cat([normalise(layer, noise) for layer, noise in layers], dim=1)
+
+    features = kept_features(module, pairs, kept, read=read, finish=finish, device=device)
+    index = np.searchsorted(pairs.used_images, pairs.index)
+    layers = split(torch.from_numpy(features))
+    return np.stack([unit_pair_distances(layer.numpy(), index) for layer in layers])
+
+
+def mean_squared_lengths(
+    module: TwinNetwork, pairs: ImagePairs, kept: tuple[Any, np.ndarray], device: Any = "cpu"
+) -> np.ndarray:
+    """Squared lengths of the centred activations, (n_layers,), mean over ``pairs.used_images``."""
+    read, split = _all_layers(module)
+
+    def finish(features: Tensor) -> Tensor:
+        return torch.stack(
+            [layer.var(dim=1, correction=0) * layer.shape[1] for layer in split(features)], dim=1
+        )
+
+    lengths = kept_features(module, pairs, kept, read=read, finish=finish, device=device)
+    return lengths.mean(axis=0)
+
+
+def _all_layers(module: TwinNetwork) -> tuple[Callable, Callable]:
+    """Read all layers of the trunk as one row per image, and a function that parts the row."""
     sizes: list[int] = []
 
     def read(inputs: Tensor) -> Tensor:
@@ -108,13 +143,7 @@ def predict_layers(
         sizes[:] = [output.shape[1] for output in outputs]
         return torch.cat(outputs, dim=1)
 
-    def finish(features: Tensor) -> Tensor:
-        return torch.cat([normalise(layer) for layer in features.split(sizes, dim=1)], dim=1)
-
-    features = kept_features(module, pairs, kept, read=read, finish=finish, device=device)
-    index = np.searchsorted(pairs.used_images, pairs.index)
-    layers = np.split(features, np.cumsum(sizes)[:-1], axis=1)
-    return np.stack([unit_pair_distances(layer, index) for layer in layers])
+    return read, lambda features: features.split(sizes, dim=1)
 
 
 def reference_inputs(

@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._features import (
     check_metric,
+    check_noise_ratio,
     flatten_images,
+    mean_squared_length,
     pair_distances,
     square_distances,
 )
@@ -99,7 +101,8 @@ class FixedRSARegressor(RSARegressor):
     """Classical representational similarity analysis: a fixed distance of features.
 
     The dissimilarity of two images is the distance of their feature vectors, and nothing is
-    learned [1]_. The baseline that any learned model has to beat, with the same verbs.
+    learned but the unit of the noise, if there is any [1]_. The baseline that any learned model has
+    to beat, with the same verbs.
 
     Parameters
     ----------
@@ -111,9 +114,17 @@ class FixedRSARegressor(RSARegressor):
           "sqeuclidean", "cityblock", ... or a function of two vectors. Those that read a scale
           off the images they are given ("seuclidean", "mahalanobis") are refused, because a
           prediction would depend on the images beside it.
+    noise_ratio : float, default=0.0
+        Of "correlation" and "cosine": the variance of independent noise that is assumed in measured
+        patterns, over the mean variance of the training images' features. Noise attenuates
+        correlations [2]_: with ``x`` the features of an image ("correlation": minus their mean) and
+        ``s`` the ratio times the mean of ``|x|**2``, the prediction is
+        ``1 - x1 @ x2 / sqrt((|x1|**2 + s) * (|x2|**2 + s))``.
 
     Attributes
     ----------
+    noise_ : float
+        ``s``, by the images of the training pairs; 0 without noise.
     n_features_in_ : int
         Features per image; images of more axes are flattened.
 
@@ -132,6 +143,8 @@ class FixedRSARegressor(RSARegressor):
     ----------
     .. [1] N. Kriegeskorte, M. Mur, P. Bandettini (2008). "Representational similarity analysis -
        connecting the branches of systems neuroscience". Frontiers in Systems Neuroscience 2:4.
+    .. [2] C. Spearman (1904). "The proof and measurement of association between two things",
+       American Journal of Psychology 15, 72-101.
 
     Examples
     --------
@@ -146,11 +159,12 @@ class FixedRSARegressor(RSARegressor):
     1.0
     """
 
-    def __init__(self, metric: Any = "correlation") -> None:
+    def __init__(self, metric: Any = "correlation", *, noise_ratio: float = 0.0) -> None:
         self.metric = metric
+        self.noise_ratio = noise_ratio
 
     def fit(self, X: Any, y: Any = None) -> FixedRSARegressor:
-        """Check the input; nothing is learned.
+        """Check the input; nothing is learned but how much ``noise_ratio`` is.
 
         Parameters
         ----------
@@ -168,19 +182,25 @@ class FixedRSARegressor(RSARegressor):
         Raises
         ------
         ValueError
-            If the metric is unknown, or pairs or dissimilarities cannot be fitted to. Images
-            without a correlation (all features equal) are refused, by their row, when predicting.
+            If the metric is unknown, or noise is asked for that it does not know, or pairs or
+            dissimilarities cannot be fitted to. Images without a correlation (all features equal,
+            and no noise) are refused, by their row, when predicting.
         """
         check_metric(self.metric)
+        ratio = check_noise_ratio(self.noise_ratio, self.metric)
         pairs = as_pairs(X) if y is None else check_fit_pairs(X, y)[0]
-        self.n_features_in_ = pairs.images[0].size
+        n_features, noise = pairs.images[0].size, 0.0
+        if ratio:
+            features, centre = flatten_images(pairs.images, n_features), self.metric != "cosine"
+            noise = ratio * mean_squared_length(features, pairs.used_images, centre=centre)
+        self.n_features_in_, self.noise_ = n_features, noise
         return self
 
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
-        return pair_distances(features, index, self.metric)
+        return pair_distances(features, index, self.metric, self.noise_)
 
     def _rdm(self, features: np.ndarray) -> np.ndarray:
-        return square_distances(features, self.metric)
+        return square_distances(features, self.metric, self.noise_)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -36,7 +36,12 @@ from sklearn_rdm._image_splits import as_rows, leaks
 from sklearn_rdm._losses import CorrelationLoss
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
-from sklearn_rdm._read_out import image_features, kept_features, reference_inputs
+from sklearn_rdm._read_out import (
+    image_features,
+    kept_features,
+    mean_squared_lengths,
+    reference_inputs,
+)
 from sklearn_rdm._references import mean_of_images, settle_reference
 from sklearn_rdm._shards import shard_threads
 from sklearn_rdm._twin_network import TwinNetwork, normalise
@@ -58,6 +63,7 @@ NETWORK_OPTIONS = (
     "dropout",
     "reference",
     "spatial_pooling",
+    "noise_ratio",
     "precision",
 )
 
@@ -121,6 +127,13 @@ default="auto"
     spatial_pooling : int or (height, width), default=None
         Maps are averaged to this many places per channel before the correlation; smaller ones,
         and layers without a map, stay as they are. None keeps all places.
+    noise_ratio : float, default=0.0
+        The variance of independent noise that is assumed in measured patterns, over the mean
+        variance of the activations of the training images before training. Noise attenuates
+        correlations, most of all those of images to which the response is weak [2]_: with ``x`` the
+        centred activations of an image minus the reference's, and ``s`` the ratio times the mean of
+        ``|x|**2``, the prediction is ``1 - x1 @ x2 / sqrt((|x1|**2 + s) * (|x2|**2 + s))``. 0 is
+        Pearson's correlation; 1 predicts early visual responses better, see the user guide.
     batching : {"images", "pairs"}, default="images"
         "images" trains on all labelled pairs among a mini-batch of images (never mixing image sets
         that share no pair), "pairs" on a mini-batch of random pairs, as in [1]_.
@@ -183,6 +196,8 @@ default="auto"
     ----------
     .. [1] A. Agrawal (2019). "Dissimilarity learning via Siamese network predicts brain imaging
        data".
+    .. [2] C. Spearman (1904). "The proof and measurement of association between two things",
+       American Journal of Psychology 15, 72-101.
 
     Examples
     --------
@@ -214,6 +229,7 @@ default="auto"
         dropout: bool = False,
         reference: Any = "auto",
         spatial_pooling: Any = None,
+        noise_ratio: float = 0.0,
         batching: str = "images",
         batch_size: int = 48,
         criterion: Any = CorrelationLoss,
@@ -242,6 +258,7 @@ default="auto"
         self.dropout = dropout
         self.reference = reference
         self.spatial_pooling = spatial_pooling
+        self.noise_ratio = noise_ratio
         self.batching = batching
         self.subject_pooling = subject_pooling
         self.memory = memory
@@ -283,7 +300,8 @@ default="auto"
         ValueError
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
             equal, if a layer is unknown or nothing is left to train, if weights do not fit, if an
-            image has constant activations, or if the loss stops being finite.
+            image has constant activations (and ``noise_ratio`` is 0), or if the loss stops being
+            finite.
 
         Warns
         -----
@@ -333,7 +351,7 @@ default="auto"
         Returns
         -------
         dissim : ndarray of float32, shape (n_pairs,)
-            ``1 - Pearson r`` of the activations, 0 to 2.
+            ``1 - Pearson r`` of the activations (attenuated by ``noise_ratio``), 0 to 2.
         """
         if isinstance(X, torch.utils.data.Dataset):  # skorch's callbacks score their own data
             return np.concatenate([to_numpy(y) for y in self.forward_iter(X)])
@@ -341,7 +359,7 @@ default="auto"
         pairs = as_pairs(X)
         if len(pairs) == 0:
             return np.empty(0, dtype=np.float32)
-        used, read = pairs.used_images, {"finish": normalise, "device": self.device}
+        used, read = pairs.used_images, {"finish": self.module_.normalise, "device": self.device}
         with shard_threads():
             if self.memory is None:  # nothing would be kept: run the whole network shard by shard
                 features = image_features(self.module_, pairs, used, **read)
@@ -364,12 +382,14 @@ default="auto"
         Returns
         -------
         rdm : ndarray or memmap of float32, shape (n_images, n_images)
-            ``1 - Pearson r`` of the activations, 0 to 2; symmetric, zero diagonal. A read-only
-            memmap of the file if ``out`` is given.
+            As :meth:`predict` of all pairs; symmetric, zero diagonal. A read-only memmap of the
+            file if ``out`` is given.
         """
         check_is_fitted(self)
         with shard_threads():
-            features = image_features(self.module_, X, finish=normalise, device=self.device)
+            features = image_features(
+                self.module_, X, finish=self.module_.normalise, device=self.device
+            )
         self._check_defined(features, np.arange(len(features)))
         if out is not None:
             return write_unit_square_distances(features, out)
@@ -428,7 +448,8 @@ default="auto"
             split = next(iter(self.train_split.split(X, y)))
             train, valid = (as_rows(part, len(X)) for part in split)
             _check_no_leak(X, train, valid)
-        if not hasattr(self, "subject_pooling_"):
+        is_first_fit = not hasattr(self, "subject_pooling_")
+        if is_first_fit:
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
             self.module_.reference = settle_reference(self.module_.reference, X)
             self._set_mean_image(X[train])
@@ -436,6 +457,8 @@ default="auto"
         pooled = ~np.isnan(target)
         _check_pooled(pooled, train, valid)
         dataset = self.get_dataset(X[pooled], target[pooled])
+        if is_first_fit:
+            self._set_noise(dataset, X[train[pooled[train]]])
         if valid is None:
             return dataset, None
         place = np.cumsum(pooled) - 1
@@ -538,6 +561,13 @@ default="auto"
             load = load_photographs(pairs.images, self.module_.preprocessing)
             self.module_.mean_image.copy_(mean_of_images(load, pairs.used_images))
 
+    def _set_noise(self, dataset: PairDataset, pairs: ImagePairs) -> None:
+        if self.module_.noise_ratio:
+            places = dataset.places[np.isin(dataset.images, pairs.used_images)]
+            kept = dataset.inputs, places
+            lengths = mean_squared_lengths(self.module_, pairs, kept, self.device)
+            self.module_.noise.copy_(torch.from_numpy(self.module_.noise_ratio * lengths))
+
     def _keep_frozen(self, pairs: ImagePairs) -> tuple[Any, np.ndarray]:
         return keep_frozen(
             self.module_.trunk,
@@ -559,7 +589,7 @@ default="auto"
         with torch.no_grad():
             activations = self.module_.activations(batch.to(self.device))
         finite = torch.isfinite(activations).all(dim=1)
-        constant = finite & torch.isnan(normalise(activations)[:, 0])
+        constant = finite & torch.isnan(normalise(activations, self.module_.noise[0])[:, 0])
         if constant.any():
             image = batch.images[int(constant.int().argmax())]
             raise ValueError(_name_constant(image, self.module_.trunk.layers[0]))

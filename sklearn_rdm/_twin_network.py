@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from sklearn_rdm._accelerator import is_host
 from sklearn_rdm._backbones import load_backbone
 from sklearn_rdm._batches import PairBatch
+from sklearn_rdm._features import check_noise_ratio
 from sklearn_rdm._references import check_reference
 from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, run_in_shards
 from sklearn_rdm._trunk import Trunk, as_features, check_spatial_pooling
@@ -30,7 +31,8 @@ class TwinNetwork(nn.Module):
     Parameters
     ----------
     backbone, layer, read_out, weights, freeze_up_to, freeze_from, image_size, \
-fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, precision, random_state
+fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, noise_ratio, \
+precision, random_state
         As in :class:`SiameseRDMRegressor`.
     candidates : sequence of str, default=()
         More layers whose activations are wanted beside those of ``layer`` and ``read_out``.
@@ -46,6 +48,9 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
         From photographs to the input of the network.
     mean_image : Tensor of shape (1, 3, height, width) or None
         With ``reference="mean"``, the mean input over the training images.
+    noise : Tensor of shape (n_layers,)
+        What is added to the squared length of the centred activations, for each of the trunk's
+        layers: ``noise_ratio`` times its mean over the training images before training.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
         dropout: bool = False,
         reference: Any = None,
         spatial_pooling: Any = None,
+        noise_ratio: float = 0.0,
         precision: str | None = None,
         random_state: Any = None,
     ) -> None:
@@ -71,6 +77,7 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
         check_reference(reference)
+        self.noise_ratio = check_noise_ratio(noise_ratio)
         self.reference = reference
         self.dtype = PRECISIONS[precision]
         self.spatial_pooling = check_spatial_pooling(spatial_pooling)
@@ -91,6 +98,8 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
             dropout=dropout,
         )
         self.predicting = 0 if read_out is None else 1
+        self.noise: Tensor
+        self.register_buffer("noise", torch.zeros(len(self.trunk.layers)))
         learns_mean = isinstance(reference, str) and reference == "mean"
         self.mean_image: Tensor | None
         self.register_buffer(
@@ -109,7 +118,8 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
         By the layer that is trained in training mode, by the one that predicts in evaluation mode.
         """
         first, second = batch.index.T
-        return 1 - correlations(self.activations(batch))[first, second]
+        noise = self.noise[0 if self.training else self.predicting]
+        return 1 - correlations(self.activations(batch), noise)[first, second]
 
     def activations(self, batch: PairBatch) -> Tensor:
         """Activations of a batch minus those of its references: (n_images, n_features)."""
@@ -121,6 +131,10 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
         # A product, as the gradient of indexing is summed in any order on a GPU.
         one_hot = nn.functional.one_hot(batch.references, len(joint) - n_images)
         return joint[:n_images] - one_hot.to(joint) @ joint[n_images:]
+
+    def normalise(self, activations: Tensor) -> Tensor:
+        """Scale activations that predictions are made of, so that products are correlations."""
+        return normalise(activations, self.noise[self.predicting])
 
     def read_out(self, inputs: Tensor) -> Tensor:
         """Activations that predictions are made of, of one shard given at the cut."""
@@ -155,14 +169,15 @@ fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, pre
             return self._layer(pad_to_shard(inputs))[: len(inputs)]
 
 
-def correlations(activations: Tensor) -> Tensor:
-    """Pearson correlations of all rows; NaN for rows that are constant up to rounding.
+def correlations(activations: Tensor, noise: Tensor) -> Tensor:
+    """Correlations of all rows; NaN for rows that are constant up to rounding, without noise.
 
+    Pearson's, as independent noise would attenuate it: ``noise`` is added to the squared lengths.
     The lengths of the centred rows come from their products, so that few operations, forward and
     backward, are as large as the activations.
     """
     products, mean = _CentredProducts.apply(activations)
-    length = products.diagonal().sqrt()
+    length = (products.diagonal() + noise).sqrt()
     uncentred = (length.detach().square() + activations.shape[1] * mean.square()).sqrt()
     length = torch.where(length > ROUNDING * uncentred, length, torch.nan)
     return products / (length[:, None] * length)
@@ -190,12 +205,13 @@ class _CentredProducts(torch.autograd.Function):
         return (gradient + gradient.T) @ centred
 
 
-def normalise(activations: Tensor) -> Tensor:
-    """Centre each row and scale it to length 1, so that products are Pearson correlations.
+def normalise(activations: Tensor, noise: Tensor) -> Tensor:
+    """Centre each row and scale it, so that products are the same as :func:`correlations`.
 
-    Rows that are constant up to rounding become NaN.
+    To length 1 without noise, less with it. Without, rows that are constant up to rounding become
+    NaN.
     """
     centred = activations - activations.mean(dim=1, keepdim=True)
-    length = centred.norm(dim=1)
+    length = torch.hypot(centred.norm(dim=1), noise.sqrt())
     varies = length > ROUNDING * activations.detach().norm(dim=1)
     return centred / torch.where(varies, length, torch.nan)[:, None]

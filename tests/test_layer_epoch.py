@@ -44,6 +44,7 @@ def surface_one_by_one(net, layers, folds, pairs, y):
     [
         {},
         {"freeze_up_to": "relu1", "reference": "background"},
+        {"noise_ratio": 1.0},
         {"callbacks": [WeightAveraging(2)]},
         {"callbacks": "disable"},
     ],

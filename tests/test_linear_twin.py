@@ -46,13 +46,13 @@ def split(pairs, n_train):
 
 def attenuated(projections, noise):
     """Cosine distances of projections, after noise of each image alone was added as columns."""
-    noisy = np.column_stack([projections, noise * np.eye(len(projections))])
+    noisy = np.column_stack([projections, np.sqrt(noise) * np.eye(len(projections))])
     return pdist(noisy, "cosine")
 
 
 def torch_objective(weights, start, scores, index, target, alpha, noise):
     """The definition, with torch's cosine similarity and the package's loss."""
-    noisy = torch.column_stack([scores @ weights.T, noise * torch.eye(len(scores)).double()])
+    noisy = torch.column_stack([scores @ weights.T, noise**0.5 * torch.eye(len(scores)).double()])
     first, second = noisy[index[:, 0]], noisy[index[:, 1]]
     predicted = 1 - torch.nn.functional.cosine_similarity(first, second, dim=1)
     penalty = alpha * ((weights - start) ** 2).sum() / len(weights)
@@ -111,7 +111,7 @@ def test_predictions_that_do_not_vary_have_loss_one_and_no_gradient(rng):
 @pytest.mark.parametrize("noise", [0, 0.3])
 def test_prediction_is_the_definition(noise, rng):
     pairs, y = planted(rng)
-    model = LinearTwinRSARegressor(4, alpha=3, noise=noise).fit(pairs, y)
+    model = LinearTwinRSARegressor(4, alpha=3, noise_ratio=noise).fit(pairs, y)
     projected = (pairs.images - pairs.images.mean(axis=0)) @ model.components_.T
     np.testing.assert_allclose(model.mean_, pairs.images.mean(axis=0))
     np.testing.assert_allclose(model.embed(pairs.images), projected, atol=1e-12)
@@ -124,7 +124,7 @@ def test_prediction_is_the_definition(noise, rng):
 
 def test_without_noise_it_is_a_twin_of_one_unit_more_compared_by_correlation(rng):
     pairs, y = planted(rng)
-    model = LinearTwinRSARegressor(4, alpha=3, noise=0).fit(pairs, y)
+    model = LinearTwinRSARegressor(4, alpha=3, noise_ratio=0).fit(pairs, y)
     units = model.embed(pairs) @ helmert(5)
     np.testing.assert_allclose(model.predict(pairs), pdist(units, "correlation"), atol=1e-12)
 
@@ -133,27 +133,27 @@ def test_without_noise_it_is_a_twin_of_one_unit_more_compared_by_correlation(rng
 def test_with_a_large_penalty_it_is_the_distance_of_principal_components(alpha, rng):
     pairs, y = planted(rng)
     train, _ = split(pairs, 40)
-    model = LinearTwinRSARegressor(5, alpha=alpha, noise=0).fit(pairs[train], y[train])
+    model = LinearTwinRSARegressor(5, alpha=alpha, noise_ratio=0).fit(pairs[train], y[train])
     fixed = make_pipeline(PerImage(PCA(5)), FixedRSARegressor("cosine")).fit(pairs[train])
     np.testing.assert_allclose(model.transform(pairs), fixed.transform(pairs), atol=1e-7)
     if alpha == np.inf:
         assert model.n_iter_ == 0
 
 
-def test_noise_is_a_share_of_the_length_of_principal_components(rng):
+def test_noise_is_a_share_of_the_variance_of_principal_components(rng):
     pairs, y = planted(rng)
     scores = PCA(5).fit_transform(pairs.images)
-    length = np.sqrt((scores**2).sum(axis=1).mean())
-    for noise in (0, 0.3, 2):
-        model = LinearTwinRSARegressor(5, alpha=np.inf, noise=noise).fit(pairs, y)
-        assert model.noise_ == pytest.approx(noise * length)
+    variance = (scores**2).sum(axis=1).mean()
+    for ratio in (0, 0.3, 2):
+        model = LinearTwinRSARegressor(5, alpha=np.inf, noise_ratio=ratio).fit(pairs, y)
+        assert model.noise_ == pytest.approx(ratio * variance)
 
 
 def test_a_planted_projection_is_found(rng):
     pairs, y = planted(rng, n_images=120)
     train, test = split(pairs, 100)
     fixed = FixedRSARegressor().fit(pairs[train]).score(pairs[test], y[test])
-    learned = LinearTwinRSARegressor(3, alpha=0.1, noise=0.1).fit(pairs[train], y[train])
+    learned = LinearTwinRSARegressor(3, alpha=0.1, noise_ratio=0.01).fit(pairs[train], y[train])
     assert fixed < 0.5
     assert learned.score(pairs[test], y[test]) > 0.9
 
@@ -301,7 +301,7 @@ def test_an_image_without_direction_is_unrelated_to_all_others(rng):
 
 def test_without_noise_an_image_without_direction_is_named(rng):
     pairs, y = problem_with_the_mean_image(rng)
-    exact = LinearTwinRSARegressor(alpha=10, noise=0)
+    exact = LinearTwinRSARegressor(alpha=10, noise_ratio=0)
     with pytest.raises(ValueError, match="image 4 is the mean"):
         exact.fit(pairs, y)
     without = (pairs.index != 4).all(axis=1)
@@ -320,8 +320,8 @@ def test_without_noise_an_image_without_direction_is_named(rng):
         ({"n_components": 2.5}, "n_components must be an integer"),
         ({"alpha": -1}, "alpha must be at least 0, got -1"),
         ({"alpha": np.nan}, "alpha must be at least 0, got nan"),
-        ({"noise": -0.1}, "noise must be finite and at least 0, got -0.1"),
-        ({"noise": np.inf}, "noise must be finite and at least 0, got inf"),
+        ({"noise_ratio": -0.1}, "noise_ratio must be a number from 0 .* got -0.1"),
+        ({"noise_ratio": np.inf}, "noise_ratio must be a number from 0 .* got inf"),
         ({"max_iter": 0}, "max_iter must be at least 1"),
     ],
 )
@@ -345,7 +345,7 @@ def test_stopping_early_is_told(rng):
 def test_without_noise_an_image_that_cannot_turn_is_told(rng):
     pairs, y = planted(rng, n_images=15)
     with pytest.warns(ConvergenceWarning, match=r"image \d+ vanished: increase noise"):
-        LinearTwinRSARegressor(3, alpha=0.5, noise=0).fit(pairs, y)
+        LinearTwinRSARegressor(3, alpha=0.5, noise_ratio=0).fit(pairs, y)
 
 
 def test_images_as_integers_and_single_precision(rng):
@@ -365,7 +365,7 @@ def test_images_as_integers_and_single_precision(rng):
 def test_real_subjects(load_algonauts):
     data = load_algonauts(92, "fmri_it", image_size=8)
     pairs, y = ImagePairs.from_rdms(data.images.astype(float), data.rdms)
-    fixed = LinearTwinRSARegressor(20, alpha=np.inf, noise=0)
+    fixed = LinearTwinRSARegressor(20, alpha=np.inf, noise_ratio=0)
     learned = LinearTwinRSARegressor(20)
     assert learned.fit(pairs, y).loss_ < 0.8 * fixed.fit(pairs, y).loss_
     features = pairs.images.reshape(92, -1)

@@ -27,6 +27,7 @@ from sklearn_rdm.preprocessing import PerImage, SubjectPooling
 
 ESTIMATORS = [
     FixedRSARegressor(),
+    FixedRSARegressor(noise_ratio=0.5),
     LayerWeightedRSARegressor(layers=[3, 5]),
     LayerWeightedRSARegressor(layers=[3, 5], n_components=2, fit_intercept=True),
     FeatureReweightedRSARegressor(random_state=0),
@@ -216,6 +217,40 @@ def test_fixed_names_the_image_without_correlation(metric, row, rng):
 def test_fixed_refuses_what_is_no_fixed_distance(metric, message, problem):
     with pytest.raises(ValueError, match=message):
         FixedRSARegressor(metric).fit(*problem)
+
+
+@pytest.mark.parametrize("metric", ["correlation", "cosine"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_noise_attenuates_fixed_products(metric, dtype, rng):
+    images = rng.gamma(1.0, 40, size=(20, 50)).astype(dtype)
+    images[3] = 0  # no response: noise alone
+    train = (complete(20) < 12).all(axis=1)  # the unit of the noise is that of these images
+    pairs = ImagePairs(images, complete(20))
+    model = FixedRSARegressor(metric, noise_ratio=0.6).fit(pairs[train])
+    x = images.astype(float)
+    x -= x.mean(axis=1, keepdims=True) if metric == "correlation" else 0
+    noise = 0.6 * np.mean([row @ row for row in x[:12]])
+    assert model.noise_ == pytest.approx(noise)
+    expected = [
+        1 - a @ b / np.sqrt((a @ a + noise) * (b @ b + noise)) for a, b in combinations(x, 2)
+    ]
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(model.predict(pairs), expected, atol=tolerance)
+    np.testing.assert_allclose(model.transform(images), squareform(expected), atol=tolerance)
+    assert np.allclose(model.predict(pairs)[(complete(20) == 3).any(axis=1)], 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (FixedRSARegressor(noise_ratio=-1), "noise_ratio must be a number from 0 .* got -1"),
+        (FixedRSARegressor(noise_ratio=None), "noise_ratio must be a number from 0 .* got None"),
+        (FixedRSARegressor("euclidean", noise_ratio=0.5), "metric='euclidean'. Give noise_ratio=0"),
+    ],
+)
+def test_noise_that_means_nothing_is_refused(model, message, problem):
+    with pytest.raises(ValueError, match=message):
+        model.fit(*problem)
 
 
 def test_fixed_in_a_search_with_a_scaler(rng):
