@@ -46,6 +46,7 @@ class Candidate:
     image_size: int = 224
     criterion: type[nn.Module] = CorrelationLoss
     subject_weight: str | None = None
+    noise_ratio: float = 0.0
 
 
 EARLY = ("fmri_evc", "meg_early")
@@ -56,7 +57,7 @@ LATE_FMRI = ("fmri_it",)
 EVC = ("fmri_evc",)
 MORE_IT = ("fmri_it", "human_it")  # the latter is known of the 92 images only
 MORE_LATE = ("fmri_it", "meg_late", "human_it")
-LITE0, LITE2 = "efficientnet_lite0", "efficientnet_lite2"
+LITE0, LITE1, LITE2 = (f"efficientnet_lite{size}" for size in range(3))
 CANDIDATES = {
     "Lite0 block7, EVC + early": Candidate(LITE0, "block7", "block4", 7, EARLY, (2, 5, 10)),
     "Lite0 block7, early": Candidate(LITE0, "block7", "block4", 7, EARLY_MEG, (2, 5, 12)),
@@ -90,6 +91,32 @@ CANDIDATES = {
         LITE0, "block14", "block10", 2, MORE_LATE, (10, 20), criterion=WhitenedCorrelationLoss
     ),
     "Lite0 block10, early, longer": Candidate(LITE0, "block10", "block7", 7, EARLY_MEG, (20, 30)),
+    "Lite0 block12, late, longer": Candidate(LITE0, "block12", "block10", 4, LATE_MEG, (12, 20)),
+    "Lite0 block14, late, longer": Candidate(LITE0, "block14", "block10", 2, LATE_MEG, (12, 20)),
+    "Lite1 block10, early": Candidate(LITE1, "block10", "block6", 7, EARLY_MEG, (5, 12, 20)),
+    "Lite1 block10, EVC + early": Candidate(LITE1, "block10", "block6", 7, EARLY, (5, 12)),
+    "Lite1 block17, late": Candidate(LITE1, "block17", "block14", 4, LATE_MEG, (3, 8)),
+    "Lite1 block19, IT + late, whitened": Candidate(
+        LITE1, "block19", "block14", 2, LATE, (5, 10), criterion=WhitenedCorrelationLoss
+    ),
+    "Lite0 block7, early, noise": Candidate(
+        LITE0, "block7", "block4", 7, EARLY_MEG, (5, 12), noise_ratio=1.0
+    ),
+    "Lite1 block10, early, noise": Candidate(
+        LITE1, "block10", "block6", 7, EARLY_MEG, (5, 12, 20), noise_ratio=1.0
+    ),
+    "Lite0 block7, EVC + early, noise": Candidate(
+        LITE0, "block7", "block4", 7, EARLY, (2, 5, 10), noise_ratio=1.0
+    ),
+    "Lite0 block7, EVC, noise": Candidate(
+        LITE0, "block7", "block4", 7, EVC, (2, 5, 10), noise_ratio=0.3
+    ),
+    "Lite0 block12, late, noise": Candidate(
+        LITE0, "block12", "block10", 4, LATE_MEG, (5, 12), noise_ratio=0.3
+    ),
+    "Lite0 block14, IT + human IT, noise": Candidate(
+        LITE0, "block14", "block10", 2, MORE_IT, (5, 10), noise_ratio=0.3
+    ),
 }
 
 
@@ -163,6 +190,7 @@ def _predict(
         weights=candidate.weights,
         freeze_up_to=candidate.freeze_up_to,
         spatial_pooling=candidate.spatial_pooling,
+        noise_ratio=candidate.noise_ratio,
         image_size=candidate.image_size,
         reference="background",
         criterion=candidate.criterion,

@@ -5,7 +5,7 @@ trained for some epochs. Which of them, after how many epochs, are averaged to p
 chosen on images held out from the training set of each row of the tables: never on what is scored.
 
     python benchmarks/algonauts2019.py select      # writes algonauts2019_choice.json; three hours
-    python benchmarks/algonauts2019.py evaluate    # writes the tables; half an hour after select
+    python benchmarks/algonauts2019.py evaluate    # writes the tables; an hour after select
     python benchmarks/algonauts2019.py predict --images FOLDER --background grey --out submit.mat
     python benchmarks/algonauts2019.py --fast      # all three on simulated data, writes nothing
 
@@ -56,7 +56,7 @@ SUBMISSION = {
     "MEG_RDMs_late": "meg_late",
 }
 SEEDS = (0, 1, 2)
-PREDICTION_SEEDS = SEEDS[:2]  # three took 12 of the 15 minutes that slower machines have as well
+PREDICTION_SEEDS = SEEDS[:2]  # nine of the fifteen minutes that slower machines have as well
 FIRST_MEMBERS, MOST_MEMBERS = 3, 8
 EVERY = slice(None)
 
@@ -302,7 +302,7 @@ By these scores, and those of averages, networks are chosen (`algonauts2019.py s
 not scores to be compared with those of others. The name tells the layer that is trained and read,
 and the measurements trained on; *human IT* is that of Kriegeskorte et al. (2008) for the 92 images,
 *reliability* weights subjects by their agreement with the others, *whitened* trains with
-`WhitenedCorrelationLoss`.
+`WhitenedCorrelationLoss`, *noise* with a `noise_ratio` of 1 (early MEG) or 0.3.
 """
 
 
@@ -311,21 +311,22 @@ TEXT = """
 
 Every choice (network depth, measurements trained on, epoch, members of the average) was made by
 image-wise folds within the training set of the row; see `benchmarks/algonauts2019_choice.json`.
-EfficientNet-Lite0 and -Lite2 with ImageNet weights, 224 px, reference: a blank of each set's
-background; every network's distances have the same mean and spread over its own training pairs
-(`CalibratedRDMRegressor`). *% of ceiling*: 100 times the mean over 15 subjects of Spearman's r
-squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest of three
-trainings; *seeds averaged*: that of the mean of their predictions (`predict` averages two);
-*r*: the signed mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*:
-the mean score of these, of the first seed. Rows trained on *folds* hold out both images of a pair.
-For each fold, members are chosen by networks trained without it and one of the four others, which
-they predict; of each member, these four networks then predict the fold together. Scores are means
-over 5 folds, and each seed cuts its own folds; *folds joined*: held-out pairs of all folds scored
-as one vector, whose square is less raised by chance than that of a fold's few pairs. *Other
-subjects*: the percent that the mean of 14 measured subjects reaches for the 15th, on all images of
-the set. *Members*: how often a network was chosen, over seeds and folds. The figure: observed, mean
-over subjects, and predicted by networks trained on the other set, mean over seeds; ranks of
-dissimilarities, images sorted by the categories of `categories.csv`.
+EfficientNet-Lite0, -Lite1 and -Lite2 with ImageNet weights, 224 px, reference: a blank of each
+set's background; every network's distances have the same mean and spread over its own training
+pairs (`CalibratedRDMRegressor`). *% of ceiling*: 100 times the mean over 15 subjects of Spearman's
+r squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest of three
+trainings; *seeds averaged*: that of the mean of their predictions (`predict` averages two); *r*:
+the signed mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*: the
+mean score of these, of the first seed. Rows trained on *folds* hold out both images of a pair. For
+each fold, members are chosen by networks trained without it and one of the four others, which they
+predict; each member then predicts the fold by one network trained on all four others and, together
+with as much weight, by four that lack one of these. Scores are means over 5 folds, and each seed
+cuts its own folds; *folds joined*: held-out pairs of all folds scored as one vector, whose square
+is less raised by chance than that of a fold's few pairs. *Other subjects*: the percent that the
+mean of 14 measured subjects reaches for the 15th, on all images of the set. *Members*: how often a
+network was chosen, over seeds and folds. The figure: observed, mean over subjects, and predicted by
+networks trained on the other set, mean over seeds; ranks of dissimilarities, images sorted by the
+categories of `categories.csv`.
 """
 
 
@@ -339,14 +340,14 @@ def score_rows(
     rows, by_other_set = [], {}
     for scored, images in sets.items():
         (other,) = (name for name in sets if name != scored)
-        across = [Part(seed, EVERY, choice[f"{other}"]) for seed in SEEDS]
+        across = [Part(seed, EVERY, EVERY, choice[f"{other}"]) for seed in SEEDS]
         by_other = predict_chosen(run, sets[other], images.pairs, across, candidates)
         trials = leave_two_folds_out(run, images, candidates)
         within = [
-            Part(fold[0], test, choice[fold_name(f"{scored}", fold)])
-            for fold, (_, test) in trials.folds.items()
+            Part(fold[0], *pairs, choice[fold_name(f"{scored}", fold)])
+            for fold, pairs in trials.folds.items()
         ]
-        by_folds = predict_folds(trials, within)
+        by_folds = predict_folds(run, images, within, trials, candidates)
         for trained_on, parts, predicted in (
             (f"{other}", across, by_other),
             (f"{scored}, folds", within, by_folds),
@@ -362,25 +363,33 @@ def score_rows(
 
 @dataclass(frozen=True)
 class Part:
-    """Pairs that are predicted, and the networks chosen for that."""
+    """Pairs that are trained on and predicted, and the networks chosen for that."""
 
     seed: int
+    train: np.ndarray | slice
     test: np.ndarray | slice
     chosen: dict[str, Any]
 
 
-def predict_folds(trials: FoldTrials, parts: Sequence[Part]) -> dict[str, list[np.ndarray]]:
-    """For every target and fold, the average over members and the partners they left out."""
-    return {
-        target: [
-            np.mean(
-                [trials.average(part.chosen[target], fold, other) for other in trials.others(fold)],
-                axis=0,
-            )
-            for fold, part in zip(trials.folds, parts, strict=True)
-        ]
-        for target in parts[0].chosen
-    }
+def predict_folds(
+    run: Runner,
+    images: Images,
+    parts: Sequence[Part],
+    trials: FoldTrials,
+    candidates: dict[str, Candidate],
+) -> dict[str, list[np.ndarray]]:
+    """For every target and fold, the average over members, each of them trained five times.
+
+    Once on all other folds, which counts half, and once without each of these (bagging).
+    """
+    by_all_others = predict_chosen(run, images, images.pairs, parts, candidates)
+    predicted: dict[str, list[np.ndarray]] = {}
+    for target, found in by_all_others.items():
+        for fold, part, by_all in zip(trials.folds, parts, found, strict=True):
+            fewer = [trials.average(part.chosen[target], fold, o) for o in trials.others(fold)]
+            both = np.mean([by_all, np.mean(fewer, axis=0)], axis=0)
+            predicted.setdefault(target, []).append(both)
+    return predicted
 
 
 def predict_chosen(
@@ -394,7 +403,7 @@ def predict_chosen(
     jobs, keys = [], []
     for number, part in enumerate(parts):
         for name in needed(part.chosen):
-            jobs.append((candidates[name], train, pairs[part.test], part.seed))
+            jobs.append((candidates[name], train[part.train], pairs[part.test], part.seed))
             keys.append((number, name))
     found = {}
     for (number, name), results in zip(keys, run.predict_all(jobs), strict=True):
@@ -565,7 +574,7 @@ def average_rdms(
     candidates: dict[str, Candidate],
 ) -> dict[str, np.ndarray]:
     """RDM of each target, from 0 to 1: the average over members and seeds."""
-    parts = [Part(seed, EVERY, chosen) for seed in PREDICTION_SEEDS]
+    parts = [Part(seed, EVERY, EVERY, chosen) for seed in PREDICTION_SEEDS]
     shortest = no_more_epochs(chosen, candidates)
     rdms = {}
     for target, by_seed in predict_chosen(run, train, new, parts, shortest).items():

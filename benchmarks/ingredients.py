@@ -54,6 +54,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "not trained": {"max_epochs": 0},
     "no reference": {"reference": None},
     "not trained, no reference": {"max_epochs": 0, "reference": None},
+    "noise ratio 0.3": {"noise_ratio": 0.3},
+    "noise ratio 1": {"noise_ratio": 1.0},
+    "noise ratio 1, not trained": {"noise_ratio": 1.0, "max_epochs": 0},
     "reference: mean training image": {"reference": "mean"},
     "squared error": {"criterion": nn.MSELoss},
     "squared error, SGD at 0.005": {
@@ -157,9 +160,9 @@ def percents(
         )
         pairs = ImagePairs.concatenate([pairs, mirrored])
         dissim = np.vstack([dissim, dissim])
-    net = SiameseRDMRegressor(**settings, memory=memory)
-    trains = net.max_epochs > 0
-    predicted = (net.fit(pairs, dissim) if trains else net.initialize()).predict(test.pairs)
+    predicted = (
+        SiameseRDMRegressor(**settings, memory=memory).fit(pairs, dissim).predict(test.pairs)
+    )
     scores = []
     for name in TRAINED_ON[part]:
         each = rdm_spearman_score(test.dissim[name], predicted, subject_average=False)
