@@ -3,10 +3,12 @@
 A network for early vision and one for late vision are trained on the 92 images of Algonauts 2019
 and predict the RDMs of the 118, and the other way round. One setting at a time is changed. Nothing
 is chosen by these figures: `algonauts2019.py` chooses within the training sets. A figure shows the
-scores of all layers after all epochs, on held-out images of the training set.
+scores of all layers after all epochs, on held-out images of the training set. A second table is of
+ideas that the library has no part for, but that its users can add.
 
-    python benchmarks/ingredients.py            # twenty minutes on 2 cores
-    python benchmarks/ingredients.py --fast     # seconds, on simulated data, writes nothing
+    python benchmarks/ingredients.py                 # half an hour on 2 cores
+    python benchmarks/ingredients.py --part ideas    # the second table only, five minutes
+    python benchmarks/ingredients.py --fast          # seconds, on simulated data, writes nothing
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from _candidates import Images, load_sets
+from _ideas import with_adapters, with_attention, with_window
 from joblib import Parallel, delayed
 from torch import nn
 
@@ -30,6 +33,7 @@ from sklearn_rdm import (
     ImagePairs,
     LayerEpochDisplay,
     LayerEpochSearchCV,
+    RDMEnsembleRegressor,
     SiameseRDMRegressor,
     WhitenedCorrelationLoss,
 )
@@ -79,6 +83,25 @@ CHANGES: dict[str, dict[str, Any]] = {
     "fMRI only": {"n_targets": 1},
     "mirrored images too": {"mirrored": True},
 }
+IDEAS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "five seeds averaged": {"n_seeds": 5},
+    "distilled from five seeds": {"n_seeds": 5, "distilled": True},
+    "attention": {
+        "networks": {"early": partial(with_attention, 7), "late": partial(with_attention, 14)}
+    },
+    "Gaussian window": {
+        "networks": {"early": partial(with_window, 7), "late": partial(with_window, 14)}
+    },
+    "low-rank adapters": {
+        "networks": {"early": partial(with_adapters, 5, 7), "late": partial(with_adapters, 11, 14)}
+    },
+}
+FAST = ("none", "not trained", "attention", "low-rank adapters", "distilled from five seeds")
+OF_OWN_NETWORKS = {
+    "early": {"layer": "_blocks.7", "freeze_up_to": "_blocks.4"},
+    "late": {"layer": "_blocks.14", "freeze_up_to": "_blocks.10"},
+}
 DIRECTIONS = ((118, 92), (92, 118))
 COLUMNS = (
     "change",
@@ -102,46 +125,62 @@ for early vision, two to four for late vision. IT of the 118 images is chance.
 The figure: networks of the same kind, trained on fMRI and MEG of one set for 10 epochs; mean over 5
 image-wise folds of the correlation with all subjects of both, after each epoch, read at each layer.
 """
+TEXT_IDEAS = """
+As the table of the ingredients, of one run: *five seeds averaged* (`RDMEnsembleRegressor`);
+*distilled*: one network trained on what these five predict of the training pairs; *attention*: a
+learned gain of each of 7 x 7 places of the map; *Gaussian window*: the same, of learned width
+around the centre; *low-rank adapters*: of rank 8, beside convolutions of one pixel that are held,
+as all others are. The last three are networks as users write them (`benchmarks/_ideas.py`).
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument("--part", nargs="+", choices=("defaults", "ideas"))
     options = parser.parse_args(argv)
-    fast = options.fast or "SKLEARN_RDM_DATA" not in os.environ
-    sets = simulate_sets() if fast else load_sets()
-    changes = dict(islice(CHANGES.items(), 6)) if fast else CHANGES
-    if fast:
-        tiny = {"backbone": "alexnet", "weights": None, "image_size": 64, "layer": "conv2"}
-        for settings in NETWORKS.values():
-            settings |= {**tiny, "max_epochs": 1, "freeze_up_to": "conv1"}
-        LAYERS.update(early=["conv2"], late=["conv2", "conv3"])
+    parts = options.part or ("defaults", "ideas")
     with tempfile.TemporaryDirectory() as memory:
-        jobs = [
-            (memory, part, change, sets[a], sets[b])
-            for change in changes.values()
-            for part in NETWORKS
-            for a, b in DIRECTIONS
-        ]
-        found = Parallel(n_jobs=options.n_jobs, verbose=5)(delayed(percents)(*job) for job in jobs)
-        searches = {
-            (part, name): search_layers(part, memory, images, options.n_jobs)
-            for part in NETWORKS
-            for name, images in sets.items()
-        }
-    rows = []
-    for number, name in enumerate(changes):
-        # Direction before target becomes target before direction.
-        by_part = np.array(found).reshape(len(changes), 2, 2, 2)[number].transpose(0, 2, 1)
-        rows.append([name, *(f"{x:.1f}" for x in by_part.ravel())])
-        print(rows[-1])
-    assert np.isfinite(found).all()
-    if not fast:
+        if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
+            run_simulated(memory)
+            return
         from _report import RESULTS, write_report
 
-        draw(searches, RESULTS / "ingredients.svg")
-        write_report("ingredients", "What each ingredient adds", TEXT, COLUMNS, rows)
+        sets = load_sets()
+        if "defaults" in parts:
+            searches = {
+                (part, name): search_layers(part, memory, images, options.n_jobs)
+                for part in NETWORKS
+                for name, images in sets.items()
+            }
+            draw(searches, RESULTS / "ingredients.svg")
+            rows = score_changes(CHANGES, sets, memory, options.n_jobs)
+            write_report("ingredients", "What each ingredient adds", TEXT, COLUMNS, rows)
+        if "ideas" in parts:
+            rows = score_changes(IDEAS, sets, memory, options.n_jobs)
+            title = "What other ideas add"
+            write_report("ingredients", title, TEXT_IDEAS, COLUMNS, rows, part="ideas")
+
+
+def score_changes(
+    changes: dict[str, dict[str, Any]], sets: dict[int, Images], memory: str, n_jobs: int
+) -> list[list[str]]:
+    """Rows of a table: percent of explainable variance, one change at a time."""
+    jobs = [
+        (memory, part, change, sets[a], sets[b])
+        for change in changes.values()
+        for part in NETWORKS
+        for a, b in DIRECTIONS
+    ]
+    found = Parallel(n_jobs=n_jobs, verbose=5)(delayed(percents)(*job) for job in jobs)
+    assert np.isfinite(found).all()
+    rows = []
+    # Direction before target becomes target before direction.
+    for name, by_part in zip(changes, np.reshape(found, (-1, 2, 2, 2)), strict=True):
+        rows.append([name, *(f"{x:.1f}" for x in by_part.transpose(0, 2, 1).ravel())])
+        print(rows[-1])
+    return rows
 
 
 def percents(
@@ -149,6 +188,9 @@ def percents(
 ) -> list[float]:
     """Percent of explainable variance of both targets of a network, on the other image set."""
     settings = NETWORKS[part] | change
+    if networks := settings.pop("networks", None):
+        settings |= {"backbone": networks[part], **OF_OWN_NETWORKS[part]}
+    n_seeds, distilled = settings.pop("n_seeds", 1), settings.pop("distilled", False)
     targets = TRAINED_ON[part][: settings.pop("n_targets", None)]
     pairs, dissim = train.pairs, np.hstack([train.dissim[name] for name in targets])
     if settings.pop("mirrored", False):
@@ -160,9 +202,13 @@ def percents(
         )
         pairs = ImagePairs.concatenate([pairs, mirrored])
         dissim = np.vstack([dissim, dissim])
-    predicted = (
-        SiameseRDMRegressor(**settings, memory=memory).fit(pairs, dissim).predict(test.pairs)
-    )
+    model = net = SiameseRDMRegressor(**settings, memory=memory)
+    if n_seeds > 1:
+        model = RDMEnsembleRegressor(net, n_estimators=n_seeds, random_state=0)
+    model.fit(pairs, dissim)
+    if distilled:
+        model = net.fit(pairs, model.predict(pairs))
+    predicted = model.predict(test.pairs)
     scores = []
     for name in TRAINED_ON[part]:
         each = rdm_spearman_score(test.dissim[name], predicted, subject_average=False)
@@ -188,6 +234,20 @@ def draw(searches: dict[tuple[str, int], LayerEpochSearchCV], path: Path) -> Non
         ax.set_title(f"{' + '.join(TRAINED_ON[part])}, {name} images")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+
+
+def run_simulated(memory: str) -> None:
+    """Some changes and the search, on simulated data: that they run, not what they are worth."""
+    tiny = {"backbone": "alexnet", "weights": None, "image_size": 64, "layer": "conv2"}
+    for settings in NETWORKS.values():
+        settings |= {**tiny, "max_epochs": 1, "freeze_up_to": "conv1"}
+    LAYERS.update(early=["conv2"], late=["conv2", "conv3"])
+    sets = simulate_sets()
+    every = CHANGES | IDEAS
+    score_changes({name: every[name] for name in FAST}, sets, memory, n_jobs=1)
+    for part in NETWORKS:
+        search = search_layers(part, memory, sets[92], n_jobs=1)
+        assert search.best_layer_ in LAYERS[part]
 
 
 def simulate_sets() -> dict[int, Images]:
