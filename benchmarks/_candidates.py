@@ -23,11 +23,12 @@ from sklearn_rdm import (
     WhitenedCorrelationLoss,
 )
 from sklearn_rdm.datasets import fetch_algonauts2019, fetch_kriegeskorte92
-from sklearn_rdm.model_selection import ImageKFold
+from sklearn_rdm.model_selection import GroupImageKFold, ImageKFold
 from sklearn_rdm.preprocessing import SubjectPooling
 
 TARGETS = ("fmri_evc", "fmri_it", "meg_early", "meg_late")
 SETS = (92, 118)
+CATEGORY_FOLDS = 4  # of the eight categories, two in each
 
 Fold = tuple[np.ndarray, np.ndarray]  # training and test pairs
 
@@ -169,6 +170,11 @@ class Runner:
     def folds(self, images: Images, seed: int) -> list[Fold]:
         """Training and test pairs: every seed has its own folds."""
         splitter = ImageKFold(self.n_folds, shuffle=True, random_state=seed)
+        return list(splitter.split(images.pairs))
+
+    def category_folds(self, images: Images, seed: int) -> list[Fold]:
+        """As ``folds``, but every fold holds out whole categories."""
+        splitter = GroupImageKFold(CATEGORY_FOLDS, shuffle=True, random_state=seed)
         return list(splitter.split(images.pairs))
 
     def predict_all(self, jobs: Sequence[tuple]) -> list[list[np.ndarray]]:

@@ -4,15 +4,15 @@ Several twin networks, which differ in depth and in the measurements they are tr
 trained for some epochs. Which of them, after how many epochs, are averaged to predict a target is
 chosen on images held out from the training set of each row of the tables: never on what is scored.
 
-    python benchmarks/algonauts2019.py select      # writes algonauts2019_choice.json; three hours
-    python benchmarks/algonauts2019.py evaluate    # writes the tables; an hour after select
+    python benchmarks/algonauts2019.py select      # writes algonauts2019_choice.json; four hours
+    python benchmarks/algonauts2019.py evaluate    # writes the tables; an hour
     python benchmarks/algonauts2019.py predict --images FOLDER --background grey --out submit.mat
     python benchmarks/algonauts2019.py --fast      # all three on simulated data, writes nothing
 
 ``predict`` trains what was chosen on both training sets and writes the RDMs of any folder of
 images, in name order, in the challenge's submission format. With ``--cache FOLDER`` a step that was
-cut off goes on where it was, and steps share what they trained: give ``select`` and ``evaluate``
-the same one.
+cut off goes on where it was, and steps share what they trained. ``select --part "other set"``
+chooses anew for the rows across sets, half an hour of the four, and leaves the rest of the file.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ SUBMISSION = {
     "MEG_RDMs_early": "meg_early",
     "MEG_RDMs_late": "meg_late",
 }
+PARTS = ("folds", "other set", "new images")
 SEEDS = (0, 1, 2)
+CATEGORY_SEEDS = SEEDS[:2]  # of the partitions of categories
 PREDICTION_SEEDS = SEEDS[:2]  # nine of the fifteen minutes that slower machines have as well
 FIRST_MEMBERS, MOST_MEMBERS = 3, 8
 EVERY = slice(None)
@@ -70,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("step", nargs="?", choices=("select", "evaluate", "predict"))
     parser.add_argument("--fast", action="store_true", help="all steps on simulated data")
+    parser.add_argument(
+        "--part", nargs="+", choices=PARTS, default=PARTS, help="what to select anew: all"
+    )
     parser.add_argument("--images", help="folder of images to predict the RDMs of")
     parser.add_argument("--background", choices=("grey", "white", "black"), default="grey")
     parser.add_argument("--out", default="submit.mat")
@@ -81,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
             run_simulated(Runner(temporary, 1, n_folds=3))
         elif options.step == "select":
-            select(run, load_sets(), CANDIDATES, CHOICE)
+            select(run, load_sets(), CANDIDATES, CHOICE, options.part)
         elif options.step == "evaluate":
             evaluate(run, load_sets(), CANDIDATES, json.loads(CHOICE.read_text()))
         elif options.step == "predict" and options.images:
@@ -94,23 +99,59 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def select(
-    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], file: Path
+    run: Runner,
+    sets: dict[int, Images],
+    candidates: dict[str, Candidate],
+    file: Path,
+    parts: Sequence[str] = PARTS,
 ) -> None:
-    """Choose members for every row of the tables, and for new images."""
-    choice: dict[str, Any] = {
-        "made with": {
+    """Choose members for rows of the tables, and for new images; other parts of the file stay."""
+    choice: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for part in parts:
+        if part == "folds":
+            choice |= choose_for_folds(run, sets, candidates)
+        elif part == "other set":
+            choice |= choose_by_categories(run, sets, candidates)
+        else:
+            choice["new images"] = choose_across(run, sets, candidates)
+        choice.setdefault("made with", {})[part] = {
             "date": time.strftime("%Y-%m-%d"),
             "seeds": SEEDS,
             "versions": {package: version(package) for package in PACKAGES},
-        },
-        "new images": choose_across(run, sets, candidates),
-        "alone": {},
-    }
+        }
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps(choice, indent=1) + "\n")
+        partial.replace(file)  # the old choice stays whole until the new one is
+
+
+def choose_for_folds(
+    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate]
+) -> dict[str, Any]:
+    """Choose for each fold of a set on its other folds, and score every network alone."""
+    choice: dict[str, Any] = {"alone": {}}
     for name, images in sets.items():
         trials = leave_two_folds_out(run, images, candidates)
         choice |= choose_within(f"{name}", images, trials)
-        choice["alone"][f"{name}"] = score_alone(images, trials)
-    file.write_text(json.dumps(choice, indent=1) + "\n")
+        choice["alone"][f"{name}"] = score_alone(*trials.all_of(images))
+    return choice
+
+
+def choose_by_categories(
+    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate]
+) -> dict[str, Any]:
+    """Choose for another image set: by images of categories that were not trained on.
+
+    Images beside those trained on would choose for more of the same; another set has other objects.
+    """
+    choice: dict[str, Any] = {"alone by categories": {}}
+    for name, images in sets.items():
+        folds = [fold for seed in CATEGORY_SEEDS for fold in run.category_folds(images, seed)]
+        splits = [(images[train], images.pairs[test], CATEGORY_SEEDS[0]) for train, test in folds]
+        predicted = predict_splits(run, candidates, splits)
+        observed = [images[test].dissim for _, test in folds]
+        choice[f"{name}"] = choose_targets(predicted, observed)
+        choice["alone by categories"][f"{name}"] = score_alone(predicted, observed)
+    return choice
 
 
 def choose_across(
@@ -118,20 +159,28 @@ def choose_across(
 ) -> dict[str, Any]:
     """Choose for new images: each set predicted by networks that saw the other set only."""
     directions = [(a, b) for a in sets.values() for b in sets.values() if a is not b]
-    jobs = [
-        (candidate, train, test.pairs, seed)
-        for candidate in candidates.values()
-        for train, test in directions
-        for seed in SEEDS
-    ]
+    splits = [(train, test.pairs, seed) for train, test in directions for seed in SEEDS]
+    predicted = {
+        member: [
+            np.mean(dissims[k : k + len(SEEDS)], axis=0) for k in range(0, len(splits), len(SEEDS))
+        ]
+        for member, dissims in predict_splits(run, candidates, splits).items()
+    }
+    return choose_targets(predicted, [test.dissim for _, test in directions])
+
+
+def predict_splits(
+    run: Runner, candidates: dict[str, Candidate], splits: Sequence[tuple[Images, ImagePairs, int]]
+) -> dict[Member, list[np.ndarray]]:
+    """What every candidate predicts after each of its epochs; a split is (train, test, seed)."""
+    jobs = [(candidate, *split) for candidate in candidates.values() for split in splits]
     found = iter(run.predict_all(jobs))
-    trials: dict[Member, list[np.ndarray]] = {}
+    predicted: dict[Member, list[np.ndarray]] = {}
     for name, candidate in candidates.items():
-        for _ in directions:
-            of_seeds = zip(*(next(found) for _ in SEEDS), strict=True)
-            for n_epochs, dissims in zip(candidate.epochs, of_seeds, strict=True):
-                trials.setdefault((name, n_epochs), []).append(np.mean(dissims, axis=0))
-    return choose_targets(trials, [test.dissim for _, test in directions])
+        for _ in splits:
+            for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
+                predicted.setdefault((name, n_epochs), []).append(dissim)
+    return predicted
 
 
 @dataclass(frozen=True)
@@ -145,44 +194,47 @@ class FoldTrials:
         """All other folds of the same partition."""
         return [other for other in self.folds if other[0] == fold[0] and other != fold]
 
-    def average(self, chosen: dict[str, Any], fold: FoldName, other: FoldName) -> np.ndarray:
-        """The members' mean prediction of a fold, trained without the other one."""
-        found = [self.predicted[tuple(member)][fold, other] for member in chosen["members"]]
-        return np.mean(found, axis=0)
+    def all_of(
+        self, images: Images
+    ) -> tuple[dict[Member, list[np.ndarray]], list[dict[str, np.ndarray]]]:
+        """Every prediction of each member, and what was measured."""
+        scored = [fold for fold, _ in next(iter(self.predicted.values()))]
+        observed = [images[self.folds[fold][1]].dissim for fold in scored]
+        return {member: [*found.values()] for member, found in self.predicted.items()}, observed
 
 
 def leave_two_folds_out(
     run: Runner, images: Images, candidates: dict[str, Candidate]
 ) -> FoldTrials:
     """Train every candidate without every two folds of each partition."""
-    folds = {(seed, k): f for seed in SEEDS for k, f in enumerate(run.folds(images, seed))}
+    folds = named_folds(run, images)
     couples = [(a, b) for a, b in combinations(folds, 2) if a[0] == b[0]]
-    jobs = []
-    for candidate in candidates.values():
-        for a, b in couples:
-            train = np.intersect1d(folds[a][0], folds[b][0])
-            held_out = np.concatenate([folds[a][1], folds[b][1]])
-            jobs.append((candidate, images[train], images.pairs[held_out], a[0]))
-    found = iter(run.predict_all(jobs))
+    splits = []
+    for a, b in couples:
+        train = np.intersect1d(folds[a][0], folds[b][0])
+        held_out = np.concatenate([folds[a][1], folds[b][1]])
+        splits.append((images[train], images.pairs[held_out], a[0]))
     trials = FoldTrials(folds, {})
-    for name, candidate in candidates.items():
-        for first, second in couples:
-            for n_epochs, dissim in zip(candidate.epochs, next(found), strict=True):
-                parts = np.split(dissim, [len(folds[first][1])])
-                trial = trials.predicted.setdefault((name, n_epochs), {})
-                trial[first, second], trial[second, first] = parts
+    for member, dissims in predict_splits(run, candidates, splits).items():
+        trial = trials.predicted.setdefault(member, {})
+        for (first, second), dissim in zip(couples, dissims, strict=True):
+            trial[first, second], trial[second, first] = np.split(dissim, [len(folds[first][1])])
     return trials
 
 
+def named_folds(run: Runner, images: Images) -> dict[FoldName, Fold]:
+    return {(seed, k): fold for seed in SEEDS for k, fold in enumerate(run.folds(images, seed))}
+
+
 def choose_within(set_name: str, images: Images, trials: FoldTrials) -> dict[str, Any]:
-    """Choose for a whole image set, and for each of its folds on the other ones.
+    """Choose for each fold of an image set on the other ones.
 
     What networks trained without two folds predict of the one helps to choose for the other.
     """
-    uses = {set_name: [(f, other) for f in trials.folds for other in trials.others(f)]}
-    for fold in trials.folds:
-        use = fold_name(set_name, fold)
-        uses[use] = [(scored, fold) for scored in trials.others(fold)]
+    uses = {
+        fold_name(set_name, fold): [(scored, fold) for scored in trials.others(fold)]
+        for fold in trials.folds
+    }
     return {
         use: choose_targets(
             {member: [found[o] for o in orders] for member, found in trials.predicted.items()},
@@ -192,14 +244,15 @@ def choose_within(set_name: str, images: Images, trials: FoldTrials) -> dict[str
     }
 
 
-def score_alone(images: Images, trials: FoldTrials) -> dict[str, dict[str, float]]:
+def score_alone(
+    trials: dict[Member, list[np.ndarray]], observed: list[dict[str, np.ndarray]]
+) -> dict[str, dict[str, float]]:
     """Every member's mean correlation with each target on images held out from it."""
     scores: dict[str, dict[str, float]] = {}
-    for (name, n_epochs), predicted in trials.predicted.items():
-        member = scores.setdefault(f"{name}, {n_epochs} epochs", {})
-        for target, dissim in images.dissim.items():
-            ranks = mean_ranks([dissim[trials.folds[scored][1]] for scored, _ in predicted])
-            member[target] = mean_score(ranks, list(predicted.values()))
+    for target in observed[0]:
+        ranks = mean_ranks([dissim[target] for dissim in observed])
+        for (name, n_epochs), parts in trials.items():
+            scores.setdefault(f"{name}, {n_epochs} epochs", {})[target] = mean_score(ranks, parts)
     return scores
 
 
@@ -279,10 +332,15 @@ def evaluate(
         "members",
     )
     write_report("algonauts2019", "Algonauts 2019", TEXT, columns, rows)
-    write_alone(choice["alone"])
+    title = "Networks to choose from"
+    write_alone(choice["alone"], title, TEXT_ALONE, "networks")
+    by_categories = choice["alone by categories"]
+    write_alone(by_categories, f"{title}, by categories", TEXT_CATEGORIES, "categories")
 
 
-def write_alone(scores: dict[str, dict[str, dict[str, float]]]) -> None:
+def write_alone(
+    scores: dict[str, dict[str, dict[str, float]]], title: str, text: str, part: str
+) -> None:
     """Write what each network reached on held-out images of its own set."""
     sets = list(scores)
     targets = list(next(iter(scores[sets[0]].values())))
@@ -291,10 +349,13 @@ def write_alone(scores: dict[str, dict[str, dict[str, float]]]) -> None:
         [member, *(scores[name][member][target] for target in targets for name in sets)]
         for member in scores[sets[0]]
     ]
-    title = "Networks to choose from"
-    write_report("algonauts2019", title, TEXT_ALONE, columns, rows, part="networks")
+    write_report("algonauts2019", title, text, columns, rows, part=part)
 
 
+TEXT_CATEGORIES = """
+As the table of networks to choose from, but with whole categories held out: mean of Spearman's r
+with 15 subjects over four folds of two categories each, in two partitions.
+"""
 TEXT_ALONE = """
 Mean of Spearman's r with 15 subjects on held-out images of the set that the network was trained on:
 three fifths of the images train, two fifths are predicted, ten times for each of three partitions.
@@ -317,16 +378,17 @@ pairs (`CalibratedRDMRegressor`). *% of ceiling*: 100 times the mean over 15 sub
 r squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest of three
 trainings; *seeds averaged*: that of the mean of their predictions (`predict` averages two); *r*:
 the signed mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*: the
-mean score of these, of the first seed. Rows trained on *folds* hold out both images of a pair. For
-each fold, members are chosen by networks trained without it and one of the four others, which they
-predict; each member then predicts the fold by one network trained on all four others and, together
-with as much weight, by four that lack one of these. Scores are means over 5 folds, and each seed
-cuts its own folds; *folds joined*: held-out pairs of all folds scored as one vector, whose square
-is less raised by chance than that of a fold's few pairs. *Other subjects*: the percent that the
-mean of 14 measured subjects reaches for the 15th, on all images of the set. *Members*: how often a
-network was chosen, over seeds and folds. The figure: observed, mean over subjects, and predicted by
-networks trained on the other set, mean over seeds; ranks of dissimilarities, images sorted by the
-categories of `categories.csv`.
+mean score of these, of the first seed. Rows trained on the *other set*: members were chosen by how
+they predict images of categories that they were not trained on (two partitions of the eight
+categories of the training set into four folds), and are then trained on the whole of it. Rows
+trained on *folds* hold out both images of a pair. For each fold, members are chosen by networks
+trained without it and one of the four others, which they predict, and are then trained on all four.
+Scores are means over 5 folds, and each seed cuts its own folds; *folds joined*: held-out pairs of
+all folds scored as one vector, whose square is less raised by chance than that of a fold's few
+pairs. *Other subjects*: the percent that the mean of 14 measured subjects reaches for the 15th, on
+all images of the set. *Members*: how often a network was chosen, over seeds and folds. The figure:
+observed, mean over subjects, and predicted by networks trained on the other set, mean over seeds;
+ranks of dissimilarities, images sorted by the categories of `categories.csv`.
 """
 
 
@@ -342,12 +404,11 @@ def score_rows(
         (other,) = (name for name in sets if name != scored)
         across = [Part(seed, EVERY, EVERY, choice[f"{other}"]) for seed in SEEDS]
         by_other = predict_chosen(run, sets[other], images.pairs, across, candidates)
-        trials = leave_two_folds_out(run, images, candidates)
         within = [
             Part(fold[0], *pairs, choice[fold_name(f"{scored}", fold)])
-            for fold, pairs in trials.folds.items()
+            for fold, pairs in named_folds(run, images).items()
         ]
-        by_folds = predict_folds(run, images, within, trials, candidates)
+        by_folds = predict_chosen(run, images, images.pairs, within, candidates)
         for trained_on, parts, predicted in (
             (f"{other}", across, by_other),
             (f"{scored}, folds", within, by_folds),
@@ -369,27 +430,6 @@ class Part:
     train: np.ndarray | slice
     test: np.ndarray | slice
     chosen: dict[str, Any]
-
-
-def predict_folds(
-    run: Runner,
-    images: Images,
-    parts: Sequence[Part],
-    trials: FoldTrials,
-    candidates: dict[str, Candidate],
-) -> dict[str, list[np.ndarray]]:
-    """For every target and fold, the average over members, each of them trained five times.
-
-    Once on all other folds, which counts half, and once without each of these (bagging).
-    """
-    by_all_others = predict_chosen(run, images, images.pairs, parts, candidates)
-    predicted: dict[str, list[np.ndarray]] = {}
-    for target, found in by_all_others.items():
-        for fold, part, by_all in zip(trials.folds, parts, found, strict=True):
-            fewer = [trials.average(part.chosen[target], fold, o) for o in trials.others(fold)]
-            both = np.mean([by_all, np.mean(fewer, axis=0)], axis=0)
-            predicted.setdefault(target, []).append(both)
-    return predicted
 
 
 def predict_chosen(
@@ -589,7 +629,9 @@ def run_simulated(run: Runner) -> None:
     sets = {}
     for seed, n_images in enumerate(SETS):
         data = make_rdm_regression(n_images=16, image_size=64, random_state=seed)
-        pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms, background="grey")
+        pairs, dissim = ImagePairs.from_rdms(
+            data.images, data.rdms, image_groups=data.image_groups, background="grey"
+        )
         sets[n_images] = Images(pairs, {"simulated": dissim})
     sets[92].more_dissim["of one set"] = dissim[:, :2]
     tiny = Candidate("alexnet", "conv2", "conv1", 4, ("simulated", "of one set"), (1, 2), None, 64)
