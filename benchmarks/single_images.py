@@ -6,7 +6,7 @@ The numbers `a` are then predicted on held-out images from the strength of the r
 network that was not trained on them: the length of its centred activations minus those of a blank,
 in seven blocks. This claims nothing of a model of pairs: it says what such a model has to explain.
 
-    python benchmarks/single_images.py            # a minute on 2 cores
+    python benchmarks/single_images.py            # fifteen seconds on 2 cores
     python benchmarks/single_images.py --fast     # seconds, on simulated data, writes nothing
 """
 
@@ -76,12 +76,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def response_strengths(pairs: ImagePairs, network: dict[str, Any], layers: list[str]) -> np.ndarray:
     """Logarithm of the length of centred activations minus a blank's, (n_images, n_layers)."""
-    lengths = [
-        LayerActivations(layers=layer, reference="background", **network)
-        .fit_transform(ImagePairs(pairs.images, pairs.index, background=pairs.background))
-        .images.std(axis=1)
-        for layer in layers
-    ]
+    activations = LayerActivations(layers=layers, reference="background", **network)
+    features = activations.fit_transform(pairs).images
+    lengths = [features[:, part].std(axis=1) for part in activations.layer_slices_.values()]
     return np.log(np.column_stack(lengths))
 
 
