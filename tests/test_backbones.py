@@ -12,10 +12,16 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torchvision.models.vgg import VGG, make_layers
 from torchvision.transforms import functional as F
 
-from sklearn_rdm._backbones import Preprocessing, load_backbone, read_state_dict
+from sklearn_rdm._backbones import (
+    Preprocessing,
+    load_backbone,
+    load_weights,
+    read_state_dict,
+)
 from sklearn_rdm._trunk import Trunk
 
 NAMES = torchvision.models.list_models(module=torchvision.models)
@@ -231,6 +237,32 @@ def test_named_weights_are_downloaded_checked_and_loaded(hub):
         loaded = load_backbone("squeezenet1_1", weights).network.state_dict()
         for name, value in network.state_dict().items():
             assert torch.equal(loaded[name], value)
+
+
+class Drawn(TorchFunctionMode):
+    """Counts calls of what initialises weights at random."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_calls = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.n_calls += func in (nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg11", "efficientnet_lite0"])
+def test_no_random_weights_are_drawn_where_others_are_loaded(tmp_path, name):
+    with Drawn() as drawn:
+        random = load_backbone(name, None, random_state=0).network
+    assert drawn.n_calls
+    torch.save(random.state_dict(), tmp_path / "weights.pth")
+    with Drawn() as drawn:
+        built = load_backbone(name, tmp_path / "weights.pth")
+    assert drawn.n_calls == 0
+    load_weights(built.network, built.state_dict, set())
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(built.network(image), random(image))
 
 
 def test_a_download_with_another_hash_is_refused(hub):
