@@ -14,7 +14,8 @@ from torch.nn import functional
 
 RANK = 8
 PLACES = 7  # along each side of a map
-ATTENTION_RATE = 10  # steps of the optimiser at 0.001 are too small for what starts at zero
+FIRST_BLOCK = 3  # behind a convolution, its normalisation and nonlinearity
+RATE = 10  # steps of the optimiser at 0.001 are too small for what starts at zero
 
 
 def lite0() -> nn.Module:
@@ -51,6 +52,20 @@ def with_adapters(first: int, last: int) -> nn.Module:
     return network
 
 
+def with_learned_reference(block: int) -> nn.Module:
+    """What is subtracted is learned, place by place; at the start it is the response to grey."""
+    network = lite0().eval()
+    layers = nn.Sequential(network._conv_stem, network._bn0, network._swish, *network._blocks)
+    with torch.no_grad():
+        grey = layers[: FIRST_BLOCK + block + 1](torch.zeros(1, 3, 224, 224))
+    network._blocks[block] = Referenced(network._blocks[block], grey)
+    return network
+
+
+def with_several_layers(blocks: tuple[int, ...], n_places: int) -> nn.Module:
+    return SeveralLayers(lite0(), blocks, n_places)
+
+
 class Weighted(nn.Module):
     """A block whose map is multiplied by a gain at each place, the same for all channels."""
 
@@ -71,7 +86,7 @@ class Attention(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(1, 1, PLACES, PLACES))
 
     def forward(self) -> Tensor:
-        return torch.exp(ATTENTION_RATE * self.log_gain)
+        return torch.exp(RATE * self.log_gain)
 
 
 class Window(nn.Module):
@@ -84,8 +99,58 @@ class Window(nn.Module):
         self.log_width = nn.Parameter(torch.zeros(()))
 
     def forward(self) -> Tensor:
-        precision = torch.exp(-2 * ATTENTION_RATE * self.log_width)
+        precision = torch.exp(-2 * RATE * self.log_width)
         return torch.exp(-precision * self.squared_distance / 2)
+
+
+class Referenced(nn.Module):
+    """A block from whose map a learned one is subtracted."""
+
+    def __init__(self, block: nn.Module, start: Tensor) -> None:
+        super().__init__()
+        self.block = block
+        self.register_buffer("start", start)
+        self.change = nn.Parameter(torch.zeros_like(start))
+
+    def forward(self, inputs: Tensor, drop_connect_rate: float | None = None) -> Tensor:
+        maps = self.block(inputs, drop_connect_rate=drop_connect_rate)
+        learned = self.start + RATE * self.change
+        return maps - functional.interpolate(learned, maps.shape[2:], mode="bilinear")
+
+
+class SeveralLayers(nn.Module):
+    """Maps of several blocks side by side, each with a learned weight of at least 0.
+
+    At the start all blocks have the same share in the variance of responses to noise.
+    """
+
+    def __init__(self, network: nn.Module, blocks: tuple[int, ...], n_places: int) -> None:
+        super().__init__()
+        self.pretrained_cfg = network.pretrained_cfg
+        self.stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
+        self.blocks = network._blocks[: max(blocks) + 1]
+        self.read, self.n_places = blocks, n_places
+        self.log_weight = nn.Parameter(torch.zeros(len(blocks)))
+        self.joined = nn.Identity()  # names the layer that is read
+        self.eval()
+        noise = torch.randn(8, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            varied = [maps - maps.mean(dim=0) for maps in self.pooled(noise)]
+        self.scales = [1 / float(maps.norm()) for maps in varied]
+
+    def pooled(self, inputs: Tensor) -> list[Tensor]:
+        maps, found = self.stem(inputs), []
+        for number, block in enumerate(self.blocks):
+            maps = block(maps)
+            if number in self.read:
+                found.append(functional.adaptive_avg_pool2d(maps, self.n_places).flatten(1))
+        return found
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        weights = torch.exp(RATE * self.log_weight)
+        layers = zip(self.pooled(inputs), self.scales, strict=True)
+        weighed = [weights[k] * scale * maps for k, (maps, scale) in enumerate(layers)]
+        return self.joined(torch.cat(weighed, dim=1))
 
 
 class Adapted(nn.Module):

@@ -6,8 +6,8 @@ is chosen by these figures: `algonauts2019.py` chooses within the training sets.
 scores of all layers after all epochs, on held-out images of the training set. A second table is of
 ideas that the library has no part for, but that its users can add.
 
-    python benchmarks/ingredients.py                 # half an hour on 2 cores
-    python benchmarks/ingredients.py --part ideas    # the second table only, five minutes
+    python benchmarks/ingredients.py                 # an hour on 2 slow cores
+    python benchmarks/ingredients.py --part ideas    # the second table only, a quarter of it
     python benchmarks/ingredients.py --fast          # seconds, on simulated data, writes nothing
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,19 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from _candidates import Images, load_sets
-from _ideas import with_adapters, with_attention, with_window
+from _ideas import (
+    with_adapters,
+    with_attention,
+    with_learned_reference,
+    with_several_layers,
+    with_window,
+)
 from joblib import Parallel, delayed
+from sklearn.base import clone
 from torch import nn
 
 from sklearn_rdm import (
+    FeatureReweightedRSARegressor,
     ImagePairs,
     LayerEpochDisplay,
     LayerEpochSearchCV,
@@ -83,25 +91,58 @@ CHANGES: dict[str, dict[str, Any]] = {
     "fMRI only": {"n_targets": 1},
     "mirrored images too": {"mirrored": True},
 }
+BLOCKS = {
+    "early": {"layer": "_blocks.7", "freeze_up_to": "_blocks.4"},
+    "late": {"layer": "_blocks.14", "freeze_up_to": "_blocks.10"},
+}
+BEHIND_SEVERAL = {
+    "early": {"layer": "joined", "freeze_up_to": "blocks.4"},
+    "late": {"layer": "joined", "freeze_up_to": "blocks.6"},
+}
+
+
+def own(
+    early: Callable[[], nn.Module],
+    late: Callable[[], nn.Module],
+    layers: dict[str, dict[str, str]] = BLOCKS,
+) -> dict[str, dict[str, Any]]:
+    """Settings of networks of one's own, for both parts."""
+    networks = {"early": early, "late": late}
+    return {part: {"backbone": networks[part], **layers[part]} for part in networks}
+
+
 IDEAS: dict[str, dict[str, Any]] = {
     "none": {},
     "five seeds averaged": {"n_seeds": 5},
     "distilled from five seeds": {"n_seeds": 5, "distilled": True},
-    "attention": {
-        "networks": {"early": partial(with_attention, 7), "late": partial(with_attention, 14)}
+    "attention": own(partial(with_attention, 7), partial(with_attention, 14)),
+    "Gaussian window": own(partial(with_window, 7), partial(with_window, 14)),
+    "low-rank adapters": own(partial(with_adapters, 5, 7), partial(with_adapters, 11, 14)),
+    "reference: grey for all images": {"reference": "grey"},
+    "learned reference": {
+        **own(partial(with_learned_reference, 7), partial(with_learned_reference, 14)),
+        "reference": None,
     },
-    "Gaussian window": {
-        "networks": {"early": partial(with_window, 7), "late": partial(with_window, 14)}
-    },
-    "low-rank adapters": {
-        "networks": {"early": partial(with_adapters, 5, 7), "late": partial(with_adapters, 11, 14)}
+    "several layers": own(
+        partial(with_several_layers, (5, 7, 10), 7),
+        partial(with_several_layers, (7, 12, 14), 2),
+        BEHIND_SEVERAL,
+    ),
+    "one linear head": {"head": FeatureReweightedRSARegressor(cv=5, random_state=0)},
+    "a linear head for each subject": {
+        "head": FeatureReweightedRSARegressor(cv=5, random_state=0, subject_pooling=None)
     },
 }
-FAST = ("none", "not trained", "attention", "low-rank adapters", "distilled from five seeds")
-OF_OWN_NETWORKS = {
-    "early": {"layer": "_blocks.7", "freeze_up_to": "_blocks.4"},
-    "late": {"layer": "_blocks.14", "freeze_up_to": "_blocks.10"},
-}
+FAST = (
+    "none",
+    "not trained",
+    "attention",
+    "low-rank adapters",
+    "learned reference",
+    "several layers",
+    "distilled from five seeds",
+    "a linear head for each subject",
+)
 DIRECTIONS = ((118, 92), (92, 118))
 COLUMNS = (
     "change",
@@ -130,7 +171,12 @@ As the table of the ingredients, of one run: *five seeds averaged* (`RDMEnsemble
 *distilled*: one network trained on what these five predict of the training pairs; *attention*: a
 learned gain of each of 7 x 7 places of the map; *Gaussian window*: the same, of learned width
 around the centre; *low-rank adapters*: of rank 8, beside convolutions of one pixel that are held,
-as all others are. The last three are networks as users write them (`benchmarks/_ideas.py`).
+as all others are; *learned reference*: what is subtracted is learned, and begins as the response to
+grey; *several layers*: maps of blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late vision) side
+by side, with learned weights of at least 0, trained behind block 4 or 6; *linear head*: the trained
+network's activations are weighed by `FeatureReweightedRSARegressor`, for the mean over subjects or
+for each subject, whose predictions are averaged. Attention, window, adapters, learned reference and
+several layers are networks as users write them (`benchmarks/_ideas.py`).
 """
 
 
@@ -187,10 +233,10 @@ def percents(
     memory: str, part: str, change: dict[str, Any], train: Images, test: Images
 ) -> list[float]:
     """Percent of explainable variance of both targets of a network, on the other image set."""
-    settings = NETWORKS[part] | change
-    if networks := settings.pop("networks", None):
-        settings |= {"backbone": networks[part], **OF_OWN_NETWORKS[part]}
+    of_all = {name: value for name, value in change.items() if name not in NETWORKS}
+    settings = NETWORKS[part] | of_all | change.get(part, {})
     n_seeds, distilled = settings.pop("n_seeds", 1), settings.pop("distilled", False)
+    head = settings.pop("head", None)
     targets = TRAINED_ON[part][: settings.pop("n_targets", None)]
     pairs, dissim = train.pairs, np.hstack([train.dissim[name] for name in targets])
     if settings.pop("mirrored", False):
@@ -209,12 +255,26 @@ def percents(
     if distilled:
         model = net.fit(pairs, model.predict(pairs))
     predicted = model.predict(test.pairs)
+    if head is not None:
+        predicted = predict_by_head(head, net, pairs, dissim, test.pairs)
     scores = []
     for name in TRAINED_ON[part]:
         each = rdm_spearman_score(test.dissim[name], predicted, subject_average=False)
         _, ceiling = noise_ceiling(test.dissim[name], convention="algonauts2019")
         scores.append(100 * float(np.mean(np.square(each))) / ceiling)
     return scores
+
+
+def predict_by_head(
+    head: FeatureReweightedRSARegressor,
+    net: SiameseRDMRegressor,
+    train: ImagePairs,
+    dissim: np.ndarray,
+    test: ImagePairs,
+) -> np.ndarray:
+    """Weigh the activations of a trained network, by the pairs that it was trained on."""
+    on_train, on_test = (ImagePairs(net.embed(pairs), pairs.index) for pairs in (train, test))
+    return clone(head).fit(on_train, dissim).predict(on_test)
 
 
 def search_layers(part: str, memory: str, images: Images, n_jobs: int) -> LayerEpochSearchCV:
@@ -238,10 +298,10 @@ def draw(searches: dict[tuple[str, int], LayerEpochSearchCV], path: Path) -> Non
 
 def run_simulated(memory: str) -> None:
     """Some changes and the search, on simulated data: that they run, not what they are worth."""
-    tiny = {"backbone": "alexnet", "weights": None, "image_size": 64, "layer": "conv2"}
+    tiny = {"backbone": "squeezenet1_1", "weights": None, "image_size": 64, "layer": "features.3"}
     for settings in NETWORKS.values():
-        settings |= {**tiny, "max_epochs": 1, "freeze_up_to": "conv1"}
-    LAYERS.update(early=["conv2"], late=["conv2", "conv3"])
+        settings |= {**tiny, "max_epochs": 1, "freeze_up_to": "features.0"}
+    LAYERS.update(early=["features.3"], late=["features.3", "features.4"])
     sets = simulate_sets()
     every = CHANGES | IDEAS
     score_changes({name: every[name] for name in FAST}, sets, memory, n_jobs=1)
