@@ -7,7 +7,7 @@ scores of all layers after all epochs, on held-out images of the training set. A
 ideas that the library has no part for, but that its users can add.
 
     python benchmarks/ingredients.py                 # an hour on 2 slow cores
-    python benchmarks/ingredients.py --part ideas    # the second table only, a quarter of it
+    python benchmarks/ingredients.py --part ideas    # the second table only, 15 minutes
     python benchmarks/ingredients.py --fast          # seconds, on simulated data, writes nothing
 """
 

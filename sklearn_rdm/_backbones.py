@@ -111,7 +111,7 @@ def load_backbone(
 class _Unfilled(TorchFunctionMode):
     """Draws no random weights, as those of a file are about to replace them.
 
-    VGG's would take three seconds of every fit, and half a gigabyte for layers that are cut off.
+    VGG's would take seconds of every fit, and memory for layers that are then cut off.
     Tensors' own methods still draw: samplers that reject values would wait for them forever.
     """
 

@@ -16,12 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torchvision.models.vgg import VGG, make_layers
 from torchvision.transforms import functional as F
 
-from sklearn_rdm._backbones import (
-    Preprocessing,
-    load_backbone,
-    load_weights,
-    read_state_dict,
-)
+from sklearn_rdm._backbones import Preprocessing, load_backbone, load_weights, read_state_dict
 from sklearn_rdm._trunk import Trunk
 
 NAMES = torchvision.models.list_models(module=torchvision.models)
