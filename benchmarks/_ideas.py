@@ -62,10 +62,6 @@ def with_learned_reference(block: int) -> nn.Module:
     return network
 
 
-def with_several_layers(blocks: tuple[int, ...], n_places: int) -> nn.Module:
-    return SeveralLayers(lite0(), blocks, n_places)
-
-
 class Weighted(nn.Module):
     """A block whose map is multiplied by a gain at each place, the same for all channels."""
 
@@ -116,41 +112,6 @@ class Referenced(nn.Module):
         maps = self.block(inputs, drop_connect_rate=drop_connect_rate)
         learned = self.start + RATE * self.change
         return maps - functional.interpolate(learned, maps.shape[2:], mode="bilinear")
-
-
-class SeveralLayers(nn.Module):
-    """Maps of several blocks side by side, each with a learned weight of at least 0.
-
-    At the start all blocks have the same share in the variance of responses to noise.
-    """
-
-    def __init__(self, network: nn.Module, blocks: tuple[int, ...], n_places: int) -> None:
-        super().__init__()
-        self.pretrained_cfg = network.pretrained_cfg
-        self.stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
-        self.blocks = network._blocks[: max(blocks) + 1]
-        self.read, self.n_places = blocks, n_places
-        self.log_weight = nn.Parameter(torch.zeros(len(blocks)))
-        self.joined = nn.Identity()  # names the layer that is read
-        self.eval()
-        noise = torch.randn(8, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            varied = [maps - maps.mean(dim=0) for maps in self.pooled(noise)]
-        self.scales = [1 / float(maps.norm()) for maps in varied]
-
-    def pooled(self, inputs: Tensor) -> list[Tensor]:
-        maps, found = self.stem(inputs), []
-        for number, block in enumerate(self.blocks):
-            maps = block(maps)
-            if number in self.read:
-                found.append(functional.adaptive_avg_pool2d(maps, self.n_places).flatten(1))
-        return found
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        weights = torch.exp(RATE * self.log_weight)
-        layers = zip(self.pooled(inputs), self.scales, strict=True)
-        weighed = [weights[k] * scale * maps for k, (maps, scale) in enumerate(layers)]
-        return self.joined(torch.cat(weighed, dim=1))
 
 
 class Adapted(nn.Module):

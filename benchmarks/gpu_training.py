@@ -211,7 +211,9 @@ def paper_rows(
     def published() -> None:
         for _ in range(n_steps):
             chosen = rng.integers(len(pairs), size=BATCH_PAIRS)
-            first, second = (centred(twin.to_first(inputs[side])) for side in pairs.index[chosen].T)
+            first, second = (
+                centred(twin.to_trained(inputs[side])[0]) for side in pairs.index[chosen].T
+            )
             distances = 1 - nn.functional.cosine_similarity(first, second)
             optimizer.zero_grad()
             distances.square().mean().backward()

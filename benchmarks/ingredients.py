@@ -4,7 +4,7 @@ A network for early vision and one for late vision are trained on the 92 images 
 and predict the RDMs of the 118, and the other way round. One setting at a time is changed. Nothing
 is chosen by these figures: `algonauts2019.py` chooses within the training sets. A figure shows the
 scores of all layers after all epochs, on held-out images of the training set. A second table is of
-ideas that the library has no part for, but that its users can add.
+other ideas, most of which users can add to the library as it is.
 
     python benchmarks/ingredients.py                 # an hour on 2 slow cores
     python benchmarks/ingredients.py --part ideas    # the second table only, 15 minutes
@@ -29,7 +29,6 @@ from _ideas import (
     with_adapters,
     with_attention,
     with_learned_reference,
-    with_several_layers,
     with_window,
 )
 from joblib import Parallel, delayed
@@ -95,20 +94,18 @@ BLOCKS = {
     "early": {"layer": "_blocks.7", "freeze_up_to": "_blocks.4"},
     "late": {"layer": "_blocks.14", "freeze_up_to": "_blocks.10"},
 }
-BEHIND_SEVERAL = {
-    "early": {"layer": "joined", "freeze_up_to": "blocks.4"},
-    "late": {"layer": "joined", "freeze_up_to": "blocks.6"},
+SEVERAL = {
+    "early": {"layer": ("block5", "block7", "block10")},
+    "late": {"layer": ("block7", "block12", "block14"), "freeze_up_to": "block6"},
 }
 
 
-def own(
-    early: Callable[[], nn.Module],
-    late: Callable[[], nn.Module],
-    layers: dict[str, dict[str, str]] = BLOCKS,
-) -> dict[str, dict[str, Any]]:
+def own(early: Callable[[], nn.Module], late: Callable[[], nn.Module]) -> dict[str, dict[str, Any]]:
     """Settings of networks of one's own, for both parts."""
-    networks = {"early": early, "late": late}
-    return {part: {"backbone": networks[part], **layers[part]} for part in networks}
+    return {
+        "early": {"backbone": early, **BLOCKS["early"]},
+        "late": {"backbone": late, **BLOCKS["late"]},
+    }
 
 
 IDEAS: dict[str, dict[str, Any]] = {
@@ -123,11 +120,8 @@ IDEAS: dict[str, dict[str, Any]] = {
         **own(partial(with_learned_reference, 7), partial(with_learned_reference, 14)),
         "reference": None,
     },
-    "several layers": own(
-        partial(with_several_layers, (5, 7, 10), 7),
-        partial(with_several_layers, (7, 12, 14), 2),
-        BEHIND_SEVERAL,
-    ),
+    "several layers": SEVERAL,
+    "several layers, noise ratio 1": {**SEVERAL, "noise_ratio": 1.0},
     "one linear head": {"head": FeatureReweightedRSARegressor(cv=5, random_state=0)},
     "a linear head for each subject": {
         "head": FeatureReweightedRSARegressor(cv=5, random_state=0, subject_pooling=None)
@@ -139,7 +133,6 @@ FAST = (
     "attention",
     "low-rank adapters",
     "learned reference",
-    "several layers",
     "distilled from five seeds",
     "a linear head for each subject",
 )
@@ -172,11 +165,11 @@ As the table of the ingredients, of one run: *five seeds averaged* (`RDMEnsemble
 learned gain of each of 7 x 7 places of the map; *Gaussian window*: the same, of learned width
 around the centre; *low-rank adapters*: of rank 8, beside convolutions of one pixel that are held,
 as all others are; *learned reference*: what is subtracted is learned, and begins as the response to
-grey; *several layers*: maps of blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late vision) side
-by side, with learned weights of at least 0, trained behind block 4 or 6; *linear head*: the trained
-network's activations are weighed by `FeatureReweightedRSARegressor`, for the mean over subjects or
-for each subject, whose predictions are averaged. Attention, window, adapters, learned reference and
-several layers are networks as users write them (`benchmarks/_ideas.py`).
+grey; *several layers*: blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late vision) trained
+together, behind block 4 or 6; *linear head*: the trained network's activations are weighed by
+`FeatureReweightedRSARegressor`, for the mean over subjects or for each subject, whose predictions
+are averaged. Attention, window, adapters and learned reference are networks as users write them
+(`benchmarks/_ideas.py`).
 """
 
 

@@ -68,9 +68,9 @@ class UncachedTrunk(Trunk):
         """Run all layers."""
         return super().suffix(super().prefix(inputs))
 
-    def to_first(self, inputs: Tensor) -> Tensor:
+    def to_trained(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Run all layers up to the first read-out."""
-        return super().to_first(super().prefix(inputs))
+        return super().to_trained(super().prefix(inputs))
 
 
 class Counting(TwinNetwork):

@@ -48,7 +48,8 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     estimator : SiameseRDMRegressor
         The network to be trained; its ``layer`` is the one whose predictions the loss compares.
     layers : sequence of str
-        Candidate read-outs, before, at or after ``layer``, named as for the estimator.
+        Candidate read-outs, before, at or after ``layer``, named as for the estimator. If it trains
+        several layers together, these may be one candidate, given as its ``layer`` is.
     cv : int, splitter or iterable of (train, test), default=5
         Image-wise splits; an int is ``ImageKFold(cv)``.
     scoring : str or scorer, default="rdm_spearman"
@@ -71,7 +72,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         and after the epoch in which a callback stopped the training of that split.
     mean_scores_ : ndarray of shape (n_layers, n_epochs)
         Their mean over splits; NaN where any is.
-    best_layer_ : str
+    best_layer_ : str or sequence of str
         The layer of the highest mean score; of equals, the first in ``layers``.
     best_epoch_ : int
         Its epoch, counted from 1; of equals, the earliest.
@@ -253,7 +254,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
                 f"max_epochs of the estimator must be at least 1, got {self.estimator.max_epochs}."
             )
         layers = [self.layers] if isinstance(self.layers, str) else list(self.layers)
-        if not layers or len(set(layers)) != len(layers):
+        if not layers or any(layer in layers[:place] for place, layer in enumerate(layers)):
             raise ValueError(f"layers must name at least one layer, each once, got {layers}.")
         return layers
 
@@ -329,6 +330,6 @@ def _train(
 
 def _predicting_by(net: Any, layers: list[str], layer: str) -> Any:
     """Let a network that was trained with candidates predict by one of them."""
-    net.module_.predicting = len(net.module_.trunk.layers) - len(layers) + layers.index(layer)
+    net.module_.predicting = len(net.module_.read_outs) - len(layers) + layers.index(layer)
     net.read_out = layer
     return net

@@ -103,27 +103,30 @@ def kept_features(
 def predict_layers(
     module: TwinNetwork, pairs: ImagePairs, kept: tuple[Any, np.ndarray], device: Any = "cpu"
 ) -> np.ndarray:
-    """Correlation distances at all layers of the trunk, (n_layers, n_pairs), in one pass.
+    """Correlation distances by all read-outs, (n_read_outs, n_pairs), in one pass.
 
     Those of images with constant activations are NaN.
     """
-    read, split = _all_layers(module)
+    read, split = _side_by_side(module.all_read_outs)
 
     def finish(features: Tensor) -> Tensor:
-        layers = zip(split(features), module.noise, strict=True)
-        return torch.cat([normalise(layer, noise) for layer, noise in layers], dim=1)
+        parts = zip(split(features), module.noise, strict=True)
+        return torch.cat([normalise(part, noise) for part, noise in parts], dim=1)
 
     features = kept_features(module, pairs, kept, read=read, finish=finish, device=device)
     index = np.searchsorted(pairs.used_images, pairs.index)
-    layers = split(torch.from_numpy(features))
-    return np.stack([unit_pair_distances(layer.numpy(), index) for layer in layers])
+    parts = split(torch.from_numpy(features))
+    return np.stack([unit_pair_distances(part.numpy(), index) for part in parts])
 
 
 def mean_squared_lengths(
     module: TwinNetwork, pairs: ImagePairs, kept: tuple[Any, np.ndarray], device: Any = "cpu"
 ) -> np.ndarray:
-    """Squared lengths of the centred activations, (n_layers,), mean over ``pairs.used_images``."""
-    read, split = _all_layers(module)
+    """Squared lengths of the centred activations of all the trunk's layers, (n_layers,).
+
+    Means over ``pairs.used_images``.
+    """
+    read, split = _side_by_side(module.layer_features)
 
     def finish(features: Tensor) -> Tensor:
         return torch.stack(
@@ -134,14 +137,16 @@ def mean_squared_lengths(
     return lengths.mean(axis=0)
 
 
-def _all_layers(module: TwinNetwork) -> tuple[Callable, Callable]:
-    """Read all layers of the trunk as one row per image, and a function that parts the row."""
+def _side_by_side(
+    read_parts: Callable[[Tensor], list[Tensor]],
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Any]]:
+    """Read all parts as one row per image, and a function that parts the row."""
     sizes: list[int] = []
 
     def read(inputs: Tensor) -> Tensor:
-        outputs = module.read_outs(inputs)
-        sizes[:] = [output.shape[1] for output in outputs]
-        return torch.cat(outputs, dim=1)
+        parts = read_parts(inputs)
+        sizes[:] = [part.shape[1] for part in parts]
+        return torch.cat(parts, dim=1)
 
     return read, lambda features: features.split(sizes, dim=1)
 

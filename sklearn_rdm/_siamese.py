@@ -44,7 +44,7 @@ from sklearn_rdm._read_out import (
 )
 from sklearn_rdm._references import mean_of_images, settle_reference
 from sklearn_rdm._shards import shard_threads
-from sklearn_rdm._twin_network import TwinNetwork, normalise
+from sklearn_rdm._twin_network import Layers, TwinNetwork, normalise
 from sklearn_rdm.metrics import rdm_spearman_score
 
 __all__ = ["SiameseRDMRegressor"]
@@ -88,10 +88,14 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         class that returns a :class:`torch.nn.Module`; user-given networks see images of the size
         and scaling in their ``pretrained_cfg`` (timm's have one), else resized to 224 x 224 (or
         ``image_size``) and scaled by ImageNet's mean and standard deviation.
-    layer : str, default=None
+    layer : str or sequence of str, default=None
         Layer that is trained to predict: a node name as in torchvision's feature extraction, a
         module name (its last node), or, for AlexNet and VGG, a name of the papers ("conv4",
-        "relu5_2", "pool5", "fc7"). None takes the input of the last layer with parameters.
+        "relu5_2", "pool5", "fc7"). None takes the input of the last layer with parameters. Several
+        layers are trained together: activations of each, minus the reference's and centred, are
+        divided by the root of the mean of their squared lengths over the training images before
+        training, so that all have the same share, multiplied by a trained weight of its own, 0 or
+        more, and put side by side.
     read_out : str, default=None
         Layer that predictions, ``transform`` and ``embed`` are read from, if that is to be another
         one, before or after ``layer``. Layers after ``layer`` stay as pretrained.
@@ -181,6 +185,8 @@ default="auto"
         The trained network.
     subject_pooling_ : SubjectPooling
         The pooling as fitted on the training pairs.
+    layer_weights_ : ndarray of shape (n_layers,)
+        The weights of the layers that are trained together, 1 before training.
     history_ : skorch.history.History
         Losses and times of every epoch.
     rng_ : RandomState
@@ -217,9 +223,9 @@ default="auto"
     def __init__(
         self,
         backbone: Any = "alexnet",
-        layer: str | None = None,
+        layer: Layers = None,
         *,
-        read_out: str | None = None,
+        read_out: Layers = None,
         weights: Any = "DEFAULT",
         freeze_up_to: str | None = None,
         freeze_from: str | None = None,
@@ -299,9 +305,9 @@ default="auto"
         ------
         ValueError
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
-            equal, if a layer is unknown or nothing is left to train, if weights do not fit, if an
-            image has constant activations (and ``noise_ratio`` is 0), or if the loss stops being
-            finite.
+            equal, if a layer is unknown or named twice, if nothing is left to train, if weights do
+            not fit, if an image has constant activations (and ``noise_ratio`` is 0), or if the loss
+            stops being finite.
 
         Warns
         -----
@@ -427,6 +433,11 @@ default="auto"
         """
         return float(rdm_spearman_score(y, self.predict(X)))
 
+    @property
+    def layer_weights_(self) -> np.ndarray:
+        check_is_fitted(self)
+        return to_numpy(self.module_.layer_weights)
+
     def initialize(self) -> SiameseRDMRegressor:
         """Load the network and start the random numbers anew (called by ``fit``)."""
         self.rng_ = check_random_state(self.random_state)
@@ -458,7 +469,7 @@ default="auto"
         _check_pooled(pooled, train, valid)
         dataset = self.get_dataset(X[pooled], target[pooled])
         if is_first_fit:
-            self._set_noise(dataset, X[train[pooled[train]]])
+            self._set_lengths(dataset, X[train[pooled[train]]])
         if valid is None:
             return dataset, None
         place = np.cumsum(pooled) - 1
@@ -561,12 +572,13 @@ default="auto"
             load = load_photographs(pairs.images, self.module_.preprocessing)
             self.module_.mean_image.copy_(mean_of_images(load, pairs.used_images))
 
-    def _set_noise(self, dataset: PairDataset, pairs: ImagePairs) -> None:
-        if self.module_.noise_ratio:
+    def _set_lengths(self, dataset: PairDataset, pairs: ImagePairs) -> None:
+        """Learn from activations before training what layers joined and noise are scaled by."""
+        if self.module_.noise_ratio or self.module_.scale is not None:
             places = dataset.places[np.isin(dataset.images, pairs.used_images)]
             kept = dataset.inputs, places
             lengths = mean_squared_lengths(self.module_, pairs, kept, self.device)
-            self.module_.noise.copy_(torch.from_numpy(self.module_.noise_ratio * lengths))
+            self.module_.set_lengths(torch.from_numpy(lengths))
 
     def _keep_frozen(self, pairs: ImagePairs) -> tuple[Any, np.ndarray]:
         return keep_frozen(
@@ -582,7 +594,7 @@ default="auto"
         """Refuse constant activations, NaN once normalised; ``images`` name the rows."""
         undefined = np.isnan(features[:, 0])
         if undefined.any():
-            layer = self.module_.trunk.layers[self.module_.predicting]
+            layer = self.module_.names[self.module_.predicting]
             raise ValueError(_name_constant(images[undefined.argmax()], layer))
 
     def _raise_not_finite(self, batch: PairBatch, loss: Tensor) -> None:
@@ -592,7 +604,7 @@ default="auto"
         constant = finite & torch.isnan(normalise(activations, self.module_.noise[0])[:, 0])
         if constant.any():
             image = batch.images[int(constant.int().argmax())]
-            raise ValueError(_name_constant(image, self.module_.trunk.layers[0]))
+            raise ValueError(_name_constant(image, self.module_.names[0]))
         raise ValueError(
             f"the loss became {loss.item()} in epoch {len(self.history)}: training diverged. Use "
             f"a lower lr than {self.lr}."

@@ -37,7 +37,7 @@ class Trunk(nn.Module):
 
     ``prefix`` runs the layers that are frozen from the input on, up to the last place where one
     tensor holds all that the rest needs; its result can be kept. ``suffix`` runs from there to the
-    read-outs, ``to_first`` to the first of them only: layers that it does not need are never
+    read-outs, ``to_trained`` to the first of them only: layers that these do not need are never
     trained. Layers behind the last read-out are removed.
 
     Parameters
@@ -47,6 +47,8 @@ class Trunk(nn.Module):
     layers : sequence of str
         Read-out layers: node names as in torchvision's feature extraction, module names (their
         last node), aliases of the backbone, or None for the input of its last trained layer.
+    n_trained : int, default=1
+        How many of them, from the first on, are trained to predict.
     freeze_up_to, freeze_from : str, default=None
         First and last layers whose parameters and statistics never change, both inclusive.
     freeze_batch_norm : bool, default=True
@@ -67,13 +69,14 @@ class Trunk(nn.Module):
 
     _prefix: fx.GraphModule
     _suffix: fx.GraphModule
-    _to_first: fx.GraphModule
+    _to_trained: fx.GraphModule
 
     def __init__(
         self,
         backbone: Backbone,
         layers: Sequence[str | None],
         *,
+        n_trained: int = 1,
         freeze_up_to: str | None = None,
         freeze_from: str | None = None,
         freeze_batch_norm: bool = True,
@@ -90,7 +93,8 @@ class Trunk(nn.Module):
             names.last_node(layer) if layer else _penultimate(nodes, self.network)
             for layer in layers
         )
-        trained = _ancestors([nodes[self.layers[0]]])
+        self.n_trained = n_trained
+        trained = _ancestors([nodes[layer] for layer in self.layers[:n_trained]])
         frozen = _frozen_nodes(names, freeze_up_to, freeze_from)
         frozen += [name for name in names.nodes if nodes[name] not in trained]
         self.cut = _last_cut(nodes, names.nodes, self.layers, frozen)
@@ -103,7 +107,7 @@ class Trunk(nn.Module):
         self._bind(
             _subgraph(nodes, None, [nodes[self.cut]]),
             _subgraph(nodes, nodes[self.cut], outputs),
-            _subgraph(nodes, nodes[self.cut], outputs[:1]),
+            _subgraph(nodes, nodes[self.cut], outputs[:n_trained]),
         )
         self.train(False)
 
@@ -114,16 +118,11 @@ class Trunk(nn.Module):
 
     def suffix(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """From the value of ``cut`` to the activations of each read-out layer."""
-        outputs = self._suffix(inputs)
-        for layer, output in zip(self.layers, outputs, strict=True):
-            _check_one_per_image(layer, output, len(inputs))
-        return outputs
+        return self._checked(self._suffix(inputs), len(inputs))
 
-    def to_first(self, inputs: Tensor) -> Tensor:
-        """From the value of ``cut`` to the activations of the first read-out layer."""
-        (output,) = self._to_first(inputs)
-        _check_one_per_image(self.layers[0], output, len(inputs))
-        return output
+    def to_trained(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """From the value of ``cut`` to the activations of the first ``n_trained`` layers."""
+        return self._checked(self._to_trained(inputs), len(inputs))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.suffix(self.prefix(images))
@@ -155,14 +154,19 @@ class Trunk(nn.Module):
         super()._apply(fn, recurse)
         put_channels_last(self.network)
         # Buffers were replaced, the graphs still hold the old ones.
-        self._bind(self._prefix.graph, self._suffix.graph, self._to_first.graph)
+        self._bind(self._prefix.graph, self._suffix.graph, self._to_trained.graph)
         return self
 
-    def _bind(self, prefix: fx.Graph, suffix: fx.Graph, to_first: fx.Graph) -> None:
+    def _bind(self, prefix: fx.Graph, suffix: fx.Graph, to_trained: fx.Graph) -> None:
         # Not registered as submodules: they hold the same layers as self.network, also in a copy.
         self.__dict__["_prefix"] = fx.GraphModule(self.network, prefix)
         self.__dict__["_suffix"] = fx.GraphModule(self.network, suffix)
-        self.__dict__["_to_first"] = fx.GraphModule(self.network, to_first)
+        self.__dict__["_to_trained"] = fx.GraphModule(self.network, to_trained)
+
+    def _checked(self, outputs: tuple[Tensor, ...], n_images: int) -> tuple[Tensor, ...]:
+        for layer, output in zip(self.layers, outputs, strict=False):
+            _check_one_per_image(layer, output, n_images)
+        return outputs
 
     def _remove_unneeded(self, nodes: dict[str, fx.Node]) -> None:
         needed = _targets(_ancestors([nodes[name] for name in self.layers]))

@@ -17,10 +17,13 @@ from sklearn_rdm._references import check_reference
 from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, run_in_shards
 from sklearn_rdm._trunk import Trunk, as_features, check_spatial_pooling
 
-__all__ = ["TwinNetwork", "normalise"]
+__all__ = ["Layers", "TwinNetwork", "normalise"]
+
+Layers = str | Sequence[str] | None  # what is read out: one layer, or several as one
 
 PRECISIONS = {None: None, "float32": None, "bf16": torch.bfloat16}
 ROUNDING = 1e-6  # float32: centred activations below this share of their size are rounding noise
+WEIGHT_RATE = 10  # an optimiser's step that suits a CNN's weights is small for those of layers
 
 
 class TwinNetwork(nn.Module):
@@ -34,32 +37,38 @@ class TwinNetwork(nn.Module):
 fully_convolutional, freeze_batch_norm, dropout, reference, spatial_pooling, noise_ratio, \
 precision, random_state
         As in :class:`SiameseRDMRegressor`.
-    candidates : sequence of str, default=()
-        More layers whose activations are wanted beside those of ``layer`` and ``read_out``.
+    candidates : sequence, default=()
+        More read-outs that are wanted beside ``layer`` and ``read_out``, given as these.
 
     Attributes
     ----------
     trunk : Trunk
-        The network up to its last read-out: the trained layer, the one that predicts if it is
-        another one, candidates.
+        The network up to its last layer that is read.
+    read_outs : tuple of tuple of int
+        Which of the trunk's layers each read-out is made of: first the trained one, then the one
+        that predicts if it is another one, then candidates.
     predicting : int
-        Which of the trunk's layers predictions are read from.
+        Which of the read-outs predictions are made of.
+    log_weight : Parameter of shape (n_trained,), or None
+        If several layers are trained: logarithms, divided by 10, of their weights.
+    scale : Tensor of shape (n_trained,), or None
+        What centred activations of each of them are multiplied by before their weight.
     preprocessing : Preprocessing
         From photographs to the input of the network.
     mean_image : Tensor of shape (1, 3, height, width) or None
         With ``reference="mean"``, the mean input over the training images.
-    noise : Tensor of shape (n_layers,)
-        What is added to the squared length of the centred activations, for each of the trunk's
-        layers: ``noise_ratio`` times its mean over the training images before training.
+    noise : Tensor of shape (n_read_outs,)
+        What is added to the squared length of the centred activations, for each read-out:
+        ``noise_ratio`` times its mean over the training images before training.
     """
 
     def __init__(
         self,
         backbone: Any,
-        layer: str | None = None,
+        layer: Layers = None,
         *,
-        read_out: str | None = None,
-        candidates: Sequence[str | None] = (),
+        read_out: Layers = None,
+        candidates: Sequence[Layers] = (),
         weights: Any = "DEFAULT",
         freeze_up_to: str | None = None,
         freeze_from: str | None = None,
@@ -89,23 +98,32 @@ precision, random_state
             random_state=random_state,
         )
         self.preprocessing = loaded.preprocessing
+        trained = check_layers(layer)
+        others = [] if read_out is None else [read_out]
+        layers, self.read_outs = _place_read_outs(trained, [*others, *candidates])
         self.trunk = Trunk(
             loaded,
-            [layer, *([] if read_out is None else [read_out]), *candidates],
+            layers,
+            n_trained=len(trained),
             freeze_up_to=freeze_up_to,
             freeze_from=freeze_from,
             freeze_batch_norm=freeze_batch_norm,
             dropout=dropout,
         )
-        self.predicting = 0 if read_out is None else 1
+        _check_distinct(layer, self.trunk.layers[: len(trained)])
+        self.predicting = len(others)
         self.noise: Tensor
-        self.register_buffer("noise", torch.zeros(len(self.trunk.layers)))
+        self.register_buffer("noise", torch.zeros(len(self.read_outs)))
+        several = len(trained) > 1
+        self.log_weight = nn.Parameter(torch.zeros(len(trained))) if several else None
+        self.scale: Tensor | None
+        self.register_buffer("scale", torch.ones(len(trained)) if several else None)
         learns_mean = isinstance(reference, str) and reference == "mean"
         self.mean_image: Tensor | None
         self.register_buffer(
             "mean_image", torch.zeros(1, 3, *self.preprocessing.size) if learns_mean else None
         )
-        if not any(p.requires_grad for p in self.trunk.parameters()):
+        if not self.trained_parameters():
             raise ValueError(
                 f"nothing is left to train: every layer up to {layer!r} is frozen by "
                 f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}. Train a later "
@@ -132,41 +150,148 @@ precision, random_state
         one_hot = nn.functional.one_hot(batch.references, len(joint) - n_images)
         return joint[:n_images] - one_hot.to(joint) @ joint[n_images:]
 
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """All parameters that training changes."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def set_lengths(self, mean_squares: Tensor) -> None:
+        """Scale layers that are joined to equal shares, and noise to the activations.
+
+        Parameters
+        ----------
+        mean_squares : Tensor of shape (n_layers,)
+            Squared lengths of the centred activations of each of the trunk's layers, means over
+            the training images before training.
+        """
+        lengths = mean_squares.clone()
+        if self.scale is not None:
+            n_trained = len(self.scale)
+            constant = (lengths[:n_trained] == 0).nonzero().flatten().tolist()
+            if constant:
+                raise ValueError(
+                    f"layer {self.trunk.layers[constant[0]]!r} is constant for all training images "
+                    "before training: leave it out of the layers."
+                )
+            self.scale.copy_((n_trained * lengths[:n_trained]).rsqrt())
+            lengths[:n_trained] = 1 / n_trained  # of the scaled activations
+        of_read_outs = [lengths[[*places]].sum() for places in self.read_outs]
+        self.noise.copy_(self.noise_ratio * torch.stack(of_read_outs))
+
+    @property
+    def layer_weights(self) -> Tensor:
+        """Weights of the layers that are trained together, (n_trained,); 1 before training."""
+        if self.log_weight is None:
+            return torch.ones(self.trunk.n_trained)
+        return torch.exp(WEIGHT_RATE * self.log_weight)
+
+    @property
+    def names(self) -> list[str]:
+        """What each read-out is called in messages."""
+        layers = self.trunk.layers
+        return [" + ".join(layers[place] for place in places) for places in self.read_outs]
+
     def normalise(self, activations: Tensor) -> Tensor:
         """Scale activations that predictions are made of, so that products are correlations."""
         return normalise(activations, self.noise[self.predicting])
 
     def read_out(self, inputs: Tensor) -> Tensor:
         """Activations that predictions are made of, of one shard given at the cut."""
-        return self.read_outs(inputs)[self.predicting]
+        return self._join(self.layer_features(inputs), self.predicting)
 
-    def read_outs(self, inputs: Tensor) -> list[Tensor]:
-        """Activations of all layers of the trunk, of one shard given at the cut."""
+    def all_read_outs(self, inputs: Tensor) -> list[Tensor]:
+        """Activations of all read-outs, of one shard given at the cut."""
+        features = self.layer_features(inputs)
+        return [self._join(features, number) for number in range(len(self.read_outs))]
+
+    def layer_features(self, inputs: Tensor) -> list[Tensor]:
+        """Activations of each of the trunk's layers, of one shard given at the cut."""
         with self._autocast(inputs):
             outputs = self.trunk.suffix(inputs)
+        return self._as_features(outputs)
+
+    def _trained_features(self, inputs: Tensor) -> Tensor:
+        with self._autocast(inputs):
+            outputs = self.trunk.to_trained(inputs)
+        return self._join(self._as_features(outputs), 0)
+
+    def _as_features(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         return [as_features(output, self.spatial_pooling) for output in outputs]
 
-    def _layer(self, inputs: Tensor) -> Tensor:
-        if not self.training:
-            return self.read_out(inputs)
-        with self._autocast(inputs):
-            output = self.trunk.to_first(inputs)
-        return as_features(output, self.spatial_pooling)
+    def _join(self, features: Sequence[Tensor], number: int) -> Tensor:
+        """One read-out's activations: several layers side by side, centred and weighed.
+
+        Linear but for the weights, so that references may be subtracted afterwards.
+        """
+        places = self.read_outs[number]
+        if len(places) == 1:
+            return features[places[0]]
+        assert self.scale is not None
+        factors = self.scale * self.layer_weights
+        parts = zip(places, factors, strict=True)
+        return torch.cat([factor * _centred(features[place]) for place, factor in parts], dim=1)
+
+    def _read(self, inputs: Tensor) -> Tensor:
+        return self._trained_features(inputs) if self.training else self.read_out(inputs)
 
     def _autocast(self, inputs: Tensor) -> Any:
         return torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None)
 
     def _run(self, inputs: Tensor) -> Tensor:
         if not is_host(inputs.device) or not self.trunk.is_deterministic:
-            return self._layer(inputs)
+            return self._read(inputs)
         if torch.is_grad_enabled():
-            trained = [p for p in self.trunk.parameters() if p.requires_grad]
-            return run_in_shards(self._layer, inputs, trained)
+            return run_in_shards(self._read, inputs, self.trained_parameters())
         return torch.cat(list(map_in_threads(self._run_padded, inputs.split(SHARD_SIZE))))
 
     def _run_padded(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return self._layer(pad_to_shard(inputs))[: len(inputs)]
+            return self._read(pad_to_shard(inputs))[: len(inputs)]
+
+
+def check_layers(layers: Layers) -> list[str | None]:
+    """Return the layers of a read-out as a list."""
+    if layers is None or isinstance(layers, str):
+        return [layers]
+    names = isinstance(layers, Sequence) and [isinstance(name, str) for name in layers]
+    if not names or not all(names):
+        raise ValueError(
+            f"layer must be None, the name of a layer, or names of several, got {layers!r}."
+        )
+    return list(layers)
+
+
+def _place_read_outs(
+    trained: list[str | None], others: Sequence[Layers]
+) -> tuple[list[str | None], tuple[tuple[int, ...], ...]]:
+    """All layers in the trunk's order, and the places in it of each read-out's layers."""
+    layers, first = list(trained), tuple(range(len(trained)))
+    read_outs = [first]
+    for other in others:
+        wanted = check_layers(other)
+        if len(wanted) == 1:
+            read_outs.append((len(layers),))
+            layers += wanted
+        elif wanted == trained:
+            read_outs.append(first)
+        else:
+            raise ValueError(
+                f"only the layers that are trained together, {trained} here, are read out "
+                f"together: their weights are learned. Got {wanted}."
+            )
+    return layers, tuple(read_outs)
+
+
+def _check_distinct(given: Layers, nodes: tuple[str, ...]) -> None:
+    if len(set(nodes)) < len(nodes):
+        raise ValueError(f"layer names a layer twice: {given!r} are {[*nodes]}.")
+
+
+def _centred(rows: Tensor) -> Tensor:
+    """Rows minus their means; zero where they are constant up to rounding."""
+    centred = rows - rows.mean(dim=1, keepdim=True)
+    with torch.no_grad():
+        varies = centred.norm(dim=1) > ROUNDING * rows.norm(dim=1)
+    return centred * varies[:, None]
 
 
 def correlations(activations: Tensor, noise: Tensor) -> Tensor:

@@ -29,13 +29,14 @@ def simulated(n_images=12, **kwargs):
 
 def network(**kwargs):
     # AdamW would make differences in the last bits as large as its steps.
-    options = {"optimizer": torch.optim.SGD, "lr": 0.01, "max_epochs": 2} | kwargs
-    return SiameseRDMRegressor(
-        "alexnet", "conv3", weights=None, image_size=64, random_state=0, **options
-    )
+    options = {"optimizer": torch.optim.SGD, "lr": 0.01, "max_epochs": 2, "layer": "conv3"} | kwargs
+    return SiameseRDMRegressor("alexnet", weights=None, image_size=64, random_state=0, **options)
 
 
-@pytest.mark.parametrize("options", [{}, {"freeze_up_to": "conv1"}, {"batching": "pairs"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"freeze_up_to": "conv1"}, {"batching": "pairs"}, {"layer": ["conv1", "conv2"]}],
+)
 def test_training_gives_what_it_gives_on_the_processor(request, options):
     pairs, dissim = simulated(background="grey")
     expected = network(**options).fit(pairs, dissim).predict(pairs)
@@ -51,7 +52,7 @@ def test_convolutions_are_channels_last(gpu):
     weights = [p for p in net.module_.parameters() if p.ndim == 4]
     assert weights
     assert all(weight.is_contiguous(memory_format=LAST) for weight in weights)
-    values = net.module_.trunk.to_first(torch.zeros(2, 3, 64, 64))
+    (values,) = net.module_.trunk.to_trained(torch.zeros(2, 3, 64, 64))
     assert values.is_contiguous(memory_format=LAST)
 
 
@@ -134,10 +135,11 @@ def test_unknown_free_memory_is_none():
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_networks_train_alike(backend):
+@pytest.mark.parametrize("layer", ["conv3", ["conv2", "conv3"]], ids=str)
+def test_compiled_networks_train_alike(layer, backend):
     pairs, dissim = simulated(6)
-    expected = network().fit(pairs, dissim).predict(pairs)
-    net = network(compile=True, compile__backend=backend).fit(pairs, dissim)
+    expected = network(layer=layer).fit(pairs, dissim).predict(pairs)
+    net = network(layer=layer, compile=True, compile__backend=backend).fit(pairs, dissim)
     np.testing.assert_allclose(net.predict(pairs), expected, rtol=1e-3, atol=1e-5)
 
 

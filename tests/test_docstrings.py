@@ -98,9 +98,14 @@ def test_fitted_attributes_are_documented_and_exist(path):
 
 
 def fitted_attributes(cls):
-    """Names ending in one underscore that the package's own methods of a class assign."""
+    """Names ending in one underscore that the package's own code of a class assigns or computes."""
     names = set()
     for base in _bases(cls, ours=True):
+        names |= {
+            name
+            for name, value in vars(base).items()
+            if isinstance(value, property) and re.fullmatch(r"[a-z]\w*[a-z0-9]_", name)
+        }
         for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(base)))):
             if (
                 isinstance(node, ast.Attribute)

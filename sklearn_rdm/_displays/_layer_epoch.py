@@ -80,9 +80,11 @@ class LayerEpochDisplay:
         display : LayerEpochDisplay
             The drawn mean over splits, with the chosen cell marked.
         """
-        layers = [search.layers] if isinstance(search.layers, str) else list(search.layers)
-        chosen = search.best_layer_, search.best_epoch_
-        return cls(search.mean_scores_, layers=layers, chosen=chosen).plot(**plot_params)
+        layers = [search.layers] if isinstance(search.layers, str) else search.layers
+        chosen = _name(search.best_layer_), search.best_epoch_
+        return cls(search.mean_scores_, layers=[*map(_name, layers)], chosen=chosen).plot(
+            **plot_params
+        )
 
     def plot(
         self,
@@ -168,3 +170,8 @@ def _round_ticks(epochs: np.ndarray) -> np.ndarray:
     steps = [factor * 10**power for power in range(6) for factor in (1, 2, 5)]
     step = next(step for step in steps if np.ptp(epochs) <= 12 * step)
     return np.flatnonzero(epochs % step == 0)
+
+
+def _name(layer: str | Sequence[str]) -> str:
+    """One label, also of several layers that are read out together."""
+    return layer if isinstance(layer, str) else " + ".join(layer)
