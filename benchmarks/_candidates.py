@@ -38,7 +38,7 @@ class Candidate:
     """A network to be trained, and after how many epochs it may be read out."""
 
     backbone: str
-    layer: str
+    layer: str | tuple[str, ...]
     freeze_up_to: str
     spatial_pooling: int
     trained_on: tuple[str, ...]
@@ -117,6 +117,21 @@ CANDIDATES = {
     ),
     "Lite0 block14, IT + human IT, noise": Candidate(
         LITE0, "block14", "block10", 2, MORE_IT, (5, 10), noise_ratio=0.3
+    ),
+    "Lite0 blocks 5, 7, 10, EVC + early, noise": Candidate(
+        LITE0, ("block5", "block7", "block10"), "block4", 7, EARLY, (5, 10, 20), noise_ratio=1.0
+    ),
+    "Lite1 blocks 7, 10, 14, early, noise": Candidate(
+        LITE1,
+        ("block7", "block10", "block14"),
+        "block6",
+        7,
+        EARLY_MEG,
+        (5, 12, 20),
+        noise_ratio=1.0,
+    ),
+    "Lite0 blocks 7, 12, 14, late, noise": Candidate(
+        LITE0, ("block7", "block12", "block14"), "block6", 4, LATE_MEG, (5, 12), noise_ratio=0.3
     ),
 }
 

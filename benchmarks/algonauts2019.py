@@ -11,8 +11,10 @@ chosen on images held out from the training set of each row of the tables: never
 
 ``predict`` trains what was chosen on both training sets and writes the RDMs of any folder of
 images, in name order, in the challenge's submission format. With ``--cache FOLDER`` a step that was
-cut off goes on where it was, and steps share what they trained. ``select --part "other set"``
-chooses anew for the rows across sets, half an hour of the four, and leaves the rest of the file.
+cut off goes on where it was, and steps share what they trained. ``select --part "from 92"``
+chooses anew for networks that are trained on the 92 images and predict the other set, 25 minutes of
+the four hours, and leaves the rest of the file; ``evaluate --part "other set"`` writes the table of
+these rows only.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ SUBMISSION = {
     "MEG_RDMs_early": "meg_early",
     "MEG_RDMs_late": "meg_late",
 }
-PARTS = ("folds", "other set", "new images")
+FROM = {f"from {n_images}": n_images for n_images in SETS}
+PARTS = {"select": ("folds", *FROM, "new images"), "evaluate": ("folds", "other set")}
 SEEDS = (0, 1, 2)
 CATEGORY_SEEDS = SEEDS[:2]  # of the partitions of categories
 PREDICTION_SEED = SEEDS[0]  # a second one changes little, and takes ten minutes on slow machines
@@ -73,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("step", nargs="?", choices=("select", "evaluate", "predict"))
     parser.add_argument("--fast", action="store_true", help="all steps on simulated data")
     parser.add_argument(
-        "--part", nargs="+", choices=PARTS, default=PARTS, help="what to select anew: all"
+        "--part", nargs="+", metavar="PART", help=f"what to do anew, default all: {PARTS}"
     )
     parser.add_argument("--images", help="folder of images to predict the RDMs of")
     parser.add_argument("--background", choices=("grey", "white", "black"), default="grey")
@@ -81,14 +84,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--cache", help="folder to keep activations and predictions in")
     options = parser.parse_args(argv)
+    known = PARTS.get(options.step, ())
+    parts = options.part or known
+    if set(parts) - set(known):
+        parser.error(f"--part must be some of {known}, got {parts}")
     with tempfile.TemporaryDirectory() as temporary:
         run = Runner(options.cache or temporary, options.n_jobs)
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
             run_simulated(Runner(temporary, 1, n_folds=3))
         elif options.step == "select":
-            select(run, load_sets(), CANDIDATES, CHOICE, options.part)
+            select(run, load_sets(), CANDIDATES, CHOICE, parts)
         elif options.step == "evaluate":
-            evaluate(run, load_sets(), CANDIDATES, json.loads(CHOICE.read_text()))
+            evaluate(run, load_sets(), CANDIDATES, json.loads(CHOICE.read_text()), parts)
         elif options.step == "predict" and options.images:
             predict(run, options.images, options.background, options.out)
         else:
@@ -103,17 +110,19 @@ def select(
     sets: dict[int, Images],
     candidates: dict[str, Candidate],
     file: Path,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = PARTS["select"],
 ) -> None:
     """Choose members for rows of the tables, and for new images; other parts of the file stay."""
     choice: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for part in parts:
         if part == "folds":
             choice |= choose_for_folds(run, sets, candidates)
-        elif part == "other set":
-            choice |= choose_by_categories(run, sets, candidates)
+        elif part in FROM:
+            choose_by_categories(run, FROM[part], sets[FROM[part]], candidates, choice)
         else:
-            choice["new images"] = choose_across(run, sets, candidates)
+            chosen = {name for n in sets for name in needed(choice[f"{n}"])}
+            few = {name: candidates[name] for name in candidates if name in chosen}
+            choice["new images"] = choose_across(run, sets, few)
         choice.setdefault("made with", {})[part] = {
             "date": time.strftime("%Y-%m-%d"),
             "seeds": SEEDS,
@@ -137,27 +146,33 @@ def choose_for_folds(
 
 
 def choose_by_categories(
-    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate]
-) -> dict[str, Any]:
+    run: Runner,
+    n_images: int,
+    images: Images,
+    candidates: dict[str, Candidate],
+    choice: dict[str, Any],
+) -> None:
     """Choose for another image set: by images of categories that were not trained on.
 
     Images beside those trained on would choose for more of the same; another set has other objects.
     """
-    choice: dict[str, Any] = {"alone by categories": {}}
-    for name, images in sets.items():
-        folds = [fold for seed in CATEGORY_SEEDS for fold in run.category_folds(images, seed)]
-        splits = [(images[train], images.pairs[test], CATEGORY_SEEDS[0]) for train, test in folds]
-        predicted = predict_splits(run, candidates, splits)
-        observed = [images[test].dissim for _, test in folds]
-        choice[f"{name}"] = choose_targets(predicted, observed)
-        choice["alone by categories"][f"{name}"] = score_alone(predicted, observed)
-    return choice
+    folds = [fold for seed in CATEGORY_SEEDS for fold in run.category_folds(images, seed)]
+    splits = [(images[train], images.pairs[test], CATEGORY_SEEDS[0]) for train, test in folds]
+    predicted = predict_splits(run, candidates, splits)
+    observed = [images[test].dissim for _, test in folds]
+    choice[f"{n_images}"] = choose_targets(predicted, observed)
+    alone = choice.setdefault("alone by categories", {})
+    alone[f"{n_images}"] = score_alone(predicted, observed)
 
 
 def choose_across(
     run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate]
 ) -> dict[str, Any]:
-    """Choose for new images: each set predicted by networks that saw the other set only."""
+    """Choose for new images: each set predicted by networks that saw the other set only.
+
+    Among networks that were chosen, on either set, for the other one: most others would be trained
+    for nothing.
+    """
     directions = [(a, b) for a in sets.values() for b in sets.values() if a is not b]
     splits = [(train, test.pairs, seed) for train, test in directions for seed in SEEDS]
     predicted = {
@@ -313,25 +328,19 @@ def unit_ranks(dissim: np.ndarray) -> np.ndarray:
 
 
 def evaluate(
-    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], choice: dict[str, Any]
+    run: Runner,
+    sets: dict[int, Images],
+    candidates: dict[str, Candidate],
+    choice: dict[str, Any],
+    parts: Sequence[str],
 ) -> None:
-    rows, across = score_rows(run, sets, candidates, choice)
-    draw(sets, across, RESULTS / "algonauts2019.png")
-    columns = (
-        "scored",
-        "trained on",
-        "target",
-        "% of ceiling",
-        "seeds",
-        "seeds averaged",
-        "folds joined",
-        "other subjects",
-        "r",
-        "p",
-        "chance %",
-        "members",
-    )
-    write_report("algonauts2019", "Algonauts 2019", TEXT, columns, rows)
+    if "other set" in parts:
+        rows, predicted = score_other_set(run, sets, candidates, choice)
+        draw(sets, predicted, RESULTS / "algonauts2019.png")
+        write_report("algonauts2019", "Trained on the other set", TEXT, COLUMNS, rows)
+    if "folds" in parts:
+        rows = score_folds(run, sets, candidates, choice)
+        write_report("algonauts2019", "Trained on folds", TEXT_FOLDS, COLUMNS, rows, part="folds")
     title = "Networks to choose from"
     write_alone(choice["alone"], title, TEXT_ALONE, "networks")
     by_categories = choice["alone by categories"]
@@ -342,16 +351,32 @@ def write_alone(
     scores: dict[str, dict[str, dict[str, float]]], title: str, text: str, part: str
 ) -> None:
     """Write what each network reached on held-out images of its own set."""
-    sets = list(scores)
-    targets = list(next(iter(scores[sets[0]].values())))
+    sets = sorted(scores, key=int)
+    members = list(dict.fromkeys(member for name in sets for member in scores[name]))
+    targets = list(scores[sets[0]][members[0]])
     columns = ("network", *(f"{target}, {name}" for target in targets for name in sets))
+    missing = dict.fromkeys(targets, "-")  # not a candidate when this set was chosen for
     rows = [
-        [member, *(scores[name][member][target] for target in targets for name in sets)]
-        for member in scores[sets[0]]
+        [member, *(scores[name].get(member, missing)[t] for t in targets for name in sets)]
+        for member in members
     ]
     write_report("algonauts2019", title, text, columns, rows, part=part)
 
 
+COLUMNS = (
+    "scored",
+    "trained on",
+    "target",
+    "% of ceiling",
+    "seeds",
+    "seeds averaged",
+    "folds joined",
+    "other subjects",
+    "r",
+    "p",
+    "chance %",
+    "members",
+)
 TEXT_CATEGORIES = """
 As the table of networks to choose from, but with whole categories held out: mean of Spearman's r
 with 15 subjects over four folds of two categories each, in two partitions.
@@ -374,52 +399,69 @@ Every choice (network depth, measurements trained on, epoch, members of the aver
 image-wise folds within the training set of the row; see `benchmarks/algonauts2019_choice.json`.
 EfficientNet-Lite0, -Lite1 and -Lite2 with ImageNet weights, 224 px, reference: a blank of each
 set's background; every network's distances have the same mean and spread over its own training
-pairs (`CalibratedRDMRegressor`). *% of ceiling*: 100 times the mean over 15 subjects of Spearman's
-r squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest of three
-trainings; *seeds averaged*: that of the mean of their predictions; *r*:
+pairs (`CalibratedRDMRegressor`). Members were chosen by how they predict images of categories that
+they were not trained on (two partitions of the eight categories of the training set into four
+folds), and are then trained on the whole of it. *% of ceiling*: 100 times the mean over 15 subjects
+of Spearman's r squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest
+of three trainings; *seeds averaged*: that of the mean of their predictions; *other subjects*: the
+percent that the mean of 14 measured subjects reaches for the 15th, on all images of the set; *r*:
 the signed mean correlation of one; *p*: images shuffled 1,000 times, one-sided; *chance %*: the
-mean score of these, of the first seed. Rows trained on the *other set*: members were chosen by how
-they predict images of categories that they were not trained on (two partitions of the eight
-categories of the training set into four folds), and are then trained on the whole of it. Rows
-trained on *folds* hold out both images of a pair. For each fold, members are chosen by networks
-trained without it and one of the four others, which they predict, and are then trained on all four.
-Scores are means over 5 folds, and each seed cuts its own folds; *folds joined*: held-out pairs of
-all folds scored as one vector, whose square is less raised by chance than that of a fold's few
-pairs. *Other subjects*: the percent that the mean of 14 measured subjects reaches for the 15th, on
-all images of the set. *Members*: how often a network was chosen, over seeds and folds. The figure:
-observed, mean over subjects, and predicted by networks trained on the other set, mean over seeds;
-ranks of dissimilarities, images sorted by the categories of `categories.csv`.
+mean score of these, of the first seed; *members*: how often a network was chosen, over seeds. The
+figure: observed, mean over subjects, and predicted, mean over seeds; ranks of dissimilarities,
+images sorted by the categories of `categories.csv`.
+"""
+TEXT_FOLDS = """
+As the table of rows trained on the other set, but by folds, which hold out both images of a pair.
+For each fold, members are chosen by networks trained without it and one of the four others, which
+they predict, and are then trained on all four. Scores are means over 5 folds, and each seed cuts
+its own folds; *folds joined*: held-out pairs of all folds scored as one vector, whose square is
+less raised by chance than that of a fold's few pairs.
 """
 
 
-def score_rows(
+def score_other_set(
     run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], choice: dict[str, Any]
 ) -> tuple[list[list[Any]], dict[tuple[int, str], np.ndarray]]:
-    """Rows of the table: each set by networks trained on the other, then by its own folds.
-
-    Also what is predicted of each set and target by networks trained on the other set.
-    """
-    rows, by_other_set = [], {}
+    """Rows of each set predicted by networks trained on the other, and these predictions."""
+    rows, mean_predicted = [], {}
     for scored, images in sets.items():
         (other,) = (name for name in sets if name != scored)
-        across = [Part(seed, EVERY, EVERY, choice[f"{other}"]) for seed in SEEDS]
-        by_other = predict_chosen(run, sets[other], images.pairs, across, candidates)
-        within = [
+        parts = [Part(seed, EVERY, EVERY, choice[f"{other}"]) for seed in SEEDS]
+        predicted = predict_chosen(run, sets[other], images.pairs, parts, candidates)
+        rows += score_targets(f"{scored}", f"{other}", images, parts, predicted)
+        mean_predicted |= {(scored, t): np.mean(found, axis=0) for t, found in predicted.items()}
+    return rows, mean_predicted
+
+
+def score_folds(
+    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], choice: dict[str, Any]
+) -> list[list[Any]]:
+    """Rows of each set predicted fold by fold, by networks trained on its other folds."""
+    rows = []
+    for scored, images in sets.items():
+        parts = [
             Part(fold[0], *pairs, choice[fold_name(f"{scored}", fold)])
             for fold, pairs in named_folds(run, images).items()
         ]
-        by_folds = predict_chosen(run, images, images.pairs, within, candidates)
-        for trained_on, parts, predicted in (
-            (f"{other}", across, by_other),
-            (f"{scored}, folds", within, by_folds),
-        ):
-            for target, dissim in images.dissim.items():
-                numbers = summarise(images.pairs, dissim, parts, predicted[target])
-                members = describe_members([part.chosen[target] for part in parts])
-                rows.append([f"{scored}", trained_on, target, *numbers, members])
-                print(rows[-1], flush=True)
-        by_other_set |= {(scored, t): np.mean(found, axis=0) for t, found in by_other.items()}
-    return rows, by_other_set
+        predicted = predict_chosen(run, images, images.pairs, parts, candidates)
+        rows += score_targets(f"{scored}", f"{scored}, folds", images, parts, predicted)
+    return rows
+
+
+def score_targets(
+    scored: str,
+    trained_on: str,
+    images: Images,
+    parts: list[Part],
+    predicted: dict[str, list[np.ndarray]],
+) -> list[list[Any]]:
+    rows = []
+    for target, dissim in images.dissim.items():
+        numbers = summarise(images.pairs, dissim, parts, predicted[target])
+        members = describe_members([part.chosen[target] for part in parts])
+        rows.append([scored, trained_on, target, *numbers, members])
+        print(rows[-1], flush=True)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -640,8 +682,8 @@ def run_simulated(run: Runner) -> None:
         file = Path(folder) / "choice.json"
         select(run, sets, candidates, file)
         choice = json.loads(file.read_text())
-    rows, across = score_rows(run, sets, candidates, choice)
-    assert len(rows) == 4
+    rows, across = score_other_set(run, sets, candidates, choice)
+    assert len(rows) == len(score_folds(run, sets, candidates, choice)) == 2
     dissim = sets[92].dissim["simulated"]
     by_ranks = mean_score(mean_ranks([dissim]), [dissim[:, 0]])
     assert np.isclose(by_ranks, rdm_spearman_score(dissim, dissim[:, 0]))
