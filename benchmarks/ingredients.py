@@ -4,10 +4,10 @@ A network for early vision and one for late vision are trained on the 92 images 
 and predict the RDMs of the 118, and the other way round. One setting at a time is changed. Nothing
 is chosen by these figures: `algonauts2019.py` chooses within the training sets. A figure shows the
 scores of all layers after all epochs, on held-out images of the training set. A second table is of
-other ideas, most of which users can add to the library as it is.
+several layers trained together, a third of ideas that users can add to the library as it is.
 
     python benchmarks/ingredients.py                 # an hour on 2 slow cores
-    python benchmarks/ingredients.py --part ideas    # the second table only, 15 minutes
+    python benchmarks/ingredients.py --part ideas    # one table only; or defaults, layers
     python benchmarks/ingredients.py --fast          # seconds, on simulated data, writes nothing
 """
 
@@ -98,6 +98,14 @@ SEVERAL = {
     "early": {"layer": ("block5", "block7", "block10")},
     "late": {"layer": ("block7", "block12", "block14"), "freeze_up_to": "block6"},
 }
+SINGLE_OF_SEVERAL = {"late": {"freeze_up_to": "block6"}}
+SEVERAL_LAYERS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "as much trained as for several": SINGLE_OF_SEVERAL,
+    "several layers": SEVERAL,
+    "noise ratio 1": {"noise_ratio": 1.0},
+    "several layers, noise ratio 1": {**SEVERAL, "noise_ratio": 1.0},
+}
 
 
 def own(early: Callable[[], nn.Module], late: Callable[[], nn.Module]) -> dict[str, dict[str, Any]]:
@@ -120,13 +128,12 @@ IDEAS: dict[str, dict[str, Any]] = {
         **own(partial(with_learned_reference, 7), partial(with_learned_reference, 14)),
         "reference": None,
     },
-    "several layers": SEVERAL,
-    "several layers, noise ratio 1": {**SEVERAL, "noise_ratio": 1.0},
     "one linear head": {"head": FeatureReweightedRSARegressor(cv=5, random_state=0)},
     "a linear head for each subject": {
         "head": FeatureReweightedRSARegressor(cv=5, random_state=0, subject_pooling=None)
     },
 }
+PARTS = ("defaults", "layers", "ideas")
 FAST = (
     "none",
     "not trained",
@@ -165,11 +172,15 @@ As the table of the ingredients, of one run: *five seeds averaged* (`RDMEnsemble
 learned gain of each of 7 x 7 places of the map; *Gaussian window*: the same, of learned width
 around the centre; *low-rank adapters*: of rank 8, beside convolutions of one pixel that are held,
 as all others are; *learned reference*: what is subtracted is learned, and begins as the response to
-grey; *several layers*: blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late vision) trained
-together, behind block 4 or 6; *linear head*: the trained network's activations are weighed by
+grey; *linear head*: the trained network's activations are weighed by
 `FeatureReweightedRSARegressor`, for the mean over subjects or for each subject, whose predictions
 are averaged. Attention, window, adapters and learned reference are networks as users write them
 (`benchmarks/_ideas.py`).
+"""
+TEXT_LAYERS = """
+As the table of the ingredients, of one run: blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late
+vision) trained together, behind block 4 or 6, in place of block 7 or 14 behind block 4 or 10; *as
+much trained as for several*: block 14 behind block 6.
 """
 
 
@@ -177,9 +188,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--n-jobs", type=int, default=2)
-    parser.add_argument("--part", nargs="+", choices=("defaults", "ideas"))
+    parser.add_argument("--part", nargs="+", choices=PARTS)
     options = parser.parse_args(argv)
-    parts = options.part or ("defaults", "ideas")
+    parts = options.part or PARTS
     with tempfile.TemporaryDirectory() as memory:
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
             run_simulated(memory)
@@ -196,6 +207,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             draw(searches, RESULTS / "ingredients.svg")
             rows = score_changes(CHANGES, sets, memory, options.n_jobs)
             write_report("ingredients", "What each ingredient adds", TEXT, COLUMNS, rows)
+        if "layers" in parts:
+            rows = score_changes(SEVERAL_LAYERS, sets, memory, options.n_jobs)
+            title = "What several layers add"
+            write_report("ingredients", title, TEXT_LAYERS, COLUMNS, rows, part="layers")
         if "ideas" in parts:
             rows = score_changes(IDEAS, sets, memory, options.n_jobs)
             title = "What other ideas add"

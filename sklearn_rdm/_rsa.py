@@ -252,6 +252,7 @@ class LayerWeightedRSARegressor(RSARegressor):
     --------
     FeatureReweightedRSARegressor : Prefer it for one layer whose single features may matter.
     FixedRSARegressor : One layer, nothing learned.
+    SiameseRDMRegressor : Trains the layers too, if its ``layer`` names several.
 
     References
     ----------
