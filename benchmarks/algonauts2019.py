@@ -120,9 +120,7 @@ def select(
         elif part in FROM:
             choose_by_categories(run, FROM[part], sets[FROM[part]], candidates, choice)
         else:
-            chosen = {name for n in sets for name in needed(choice[f"{n}"])}
-            few = {name: candidates[name] for name in candidates if name in chosen}
-            choice["new images"] = choose_across(run, sets, few)
+            choice["new images"] = choose_across(run, sets, candidates)
         choice.setdefault("made with", {})[part] = {
             "date": time.strftime("%Y-%m-%d"),
             "seeds": SEEDS,
@@ -168,11 +166,7 @@ def choose_by_categories(
 def choose_across(
     run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate]
 ) -> dict[str, Any]:
-    """Choose for new images: each set predicted by networks that saw the other set only.
-
-    Among networks that were chosen, on either set, for the other one: most others would be trained
-    for nothing.
-    """
+    """Choose for new images: each set predicted by networks that saw the other set only."""
     directions = [(a, b) for a in sets.values() for b in sets.values() if a is not b]
     splits = [(train, test.pairs, seed) for train, test in directions for seed in SEEDS]
     predicted = {
