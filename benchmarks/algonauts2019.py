@@ -12,8 +12,8 @@ chosen on images held out from the training set of each row of the tables: never
 ``predict`` trains what was chosen on both training sets and writes the RDMs of any folder of
 images, in name order, in the challenge's submission format. With ``--cache FOLDER`` a step that was
 cut off goes on where it was, and steps share what they trained. ``select --part "from 92"``
-chooses anew for networks that are trained on the 92 images and predict the other set, 25 minutes of
-the four hours, and leaves the rest of the file; ``evaluate --part "other set"`` writes the table of
+chooses anew for networks that are trained on the 92 images and predict the other set, an hour on
+2 slow cores, and leaves the rest of the file; ``evaluate --part "other set"`` writes the table of
 these rows only.
 """
 

@@ -98,7 +98,8 @@ class SiameseRDMRegressor(NeuralNetRegressor):
         more, and put side by side.
     read_out : str, default=None
         Layer that predictions, ``transform`` and ``embed`` are read from, if that is to be another
-        one, before or after ``layer``. Layers after ``layer`` stay as pretrained.
+        one, before or after ``layer``. Layers after ``layer`` stay as pretrained. Always one layer,
+        unless it names those of ``layer`` again.
     weights : str, path or None, default="DEFAULT"
         A name of torchvision's weights, a ``.pth`` or ``.safetensors`` file, or None for random
         weights.

@@ -164,6 +164,7 @@ class Trunk(nn.Module):
         self.__dict__["_to_trained"] = fx.GraphModule(self.network, to_trained)
 
     def _checked(self, outputs: tuple[Tensor, ...], n_images: int) -> tuple[Tensor, ...]:
+        """Outputs of all read-outs or of the first of them, if each has one row per image."""
         for layer, output in zip(self.layers, outputs, strict=False):
             _check_one_per_image(layer, output, n_images)
         return outputs

@@ -90,6 +90,9 @@ precision, random_state
         self.reference = reference
         self.dtype = PRECISIONS[precision]
         self.spatial_pooling = check_spatial_pooling(spatial_pooling)
+        trained = check_layers(layer)
+        others = [] if read_out is None else [read_out]
+        layers, self.read_outs = _place_read_outs(trained, [*others, *candidates])
         loaded = load_backbone(
             backbone,
             weights,
@@ -98,9 +101,6 @@ precision, random_state
             random_state=random_state,
         )
         self.preprocessing = loaded.preprocessing
-        trained = check_layers(layer)
-        others = [] if read_out is None else [read_out]
-        layers, self.read_outs = _place_read_outs(trained, [*others, *candidates])
         self.trunk = Trunk(
             loaded,
             layers,
