@@ -52,6 +52,7 @@ class Candidate:
 
 EARLY = ("fmri_evc", "meg_early")
 EARLY_MEG = ("meg_early",)
+MEG = ("meg_early", "meg_late")
 LATE = ("fmri_it", "meg_late")
 LATE_MEG = ("meg_late",)
 LATE_FMRI = ("fmri_it",)
@@ -133,6 +134,31 @@ CANDIDATES = {
     "Lite0 blocks 7, 12, 14, late, noise": Candidate(
         LITE0, ("block7", "block12", "block14"), "block6", 4, LATE_MEG, (5, 12), noise_ratio=0.3
     ),
+    **{
+        f"Lite{net[-1]} blocks {', '.join(map(str, blocks))}, {what}, noise": Candidate(
+            net,
+            tuple(f"block{block}" for block in blocks),
+            f"block{frozen}",
+            pooling,
+            targets,
+            epochs,
+            noise_ratio=noise,
+        )
+        for net, blocks, frozen, pooling, what, targets, epochs, noise in (
+            (LITE0, (5, 7, 10), 4, 7, "early", EARLY_MEG, (10, 20, 30), 1.0),
+            (LITE0, (2, 4, 7), 2, 7, "EVC + early", EARLY, (5, 10, 20), 1.0),
+            (LITE0, (5, 7, 10), 4, 7, "early + late", MEG, (5, 10, 20), 1.0),
+            (LITE0, (5, 7, 10), 4, 7, "late", LATE_MEG, (2, 5, 10), 1.0),
+            (LITE0, (7, 10, 14), 6, 4, "early + late", MEG, (5, 10), 0.3),
+            (LITE0, (10, 12, 14), 8, 2, "IT + late", LATE, (2, 5, 10), 0.3),
+            (LITE0, (10, 12, 14), 8, 2, "IT + human IT", MORE_IT, (5, 10), 0.3),
+            (LITE1, (7, 10, 14), 6, 7, "EVC + early", EARLY, (5, 12, 20), 1.0),
+            (LITE1, (10, 14, 17), 8, 4, "late", LATE_MEG, (3, 8), 0.3),
+            (LITE1, (14, 17, 19), 10, 2, "IT + late", LATE, (5, 10), 0.3),
+            (LITE2, (6, 10, 14), 6, 7, "early", EARLY_MEG, (5, 12, 20), 1.0),
+            (LITE2, (10, 14, 17), 8, 4, "late", LATE_MEG, (3, 8), 0.3),
+        )
+    },
 }
 
 
@@ -178,8 +204,8 @@ def load_sets() -> dict[int, Images]:
 class Runner:
     """Trains candidates in parallel; keeps frozen activations and all predictions on disk."""
 
-    def __init__(self, cache: str, n_jobs: int, n_folds: int = 5) -> None:
-        self.cache, self.n_jobs, self.n_folds = cache, n_jobs, n_folds
+    def __init__(self, cache: str, n_jobs: int, n_folds: int = 5, device: str = "cpu") -> None:
+        self.cache, self.n_jobs, self.n_folds, self.device = cache, n_jobs, n_folds, device
         self.predict = joblib.Memory(cache, verbose=0).cache(_predict, ignore=["cache"])
 
     def folds(self, images: Images, seed: int) -> list[Fold]:
@@ -198,12 +224,12 @@ class Runner:
         A job is (candidate, training images, pairs to predict, seed).
         """
         return Parallel(n_jobs=self.n_jobs, verbose=5)(
-            delayed(self.predict)(*job, self.cache) for job in jobs
+            delayed(self.predict)(*job, self.device, self.cache) for job in jobs
         )
 
 
 def _predict(
-    candidate: Candidate, train: Images, pairs: ImagePairs, seed: int, cache: str
+    candidate: Candidate, train: Images, pairs: ImagePairs, seed: int, device: str, cache: str
 ) -> list[np.ndarray]:
     net = SiameseRDMRegressor(
         candidate.backbone,
@@ -220,6 +246,7 @@ def _predict(
         batch_size=48,
         subject_pooling=SubjectPooling("zscore", subject_weight=candidate.subject_weight),
         memory=cache,
+        device=device,
         random_state=seed,
     )
     dissim = train.subjects(candidate.trained_on)

@@ -33,6 +33,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from _candidates import CANDIDATES, SETS, TARGETS, Candidate, Fold, Images, Runner, load_sets
 from _report import PACKAGES, RESULTS, write_report
 from PIL import Image
@@ -58,9 +59,9 @@ SUBMISSION = {
     "MEG_RDMs_late": "meg_late",
 }
 FROM = {f"from {n_images}": n_images for n_images in SETS}
-PARTS = {"select": ("folds", *FROM, "new images"), "evaluate": ("folds", "other set")}
+FOLDS_OF = {f"folds of {n_images}": n_images for n_images in SETS}
+PARTS = {"select": (*FOLDS_OF, *FROM, "new images"), "evaluate": (*FOLDS_OF, "other set")}
 SEEDS = (0, 1, 2)
-CATEGORY_SEEDS = SEEDS[:2]  # of the partitions of categories
 PREDICTION_SEED = SEEDS[0]  # a second one changes little, and takes ten minutes on slow machines
 FIRST_MEMBERS, MOST_MEMBERS = 3, 8
 EVERY = slice(None)
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--background", choices=("grey", "white", "black"), default="grey")
     parser.add_argument("--out", default="submit.mat")
     parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="where networks run, such as cuda")
     parser.add_argument("--cache", help="folder to keep activations and predictions in")
     options = parser.parse_args(argv)
     known = PARTS.get(options.step, ())
@@ -89,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if set(parts) - set(known):
         parser.error(f"--part must be some of {known}, got {parts}")
     with tempfile.TemporaryDirectory() as temporary:
-        run = Runner(options.cache or temporary, options.n_jobs)
+        run = Runner(options.cache or temporary, options.n_jobs, device=options.device)
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
             run_simulated(Runner(temporary, 1, n_folds=3))
         elif options.step == "select":
@@ -115,8 +117,8 @@ def select(
     """Choose members for rows of the tables, and for new images; other parts of the file stay."""
     choice: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for part in parts:
-        if part == "folds":
-            choice |= choose_for_folds(run, sets, candidates)
+        if part in FOLDS_OF:
+            choose_for_folds(run, FOLDS_OF[part], sets[FOLDS_OF[part]], candidates, choice)
         elif part in FROM:
             choose_by_categories(run, FROM[part], sets[FROM[part]], candidates, choice)
         else:
@@ -124,6 +126,7 @@ def select(
         choice.setdefault("made with", {})[part] = {
             "date": time.strftime("%Y-%m-%d"),
             "seeds": SEEDS,
+            "device": name_device(run.device),
             "versions": {package: version(package) for package in PACKAGES},
         }
         partial = file.with_suffix(".partial")
@@ -131,16 +134,22 @@ def select(
         partial.replace(file)  # the old choice stays whole until the new one is
 
 
+def name_device(device: str) -> str:
+    is_cuda = torch.device(device).type == "cuda"
+    return torch.cuda.get_device_name(device) if is_cuda else "the processor"
+
+
 def choose_for_folds(
-    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate]
-) -> dict[str, Any]:
+    run: Runner,
+    n_images: int,
+    images: Images,
+    candidates: dict[str, Candidate],
+    choice: dict[str, Any],
+) -> None:
     """Choose for each fold of a set on its other folds, and score every network alone."""
-    choice: dict[str, Any] = {"alone": {}}
-    for name, images in sets.items():
-        trials = leave_two_folds_out(run, images, candidates)
-        choice |= choose_within(f"{name}", images, trials)
-        choice["alone"][f"{name}"] = score_alone(*trials.all_of(images))
-    return choice
+    trials = leave_two_folds_out(run, images, candidates)
+    choice |= choose_within(f"{n_images}", images, trials)
+    choice.setdefault("alone", {})[f"{n_images}"] = score_alone(*trials.all_of(images))
 
 
 def choose_by_categories(
@@ -154,8 +163,8 @@ def choose_by_categories(
 
     Images beside those trained on would choose for more of the same; another set has other objects.
     """
-    folds = [fold for seed in CATEGORY_SEEDS for fold in run.category_folds(images, seed)]
-    splits = [(images[train], images.pairs[test], CATEGORY_SEEDS[0]) for train, test in folds]
+    folds = [fold for seed in SEEDS for fold in run.category_folds(images, seed)]
+    splits = [(images[train], images.pairs[test], SEEDS[0]) for train, test in folds]
     predicted = predict_splits(run, candidates, splits)
     observed = [images[test].dissim for _, test in folds]
     choice[f"{n_images}"] = choose_targets(predicted, observed)
@@ -331,10 +340,13 @@ def evaluate(
     if "other set" in parts:
         rows, predicted = score_other_set(run, sets, candidates, choice)
         draw(sets, predicted, RESULTS / "algonauts2019.png")
-        write_report("algonauts2019", "Trained on the other set", TEXT, COLUMNS, rows)
-    if "folds" in parts:
-        rows = score_folds(run, sets, candidates, choice)
-        write_report("algonauts2019", "Trained on folds", TEXT_FOLDS, COLUMNS, rows, part="folds")
+        text = f"{TEXT}Networks ran on {name_device(run.device)}.\n"
+        write_report("algonauts2019", "Trained on the other set", text, COLUMNS, rows)
+    for n_images in (FOLDS_OF[part] for part in parts if part in FOLDS_OF):
+        rows = score_folds(run, n_images, sets[n_images], candidates, choice)
+        title = f"Trained on folds of the {n_images} images"
+        text = f"{TEXT_FOLDS}Networks ran on {name_device(run.device)}.\n"
+        write_report("algonauts2019", title, text, COLUMNS, rows, part=f"folds_{n_images}")
     title = "Networks to choose from"
     write_alone(choice["alone"], title, TEXT_ALONE, "networks")
     by_categories = choice["alone by categories"]
@@ -373,7 +385,7 @@ COLUMNS = (
 )
 TEXT_CATEGORIES = """
 As the table of networks to choose from, but with whole categories held out: mean of Spearman's r
-with 15 subjects over four folds of two categories each, in two partitions.
+with 15 subjects over four folds of two categories each, in three partitions.
 """
 TEXT_ALONE = """
 Mean of Spearman's r with 15 subjects on held-out images of the set that the network was trained on:
@@ -394,7 +406,7 @@ image-wise folds within the training set of the row; see `benchmarks/algonauts20
 EfficientNet-Lite0, -Lite1 and -Lite2 with ImageNet weights, 224 px, reference: a blank of each
 set's background; every network's distances have the same mean and spread over its own training
 pairs (`CalibratedRDMRegressor`). Members were chosen by how they predict images of categories that
-they were not trained on (two partitions of the eight categories of the training set into four
+they were not trained on (three partitions of the eight categories of the training set into four
 folds), and are then trained on the whole of it. *% of ceiling*: 100 times the mean over 15 subjects
 of Spearman's r squared, over the challenge's ceiling of the scored set; *seeds*: lowest and highest
 of three trainings; *seeds averaged*: that of the mean of their predictions; *other subjects*: the
@@ -409,7 +421,8 @@ As the table of rows trained on the other set, but by folds, which hold out both
 For each fold, members are chosen by networks trained without it and one of the four others, which
 they predict, and are then trained on all four. Scores are means over 5 folds, and each seed cuts
 its own folds; *folds joined*: held-out pairs of all folds scored as one vector, whose square is
-less raised by chance than that of a fold's few pairs.
+less raised by chance than that of a fold's few pairs; in brackets, lowest and highest of three
+seeds.
 """
 
 
@@ -428,18 +441,19 @@ def score_other_set(
 
 
 def score_folds(
-    run: Runner, sets: dict[int, Images], candidates: dict[str, Candidate], choice: dict[str, Any]
+    run: Runner,
+    n_images: int,
+    images: Images,
+    candidates: dict[str, Candidate],
+    choice: dict[str, Any],
 ) -> list[list[Any]]:
-    """Rows of each set predicted fold by fold, by networks trained on its other folds."""
-    rows = []
-    for scored, images in sets.items():
-        parts = [
-            Part(fold[0], *pairs, choice[fold_name(f"{scored}", fold)])
-            for fold, pairs in named_folds(run, images).items()
-        ]
-        predicted = predict_chosen(run, images, images.pairs, parts, candidates)
-        rows += score_targets(f"{scored}", f"{scored}, folds", images, parts, predicted)
-    return rows
+    """Rows of a set predicted fold by fold, by networks trained on its other folds."""
+    parts = [
+        Part(fold[0], *pairs, choice[fold_name(f"{n_images}", fold)])
+        for fold, pairs in named_folds(run, images).items()
+    ]
+    predicted = predict_chosen(run, images, images.pairs, parts, candidates)
+    return score_targets(f"{n_images}", f"{n_images}, folds", images, parts, predicted)
 
 
 def score_targets(
@@ -536,7 +550,8 @@ def summarise(
         average = _squared(dissim[parts[0].test], np.mean(predicted, axis=0))
         averaged = f"{100 * average / ceiling:.1f}"
     else:
-        joined = f"{100 * _joined_score(dissim, parts, predicted) / ceiling:.1f}"
+        each = [100 * one / ceiling for one in _joined_scores(dissim, parts, predicted)]
+        joined = f"{np.mean(each):.1f} ({min(each):.1f} - {max(each):.1f})"
     signed = [float(np.mean(each)) for each in by_seed.values()]
     null, chance = (np.mean(each, axis=0) for each in nulls.values())
     p_value = (1 + np.sum(null >= signed[0])) / (1 + len(null))
@@ -552,20 +567,18 @@ def summarise(
     ]
 
 
-def _joined_score(dissim: np.ndarray, parts: Sequence[Part], predicted: list[np.ndarray]) -> float:
-    """Score the pairs of all folds of a seed as one vector, mean over seeds."""
+def _joined_scores(
+    dissim: np.ndarray, parts: Sequence[Part], predicted: list[np.ndarray]
+) -> list[float]:
+    """Score the pairs of all folds as one vector, for every seed."""
     by_seed = [[k for k, part in enumerate(parts) if part.seed == seed] for seed in SEEDS]
-    return float(
-        np.mean(
-            [
-                _squared(
-                    np.concatenate([dissim[parts[k].test] for k in folds]),
-                    np.concatenate([predicted[k] for k in folds]),
-                )
-                for folds in by_seed
-            ]
+    return [
+        _squared(
+            np.concatenate([dissim[parts[k].test] for k in folds]),
+            np.concatenate([predicted[k] for k in folds]),
         )
-    )
+        for folds in by_seed
+    ]
 
 
 def _squared(y_true: Any, y_pred: Any, *, subject_average: bool = True) -> Any:
@@ -677,7 +690,9 @@ def run_simulated(run: Runner) -> None:
         select(run, sets, candidates, file)
         choice = json.loads(file.read_text())
     rows, across = score_other_set(run, sets, candidates, choice)
-    assert len(rows) == len(score_folds(run, sets, candidates, choice)) == 2
+    assert len(rows) == 2
+    for n_images, images in sets.items():
+        assert len(score_folds(run, n_images, images, candidates, choice)) == 1
     dissim = sets[92].dissim["simulated"]
     by_ranks = mean_score(mean_ranks([dissim]), [dissim[:, 0]])
     assert np.isclose(by_ranks, rdm_spearman_score(dissim, dissim[:, 0]))
