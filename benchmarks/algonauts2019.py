@@ -12,11 +12,11 @@ chosen on images held out from the training set of each row of the tables: never
 ``predict`` trains what was chosen on both training sets and writes the RDMs of any folder of
 images, in name order, in the challenge's submission format; eleven minutes on 2 slow cores.
 ``select`` trains 4,018 networks: four to six a second with ``--device cuda --n-jobs 16`` on an
-H200, seven a minute on 2 cores without AVX-512. ``select --part "from 92"`` chooses anew for
+H200, four a minute on 2 cores without AVX-512. ``select --part "from 92"`` chooses anew for
 networks that are trained on the 92 images and predict the other set, and leaves the rest of the
-file (392 networks, an hour on these cores); ``evaluate --part "other set"`` writes the table of
-such rows only. With ``--cache FOLDER`` a step that was cut off goes on where it was, and steps
-share what they trained.
+file (392 networks, a hundred minutes on these cores); ``evaluate --part "other set"`` writes the
+table of such rows only. With ``--cache FOLDER`` a step that was cut off goes on where it was, and
+steps share what they trained.
 """
 
 from __future__ import annotations
