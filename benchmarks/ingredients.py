@@ -4,10 +4,11 @@ A network for early vision and one for late vision are trained on the 92 images 
 and predict the RDMs of the 118, and the other way round. One setting at a time is changed. Nothing
 is chosen by these figures: `algonauts2019.py` chooses within the training sets. A figure shows the
 scores of all layers after all epochs, on held-out images of the training set. A second table is of
-several layers trained together, a third of ideas that users can add to the library as it is.
+several layers trained together, a third of ideas that users can add to the library as it is, a
+fourth of training on folds of a set with and without the other set.
 
     python benchmarks/ingredients.py                 # an hour on 2 slow cores
-    python benchmarks/ingredients.py --part ideas    # one table only; or defaults, layers
+    python benchmarks/ingredients.py --part ideas    # one table only; or defaults, layers, sets
     python benchmarks/ingredients.py --fast          # seconds, on simulated data, writes nothing
 """
 
@@ -24,10 +25,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
-from _candidates import Images, load_sets
+from _candidates import SETS, Fold, Images, load_sets
 from _ideas import (
     with_adapters,
     with_attention,
+    with_head,
     with_learned_reference,
     with_window,
 )
@@ -128,21 +130,24 @@ IDEAS: dict[str, dict[str, Any]] = {
         **own(partial(with_learned_reference, 7), partial(with_learned_reference, 14)),
         "reference": None,
     },
+    "one linear head, trained with the network": own(partial(with_head, 7), partial(with_head, 14)),
     "one linear head": {"head": FeatureReweightedRSARegressor(cv=5, random_state=0)},
     "a linear head for each subject": {
         "head": FeatureReweightedRSARegressor(cv=5, random_state=0, subject_pooling=None)
     },
 }
-PARTS = ("defaults", "layers", "ideas")
+PARTS = ("defaults", "layers", "ideas", "sets")
 FAST = (
     "none",
     "not trained",
     "attention",
+    "one linear head, trained with the network",
     "low-rank adapters",
     "learned reference",
     "distilled from five seeds",
     "a linear head for each subject",
 )
+N_FOLDS = 5
 DIRECTIONS = ((118, 92), (92, 118))
 COLUMNS = (
     "change",
@@ -174,14 +179,26 @@ around the centre; *low-rank adapters*: of rank 8, beside convolutions of one pi
 as all others are; *learned reference*: what is subtracted is learned, and begins as the response to
 grey; *linear head*: the trained network's activations are weighed by
 `FeatureReweightedRSARegressor`, for the mean over subjects or for each subject, whose predictions
-are averaged. Attention, window, adapters and learned reference are networks as users write them
-(`benchmarks/_ideas.py`).
+are averaged; *trained with the network*: all channels of the read-out are mixed by weights that are
+trained beside the others and begin as the identity. That, attention, window, adapters and learned
+reference are networks as users write them (`benchmarks/_ideas.py`).
 """
 TEXT_LAYERS = """
 As the table of the ingredients, of one run: blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late
 vision) trained together, behind block 4 or 6, in place of block 7 or 14 behind block 4 or 10; *as
 much trained as for several*: block 14 behind block 6.
 """
+
+
+TEXT_SETS = """
+Mean over 5 image-wise folds of Spearman's r with the 15 subjects, and the lowest and highest fold:
+the networks of row *none* of the table of the ingredients, trained on the other four folds, with
+and without all images of the other set.
+"""
+COLUMNS_SETS = (
+    "trained on",
+    *(f"{t}, {n}" for ts in TRAINED_ON.values() for t in ts for n in SETS),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -215,6 +232,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows = score_changes(IDEAS, sets, memory, options.n_jobs)
             title = "What other ideas add"
             write_report("ingredients", title, TEXT_IDEAS, COLUMNS, rows, part="ideas")
+        if "sets" in parts:
+            rows = score_training_sets(sets, memory, options.n_jobs)
+            title = "What the images of the other set add"
+            write_report("ingredients", title, TEXT_SETS, COLUMNS_SETS, rows, part="sets")
 
 
 def score_changes(
@@ -285,11 +306,43 @@ def predict_by_head(
     return clone(head).fit(on_train, dissim).predict(on_test)
 
 
+def score_training_sets(sets: dict[int, Images], memory: str, n_jobs: int) -> list[list[str]]:
+    """Rows of a table: what networks trained on folds of a set gain by the other set."""
+    settings = [(part, name, more) for more in (False, True) for part in NETWORKS for name in sets]
+    found = Parallel(n_jobs=n_jobs, verbose=5)(
+        delayed(fold_scores)(memory, part, name, sets, fold, more)
+        for part, name, more in settings
+        for fold in ImageKFold(N_FOLDS, shuffle=True, random_state=0).split(sets[name].pairs)
+    )
+    assert np.isfinite(found).all()
+    rows = []
+    by_setting = np.reshape(found, (2, len(NETWORKS), len(sets), N_FOLDS, 2))
+    for label, by_part in zip(("other folds", "and the other set"), by_setting, strict=True):
+        # Set, fold, target becomes target, set, fold.
+        folds = by_part.transpose(0, 3, 1, 2).reshape(-1, N_FOLDS)
+        rows.append([label, *(f"{f.mean():.3f} ({f.min():.3f} - {f.max():.3f})" for f in folds)])
+        print(rows[-1])
+    return rows
+
+
+def fold_scores(
+    memory: str, part: str, name: int, sets: dict[int, Images], fold: Fold, more: bool
+) -> list[float]:
+    """Both targets' score on a fold of a network trained on the others, or on the other set too."""
+    train, test = (sets[name][rows] for rows in fold)
+    parts = [train, *(other for number, other in sets.items() if number != name and more)]
+    pairs = ImagePairs.concatenate([images.pairs for images in parts])
+    dissim = np.vstack([images.subjects(TRAINED_ON[part]) for images in parts])
+    net = SiameseRDMRegressor(**NETWORKS[part], memory=memory).fit(pairs, dissim)
+    predicted = net.predict(test.pairs)
+    return [rdm_spearman_score(test.dissim[target], predicted) for target in TRAINED_ON[part]]
+
+
 def search_layers(part: str, memory: str, images: Images, n_jobs: int) -> LayerEpochSearchCV:
     """Score every layer after every epoch, on the targets that are trained on."""
     net = SiameseRDMRegressor(**NETWORKS[part], memory=memory)
     net.set_params(max_epochs=2 * net.max_epochs)
-    cv = ImageKFold(5, shuffle=True, random_state=0)
+    cv = ImageKFold(N_FOLDS, shuffle=True, random_state=0)
     search = LayerEpochSearchCV(net, LAYERS[part], cv=cv, refit=False, n_jobs=n_jobs)
     return search.fit(images.pairs, np.hstack([images.dissim[n] for n in TRAINED_ON[part]]))
 
@@ -313,6 +366,7 @@ def run_simulated(memory: str) -> None:
     sets = simulate_sets()
     every = CHANGES | IDEAS
     score_changes({name: every[name] for name in FAST}, sets, memory, n_jobs=1)
+    score_training_sets(sets, memory, n_jobs=1)
     for part in NETWORKS:
         search = search_layers(part, memory, sets[92], n_jobs=1)
         assert search.best_layer_ in LAYERS[part]

@@ -91,7 +91,8 @@ def load_backbone(
     if isinstance(backbone, nn.Module):
         raise TypeError(
             "backbone must be a name, a factory or a module class, not a network: the network "
-            "would be trained in place and leak between folds. Give e.g. lambda: network_factory()."
+            "would be trained in place and leak between folds. Give what makes it: a class, a "
+            "function, or functools.partial(factory, ...)."
         )
     backbone = _name_of(backbone)
     path = weights if _is_file(weights) else None

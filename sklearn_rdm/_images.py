@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,8 @@ def read_images(
     Parameters
     ----------
     paths_or_folder : path or sequence of paths
-        Files in this order, or a folder whose image files are taken in name order.
+        Files in this order, or a folder whose image files are taken in the order of their names as
+        text: ``img_10.png`` comes before ``img_2.png``, with a warning.
     size : int or (height, width), default=None
         What every image is resized to (bicubic, the whole image, no crop), in pixels. None keeps
         the files' own size, which must then be the same for all.
@@ -107,7 +110,7 @@ def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
 
 
 def list_images(paths_or_folder: Any) -> list[str]:
-    """Paths as given, or the image files of a folder in name order."""
+    """Paths as given, or the image files of a folder, sorted as text."""
     if isinstance(paths_or_folder, str | os.PathLike):
         folder = Path(paths_or_folder)
         if not folder.is_dir():
@@ -115,11 +118,30 @@ def list_images(paths_or_folder: Any) -> list[str]:
         paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
             raise ValueError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) in {str(folder)!r}.")
+        _warn_if_numbered(paths)
     else:
         paths = list(paths_or_folder)
         if not paths:
             raise ValueError("the list of image files is empty.")
     return [os.fspath(path) for path in paths]
+
+
+def _warn_if_numbered(paths: Sequence[Path]) -> None:
+    """Warn if text order is not that of the numbers in the names: a matrix may have the latter."""
+    numbered = sorted(paths, key=lambda path: _as_text_and_numbers(path.name))
+    for path, other in zip(paths, numbered, strict=True):
+        if path != other:
+            warnings.warn(
+                f"the images in {str(path.parent)!r} are taken in the order of their names as "
+                f"text, {path.name!r} before {other.name!r}. If rows of your matrices follow the "
+                "numbers, fill these up with zeros, or give a list of files in your order.",
+                stacklevel=2,
+            )
+            return
+
+
+def _as_text_and_numbers(name: str) -> list[Any]:
+    return [int(x) if k % 2 else x for k, x in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def are_paths(images: Any) -> bool:
@@ -180,7 +202,8 @@ def _fill(decoded: Iterable[np.ndarray], paths: Sequence[str], allocate: Any) ->
         if image.shape != images.shape[1:]:
             raise ValueError(
                 f"{paths[row]!r} is {image.shape[:2]} pixels, {paths[0]!r} is "
-                f"{images.shape[1:3]}. Give size=(height, width) to resize all of them."
+                f"{images.shape[1:3]}. Give size=(height, width) to read_images, or of pairs of "
+                "files to ImagePairs.from_arrays, to resize all of them."
             )
         images[row] = image
     return images

@@ -18,7 +18,13 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn_rdm._dissimilarities import average
 from sklearn_rdm._metric_columns import columns_of
 from sklearn_rdm._pairs import image_sets
-from sklearn_rdm._similarity import MIN_PAIRS, check_index, check_observed, check_predicted
+from sklearn_rdm._similarity import (
+    MIN_PAIRS,
+    check_folds,
+    check_index,
+    check_observed,
+    check_predicted,
+)
 
 BATCH_SIZE = 32  # draws that share one seed and one task, whatever n_jobs is
 ROUNDING = 1e-12  # a relabelling that changes nothing must count as a tie
@@ -517,7 +523,7 @@ def _check_inputs(
     observed = check_observed(y_true)
     n_pairs = len(observed)
     index = check_index(pairs, n_pairs)
-    tests = [np.arange(n_pairs)] if folds is None else _check_folds(folds, n_pairs)
+    tests = [np.arange(n_pairs)] if folds is None else check_folds(folds, n_pairs)
     tested = np.unique(np.concatenate(tests))
     predicted = []
     untested = np.isin(np.arange(n_pairs), tested, invert=True)
@@ -544,18 +550,3 @@ def _members_of_folds(index: np.ndarray, folds: list[np.ndarray]) -> list[np.nda
         places[images, number] = image_sets(index[fold])[images]
     cell = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
     return [np.flatnonzero(cell == number) for number in range(cell.max() + 1)]
-
-
-def _check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:
-    tests = [np.asarray(rows) for rows in folds]
-    for number, rows in enumerate(tests):
-        if rows.dtype.kind not in "ui" or rows.ndim != 1 or len(rows) == 0:
-            raise ValueError(
-                f"fold {number} must be a list of row numbers of pairs, got {rows.dtype} of shape "
-                f"{rows.shape}. Give [test for _, test in cv.split(pairs)]."
-            )
-        if rows.min() < 0 or rows.max() >= n_pairs:
-            raise ValueError(f"fold {number} has rows outside 0 to {n_pairs - 1}.")
-    if not tests:
-        raise ValueError("folds is empty: give the test rows of one fold or more, or None.")
-    return tests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from sklearn_rdm._similarity import (
     MIN_PAIRS,
     WHITENED,
     average_scores,
+    check_folds,
     check_index,
     check_observed,
     check_predicted,
@@ -46,9 +48,9 @@ class NoiseCeilingConvention:
     metric : str, default="spearman"
         Measure between a subject and the pooled subjects, a name of :func:`get_rdm_scorer`.
     pooling : {"mean", "rank", "zscore", "rms", "metric"}, default="metric"
-        How subjects are averaged: as they are, as ranks, z-scored, divided by their root mean
-        square, or by what suits the metric (ranks for rank correlations, z-scores for Pearson,
-        root mean square for cosine).
+        How subjects are averaged: as they are, as ranks (scaled to 0..1), z-scored, divided by
+        their root mean square, or by what suits the metric (ranks for rank correlations, z-scores
+        for Pearson, root mean square for cosine).
     squared : bool, default=False
         Whether the measure is squared for each subject, after the mean over its time points and
         before the mean over subjects.
@@ -116,6 +118,7 @@ def noise_ceiling(
     convention: str | NoiseCeilingConvention = "algonauts2019",
     metric: str | None = None,
     pairs: Any = None,
+    folds: Sequence | None = None,
     time_average: bool = True,
 ) -> tuple[float | np.ndarray, float | np.ndarray]:
     """Compute the bounds of the score that the best possible model reaches on these subjects.
@@ -149,6 +152,10 @@ def noise_ceiling(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares; only the whitened measures need it. None: all pairs of
         the images, upper triangle row by row.
+    folds : sequence of array-like of int, default=None
+        Rows of ``y`` of each test fold, ``[test for _, test in cv.split(pairs)]``: the bounds are
+        then means over folds, to be compared with a mean over folds of scores. Pairs of no fold
+        are not read. None: all pairs together.
     time_average : bool, default=True
         False takes every time point of ``y`` by itself, as a target of its own.
 
@@ -196,12 +203,17 @@ def noise_ceiling(
     (0.661, 0.76)
     """
     choices = get_convention(convention, metric)
-    observed = check_subjects(y)
+    observed = check_observed(y)
     check_time_average(time_average, observed)
     index = check_index(pairs, len(observed)) if choices.metric in WHITENED else None
-    lower, upper = (_score_bound(bound, observed, choices, index) for bound in BOUNDS)
-    warn_undefined(lower + upper)
-    return _ceiling(lower, choices, time_average), _ceiling(upper, choices, time_average)
+    if folds is None:
+        return _ceilings(observed, choices, index, time_average)
+    by_fold = [
+        _ceilings(observed[rows], choices, None if index is None else index[rows], time_average)
+        for rows in check_folds(folds, len(observed))
+    ]
+    lower, upper = (np.mean(bounds, axis=0) for bounds in zip(*by_fold, strict=True))
+    return (lower, upper) if np.ndim(lower) else (float(lower), float(upper))
 
 
 def noise_normalized_r2_score(
@@ -413,6 +425,16 @@ def _fraction(squares: np.ndarray, ceiling: Any) -> np.ndarray:
     return squares / np.where(ceiling > 0, ceiling, np.nan)
 
 
+def _ceilings(
+    y: np.ndarray, choices: NoiseCeilingConvention, index: Any, time_average: bool
+) -> tuple[Any, Any]:
+    """Both bounds of these pairs."""
+    observed = check_subjects(y)
+    lower, upper = (_score_bound(bound, observed, choices, index) for bound in BOUNDS)
+    warn_undefined(lower + upper)
+    return _ceiling(lower, choices, time_average), _ceiling(upper, choices, time_average)
+
+
 def _ceiling(scores: np.ndarray, choices: NoiseCeilingConvention, time_average: bool) -> Any:
     """Mean over subjects of scores (n_subjects[, n_times]): over time, squared, over subjects."""
     if time_average and scores.ndim == 2:
@@ -453,7 +475,9 @@ def _rescale(observed: np.ndarray, choices: NoiseCeilingConvention) -> np.ndarra
     if pooling == "metric":
         pooling = POOL_OF_METRIC[choices.metric]
     if pooling == "rank":
-        return rankdata(observed, axis=0, nan_policy="omit")
+        # From 0 to 1: subjects that have fewer pairs would have lower ranks otherwise.
+        ranks = rankdata(observed, axis=0, nan_policy="omit") - 1
+        return ranks / np.maximum(np.sum(~np.isnan(observed), axis=0) - 1, 1)
     if pooling == "mean":
         return observed
     if pooling == "zscore":

@@ -111,6 +111,11 @@ class ImagePairs:
             ``(n_pairs, n_subjects, n_times)``; NaN where this subject lacks the pair.
         """
         images = check_images(images)
+        if hasattr(rdms, "get_matrices"):
+            raise TypeError(
+                "rdms are an object of rsatoolbox: give the array "
+                "sklearn_rdm.io.from_rsatoolbox(rdms).rdms."
+            )
         if np.ma.isMaskedArray(rdms):
             rdms = np.ma.filled(rdms.astype(float), np.nan)
         dissim = np.moveaxis(condense(np.asarray(rdms), len(images)), -1, 0)
@@ -123,7 +128,9 @@ class ImagePairs:
         return pairs, np.ascontiguousarray(dissim[labelled])
 
     @classmethod
-    def from_arrays(cls, X: Any, *, size: Any = None, n_jobs: int | None = None) -> ImagePairs:
+    def from_arrays(
+        cls, X: Any, *, size: Any = None, background: Any = None, n_jobs: int | None = None
+    ) -> ImagePairs:
         """Find the distinct images among the two sides of every pair.
 
         Parameters
@@ -132,6 +139,8 @@ class ImagePairs:
             Two image or feature arrays per pair, or two paths of image files.
         size : int or (height, width), default=None
             What files are resized to; None needs files of one size.
+        background : str or (r, g, b), default=None
+            As in the constructor, of all images.
         n_jobs : int, default=None
             Threads that decode files.
 
@@ -155,12 +164,13 @@ class ImagePairs:
                     "numbers of an image array are given as ImagePairs(images, index)."
                 )
             paths, rows = np.unique(flat.astype(str), return_inverse=True)
-            flat = read_images(list(paths), size, n_jobs=n_jobs)
+            flat = read_images(paths.tolist(), size, n_jobs=n_jobs)
         first, inverse = _distinct(flat)
         order = np.unique(inverse[rows], return_index=True)[1].argsort()
         rank = np.empty(len(first), dtype=np.intp)
         rank[order] = np.arange(len(first))
-        return cls(flat[first[order]], rank[inverse[rows]].reshape(-1, 2))
+        index = rank[inverse[rows]].reshape(-1, 2)
+        return cls(flat[first[order]], index, background=background)
 
     @classmethod
     def concatenate(cls, pairs: Sequence[ImagePairs]) -> ImagePairs:

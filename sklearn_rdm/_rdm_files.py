@@ -50,12 +50,25 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
     pandas = import_optional("pandas", "pandas")
     cells = pandas.read_csv(path, header=None, dtype=str).to_numpy(dtype=object)
     rows, columns = list(cells[1:, 0]), list(cells[0, 1:])
+    if _is_number(cells[0, 0]):
+        raise ValueError(
+            f"{str(path)!r} has a number in its first cell, {cells[0, 0]}, but its first row and "
+            "first column must name the images. A table without names is an array: "
+            "numpy.loadtxt(path, delimiter=',')."
+        )
     if len(set(rows)) != len(rows) or sorted(map(str, rows)) != sorted(map(str, columns)):
         raise ValueError(
             f"{str(path)!r}: its first row and first column must name the same images."
         )
     rdm = cells[1:, 1:].astype(np.float64)[:, [columns.index(name) for name in rows]]
     return {"rdms": rdm, "image_names": np.array(rows)}
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        return bool(np.isfinite(float(cell)))  # an empty cell is NaN
+    except ValueError:
+        return False
 
 
 def _write_npy(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:

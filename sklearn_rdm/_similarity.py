@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,8 @@ def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
     if not finite.all():
         raise ValueError(
             f"y_pred of pair {finite.argmin()} is {y_pred[finite.argmin()]}: the model diverged, "
-            "or did not predict this pair. Score only finite predictions."
+            "or did not predict this pair. Score only finite predictions; those of a "
+            "cross-validation fold by fold (tests and bootstrap: folds=)."
         )
     return y_pred
 
@@ -148,6 +149,22 @@ def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
     if len(pairs) != n_pairs:
         raise ValueError(f"got {len(pairs)} pairs for {n_pairs} dissimilarities.")
     return pairs.index
+
+
+def check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:
+    """Rows of the pairs of each fold, as given by an image-wise splitter."""
+    tests = [np.asarray(rows) for rows in folds]
+    for number, rows in enumerate(tests):
+        if rows.dtype.kind not in "ui" or rows.ndim != 1 or len(rows) == 0:
+            raise ValueError(
+                f"fold {number} must be a list of row numbers of pairs, got {rows.dtype} of shape "
+                f"{rows.shape}. Give [test for _, test in cv.split(pairs)]."
+            )
+        if rows.min() < 0 or rows.max() >= n_pairs:
+            raise ValueError(f"fold {number} has rows outside 0 to {n_pairs - 1}.")
+    if not tests:
+        raise ValueError("folds is empty: give the test rows of one fold or more, or None.")
+    return tests
 
 
 def warn_undefined(scores: np.ndarray) -> None:

@@ -261,3 +261,10 @@ def test_time_courses_are_refused_where_there_is_no_place_for_them(tmp_path, rdm
     with pytest.raises(ValueError, match=r"\(n_subjects, n_times, n, n\).*got \(3, 2, 6\)"):
         write_rdms(tmp_path / "x.npz", timed[..., *np.triu_indices(4, 1)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_without_names_is_refused_and_does_not_lose_an_image(tmp_path, rdms):
+    path = tmp_path / "plain.csv"
+    np.savetxt(path, rdms[0], delimiter=",")
+    with pytest.raises(ValueError, match=r"plain.csv.*number in its first cell.*numpy.loadtxt"):
+        read_rdms(path)

@@ -122,7 +122,7 @@ def test_missing_pairs_are_pooled_over_the_subjects_that_have_them():
     ranks = np.full_like(y, np.nan)
     for subject in range(3):
         present = ~np.isnan(y[:, subject])
-        ranks[present, subject] = rankdata(y[present, subject])
+        ranks[present, subject] = (rankdata(y[present, subject]) - 1) / (present.sum() - 1)
 
     def score(subject, pool):
         both = ~np.isnan(y[:, subject]) & ~np.isnan(pool)
@@ -431,3 +431,43 @@ def test_a_subject_without_a_time_point_is_averaged_over_the_others():
         upper = noise_ceiling(y)[1]
     expected = np.mean([spearmanr(y[:, 2, t], signal)[0] for t in (0, 2, 3)]) ** 2
     assert scores[2] == pytest.approx(expected / upper)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_the_ceiling_of_folds_is_the_mean_of_their_ceilings(convention):
+    rng = np.random.default_rng(0)
+    y = rng.random((45, 4)) + rng.random((45, 1))
+    pairs = ImagePairs(rng.random((10, 3)))
+    folds = [test for _, test in ImageKFold(2).split(pairs)]
+    each = [noise_ceiling(y[rows], convention=convention) for rows in folds]
+    together = noise_ceiling(y, convention=convention, folds=folds)
+    assert_allclose(together, np.mean(each, axis=0))
+    assert not np.allclose(together, noise_ceiling(y, convention=convention))
+
+
+def test_the_ceiling_of_folds_with_a_whitened_measure_and_with_time_points():
+    rng = np.random.default_rng(0)
+    y = rng.random((45, 4, 2)) + rng.random((45, 1, 1))
+    pairs = ImagePairs(rng.random((10, 3)))
+    folds = [test for _, test in ImageKFold(2).split(pairs)]
+    options = {"convention": "rsatoolbox", "metric": "whitened_pearson", "time_average": False}
+    each = [noise_ceiling(y[rows], pairs=pairs[rows], **options) for rows in folds]
+    together = noise_ceiling(y, pairs=pairs, folds=folds, **options)
+    assert_allclose(together, np.mean(each, axis=0))
+    assert together[0].shape == (2,)
+
+
+def test_folds_that_are_none_are_refused():
+    y = np.random.default_rng(0).random((10, 3))
+    with pytest.raises(ValueError, match="folds is empty"):
+        noise_ceiling(y, folds=[])
+    with pytest.raises(ValueError, match="rows outside 0 to 9"):
+        noise_ceiling(y, folds=[[8, 9, 10]])
+
+
+@pytest.mark.parametrize("metric", ["spearman", "rho_a"])
+def test_identical_subjects_nearly_reach_one_if_two_of_them_lack_most_pairs(metric):
+    rng = np.random.default_rng(0)
+    y = np.tile(rng.permutation(190).astype(float)[:, None], 4)
+    y[:, :2][rng.random((190, 2)) > 0.3] = np.nan
+    assert_allclose(noise_ceiling(y, convention="rsatoolbox", metric=metric), 1, atol=0.005)

@@ -779,3 +779,34 @@ def test_backgrounds_are_kept_as_one_colour_per_image(background, colours):
 def test_what_is_no_background_is_refused(background):
     with pytest.raises(ValueError, match="background must be one of"):
         ImagePairs(np.zeros((3, 2)), background=background)
+
+
+def test_numbered_names_out_of_order_are_told(tmp_path, images):
+    for number in (1, 2, 10):
+        Image.fromarray(images[0]).save(tmp_path / f"img_{number}.png")
+    with pytest.warns(UserWarning, match="'img_10.png' before 'img_2.png'.*list of files"):
+        paths = list_images(tmp_path)
+    assert [Path(path).stem for path in paths] == ["img_1", "img_10", "img_2"]
+
+
+def test_padded_numbers_are_in_order_without_a_warning(tmp_path, images, recwarn):
+    for name in ("img_01.png", "img_02.png", "img_10.png", "other.png"):
+        Image.fromarray(images[0]).save(tmp_path / name)
+    assert len(list_images(tmp_path)) == 4
+    assert not recwarn
+
+
+def test_pairs_of_arrays_and_of_files_may_state_their_background(images, image_files):
+    index = [[0, 1], [1, 2], [2, 3]]
+    names = [["a.png", "d.png"], ["d.png", "c.bmp"]]
+    paths = [[str(image_files / name) for name in pair] for pair in names]
+    for X in (images[index], paths):
+        pairs = ImagePairs.from_arrays(X, background="grey")
+        np.testing.assert_array_equal(pairs.background, np.full((len(pairs.images), 3), 0.5))
+
+
+def test_matrices_of_rsatoolbox_are_pointed_to_their_reader(images):
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    theirs = rsatoolbox.rdm.RDMs(np.arange(6.0)[None])
+    with pytest.raises(TypeError, match="from_rsatoolbox"):
+        ImagePairs.from_rdms(images, theirs)
