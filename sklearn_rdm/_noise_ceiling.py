@@ -48,7 +48,7 @@ class NoiseCeilingConvention:
     metric : str, default="spearman"
         Measure between a subject and the pooled subjects, a name of :func:`get_rdm_scorer`.
     pooling : {"mean", "rank", "zscore", "rms", "metric"}, default="metric"
-        How subjects are averaged: as they are, as ranks (scaled to 0..1), z-scored, divided by
+        How subjects are averaged: as they are, as ranks (of one range), z-scored, divided by
         their root mean square, or by what suits the metric (ranks for rank correlations, z-scores
         for Pearson, root mean square for cosine).
     squared : bool, default=False
@@ -475,9 +475,11 @@ def _rescale(observed: np.ndarray, choices: NoiseCeilingConvention) -> np.ndarra
     if pooling == "metric":
         pooling = POOL_OF_METRIC[choices.metric]
     if pooling == "rank":
-        # From 0 to 1: subjects that have fewer pairs would have lower ranks otherwise.
+        # Stretched, as subjects that have fewer pairs would have lower ranks; by 1 exactly if all
+        # have as many: rounding would undo ties of the mean.
+        steps = np.maximum(np.sum(~np.isnan(observed), axis=0) - 1, 1)
         ranks = rankdata(observed, axis=0, nan_policy="omit") - 1
-        return ranks / np.maximum(np.sum(~np.isnan(observed), axis=0) - 1, 1)
+        return ranks * (steps.max() / steps)
     if pooling == "mean":
         return observed
     if pooling == "zscore":

@@ -469,7 +469,7 @@ def test_unknown_names_list_the_known_ones():
 
 
 def test_a_network_is_refused_because_folds_would_share_it():
-    with pytest.raises(TypeError, match="leak between folds.*lambda"):
+    with pytest.raises(TypeError, match="leak between folds.*partial"):
         load_backbone(Small())
 
 
