@@ -38,16 +38,6 @@ def with_window(block: int) -> nn.Module:
     return network
 
 
-def with_head(block: int) -> nn.Module:
-    """Channels are mixed behind a block; each is itself at the start."""
-    network = lite0()
-    channels = network._blocks[block]._project_conv.out_channels
-    head = nn.Conv2d(channels, channels, 1, bias=False)
-    nn.init.dirac_(head.weight)
-    network._blocks[block] = Headed(network._blocks[block], head)
-    return network
-
-
 def with_adapters(first: int, last: int) -> nn.Module:
     """Convolutions of these blocks are held; those of one pixel get a trained low-rank term."""
     network = lite0()
@@ -82,17 +72,6 @@ class Weighted(nn.Module):
     def forward(self, inputs: Tensor, drop_connect_rate: float | None = None) -> Tensor:
         maps = self.block(inputs, drop_connect_rate=drop_connect_rate)
         return maps * functional.interpolate(self.gain(), maps.shape[2:], mode="bilinear")
-
-
-class Headed(nn.Module):
-    """A block and one more layer behind it."""
-
-    def __init__(self, block: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.block, self.head = block, head
-
-    def forward(self, inputs: Tensor, drop_connect_rate: float | None = None) -> Tensor:
-        return self.head(self.block(inputs, drop_connect_rate=drop_connect_rate))
 
 
 class Attention(nn.Module):

@@ -29,7 +29,6 @@ from _candidates import SETS, Fold, Images, load_sets
 from _ideas import (
     with_adapters,
     with_attention,
-    with_head,
     with_learned_reference,
     with_window,
 )
@@ -130,7 +129,6 @@ IDEAS: dict[str, dict[str, Any]] = {
         **own(partial(with_learned_reference, 7), partial(with_learned_reference, 14)),
         "reference": None,
     },
-    "one linear head, trained with the network": own(partial(with_head, 7), partial(with_head, 14)),
     "one linear head": {"head": FeatureReweightedRSARegressor(cv=5, random_state=0)},
     "a linear head for each subject": {
         "head": FeatureReweightedRSARegressor(cv=5, random_state=0, subject_pooling=None)
@@ -141,7 +139,6 @@ FAST = (
     "none",
     "not trained",
     "attention",
-    "one linear head, trained with the network",
     "low-rank adapters",
     "learned reference",
     "distilled from five seeds",
@@ -179,9 +176,8 @@ around the centre; *low-rank adapters*: of rank 8, beside convolutions of one pi
 as all others are; *learned reference*: what is subtracted is learned, and begins as the response to
 grey; *linear head*: the trained network's activations are weighed by
 `FeatureReweightedRSARegressor`, for the mean over subjects or for each subject, whose predictions
-are averaged; *trained with the network*: all channels of the read-out are mixed by weights that are
-trained beside the others and begin as the identity. That, attention, window, adapters and learned
-reference are networks as users write them (`benchmarks/_ideas.py`).
+are averaged. Attention, window, adapters and learned reference are networks as users write them
+(`benchmarks/_ideas.py`).
 """
 TEXT_LAYERS = """
 As the table of the ingredients, of one run: blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late

@@ -14,6 +14,7 @@ from sklearn_rdm._features import DENSE, flatten_images, normalise
 from sklearn_rdm._pair_ridge import fit_path, pair_sums, predict_path, square_sums
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling, check_learned
+from sklearn_rdm._process import ONE_AT_A_TIME
 from sklearn_rdm._rsa import RSARegressor
 from sklearn_rdm._similarity import MEASURES, score_columns
 from sklearn_rdm._splitters import check_image_cv
@@ -269,7 +270,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         counts = np.zeros(len(y))
         splits = self._inner_splits(pairs, y)
         alphas = self.alphas_[:, np.newaxis]
-        with threadpool_limits(1):
+        with ONE_AT_A_TIME, threadpool_limits(1):
             held_out = Parallel(self.n_jobs, prefer="threads", return_as="generator")(
                 delayed(predict_path)(
                     features, index[train], y[train], alphas, index[test], **self._model()

@@ -182,7 +182,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             final = clone(self.estimator).set_params(read_out=layer, max_epochs=epoch)
             final.fit(pairs, y)
         elif keep:
-            final = _predicting_by(runs[0][0], layers, layer)
+            final = _predicting_by(layer, self.estimator, runs[0][0], layers)
         self.scores_, self.mean_scores_ = scores, mean
         self.best_layer_, self.best_epoch_ = layer, epoch
         self.best_score_ = float(mean[row, column])
@@ -323,13 +323,19 @@ def _train(
         return None, scores.scores_
     if scores.best_state_ is not None:
         net.module_.load_state_dict(scores.best_state_)
-    net.callbacks = estimator.callbacks
-    net.callbacks_ = [named for named in net.callbacks_ if named[1] is not scores]
     return net, scores.scores_
 
 
-def _predicting_by(net: Any, layers: list[str], layer: str) -> Any:
-    """Let a network that was trained with candidates predict by one of them."""
-    net.module_.predicting = len(net.module_.read_outs) - len(layers) + layers.index(layer)
-    net.read_out = layer
-    return net
+def _predicting_by(layer: str, estimator: Any, net: Any, layers: list[str]) -> Any:
+    """The network that was trained with candidates, as if it had one of them as its read-out.
+
+    Built anew, without what only other candidates need, so that its parameters describe it.
+    """
+    final = clone(estimator).set_params(read_out=layer).initialize()
+    state = net.module_.state_dict()
+    chosen = len(net.module_.read_outs) - len(layers) + layers.index(layer)
+    state["noise"] = state["noise"][[0, chosen]]
+    final.module_.load_state_dict({name: state[name] for name in final.module_.state_dict()})
+    for learned in ("history_", "rng_", "subject_pooling_"):
+        setattr(final, learned, getattr(net, learned))
+    return final

@@ -18,6 +18,7 @@ __all__ = [
     "References",
     "check_reference",
     "find_references",
+    "is_auto",
     "mean_of_images",
     "settle_reference",
 ]
@@ -89,10 +90,15 @@ def find_references(
 
 def settle_reference(reference: Any, source: Any) -> Any:
     """Decide what "auto" means: the background of these images, none if they do not state it."""
-    if isinstance(reference, str) and reference == "auto":
+    if is_auto(reference):
         stated = isinstance(source, ImagePairs) and source.background is not None
         return "background" if stated else None
     return reference
+
+
+def is_auto(reference: Any) -> bool:
+    """Whether images are to settle what is subtracted."""
+    return isinstance(reference, str) and reference == "auto"
 
 
 def mean_of_images(load: Callable[[np.ndarray], Tensor], rows: np.ndarray) -> Tensor:

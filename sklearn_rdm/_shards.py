@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_rdm._process import ONE_AT_A_TIME
+
 __all__ = ["SHARD_SIZE", "map_in_threads", "pad_to_shard", "run_in_shards", "shard_threads"]
 
 SHARD_SIZE = 8  # images; measured: smaller costs overhead, larger gains nothing
@@ -30,10 +32,16 @@ _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("_pool", d
 
 @contextmanager
 def shard_threads() -> Iterator[None]:
-    """Give PyTorch's threads to shards for the duration of the block."""
+    """Give PyTorch's threads to shards for the duration of the block, to one block at a time."""
     if _pool.get() is not None:
         yield
         return
+    with ONE_AT_A_TIME, _one_thread_each():
+        yield
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -36,13 +37,14 @@ from sklearn_rdm._image_splits import as_rows, leaks
 from sklearn_rdm._losses import CorrelationLoss
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling
+from sklearn_rdm._process import ONE_AT_A_TIME
 from sklearn_rdm._read_out import (
     image_features,
     kept_features,
     mean_squared_lengths,
     reference_inputs,
 )
-from sklearn_rdm._references import mean_of_images, settle_reference
+from sklearn_rdm._references import mean_of_images
 from sklearn_rdm._shards import shard_threads
 from sklearn_rdm._twin_network import Layers, TwinNetwork, normalise
 from sklearn_rdm.metrics import rdm_spearman_score
@@ -295,14 +297,18 @@ default="auto"
             Their observed dissimilarities, in any unit and range (``criterion`` compares them with
             correlation distances, 0 to 2); NaN where a subject lacks a pair.
         **fit_params : dict
-            Passed on to skorch.
+            ``epochs`` in place of ``max_epochs``; nothing else. Pairs have no weights.
 
         Returns
         -------
         self : SiameseRDMRegressor
-            The fitted estimator. It is left as it was if the input is refused.
+            The fitted estimator. It is left as it was if the input is refused, or if it is
+            interrupted (Ctrl-C) before the first epoch; later, the weights at hand are kept.
 
         Raises
+        ------
+        TypeError
+            If it is given another keyword, such as ``sample_weight``.
         ------
         ValueError
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
@@ -314,10 +320,13 @@ default="auto"
         -----
         UserWarning
             If subjects are left out because they have fewer than two of the training pairs. Pairs
-            that only they have are then left out as well.
+            that only they have are then left out as well. If training is interrupted.
         """
+        _check_fit_params(fit_params)
         X, y = check_fit_pairs(X, y)
         self._check_options(X, y)
+        if self.warm_start:
+            self._check_built()
         with self._undone_on_error():
             return super().fit(X, y, **fit_params)
 
@@ -333,19 +342,48 @@ default="auto"
         classes : None
             Ignored.
         **fit_params : dict
-            Passed on to skorch.
+            As in :meth:`fit`.
 
         Returns
         -------
         self : SiameseRDMRegressor
-            The fitted estimator. It is left as it was if the input is refused.
+            The fitted estimator. It is left as it was if the input is refused, as in :meth:`fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :meth:`fit`, and if parameters of the network were changed since it was built.
         """
-        X, y = check_fit_pairs(X, y)
-        self._check_options(X, y)
-        # The weights of a net without history are new: nothing is lost with them.
-        trained_on = (self.module_, self.optimizer_) if self.initialized_ and self.history else ()
-        with self._undone_on_error(*trained_on), self._reproducible():
-            return super().partial_fit(X, y, classes=classes, **fit_params)
+        if fit_params.get("_routing_method") != "fit":  # fit has checked all this
+            _check_fit_params(fit_params)
+            X, y = check_fit_pairs(X, y)
+            self._check_options(X, y)
+            self._check_built()
+        # Weights that were neither trained nor loaded are new: nothing is lost with them.
+        trained = self.initialized_ and (self.history or self.module_.is_settled)
+        trained_on = (self.module_, self.optimizer_) if trained else ()
+        try:
+            with self._undone_on_error(*trained_on), self._reproducible():
+                return super().partial_fit(X, y, classes=classes, **fit_params)
+        except _InterruptedBeforeTraining as interrupt:
+            raise KeyboardInterrupt from interrupt
+
+    def fit_loop(
+        self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any
+    ) -> SiameseRDMRegressor:
+        """Train for some epochs (called by ``fit``, which ends quietly at a KeyboardInterrupt)."""
+        n_epochs = len(self.history)
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        except KeyboardInterrupt as interrupt:
+            if len(self.history) == n_epochs:
+                raise _InterruptedBeforeTraining from interrupt
+            warnings.warn(
+                f"training was interrupted in epoch {len(self.history) - n_epochs}: the weights "
+                "at hand are kept. partial_fit trains them on, fit begins anew.",
+                stacklevel=2,
+            )
+            raise
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict dissimilarities.
@@ -442,14 +480,15 @@ default="auto"
     def initialize(self) -> SiameseRDMRegressor:
         """Load the network and start the random numbers anew (called by ``fit``)."""
         self.rng_ = check_random_state(self.random_state)
-        super().initialize()
+        with ONE_AT_A_TIME:
+            super().initialize()
         self.__dict__.pop("subject_pooling_", None)
         return self
 
     def initialize_module(self) -> SiameseRDMRegressor:
         """Build the twin network from the estimator's parameters (called by ``initialize``)."""
-        options = {name: getattr(self, name) for name in NETWORK_OPTIONS}
-        options["random_state"] = self.rng_.randint(2**31)
+        self.network_options_ = {name: getattr(self, name) for name in NETWORK_OPTIONS}
+        options = self.network_options_ | {"random_state": self.rng_.randint(2**31)}
         self.module_ = self.module(**options | self.get_params_for("module"))
         return self
 
@@ -460,17 +499,18 @@ default="auto"
             split = next(iter(self.train_split.split(X, y)))
             train, valid = (as_rows(part, len(X)) for part in split)
             _check_no_leak(X, train, valid)
-        is_first_fit = not hasattr(self, "subject_pooling_")
-        if is_first_fit:
+        if not hasattr(self, "subject_pooling_"):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
-            self.module_.reference = settle_reference(self.module_.reference, X)
+        is_settled = self.module_.is_settled  # not if its weights are new, but if they were loaded
+        if not is_settled:
             self._set_mean_image(X[train])
         target = self.subject_pooling_.transform(y)
         pooled = ~np.isnan(target)
         _check_pooled(pooled, train, valid)
         dataset = self.get_dataset(X[pooled], target[pooled])
-        if is_first_fit:
+        if not is_settled:
             self._set_lengths(dataset, X[train[pooled[train]]])
+            self.module_.settle(X)
         if valid is None:
             return dataset, None
         place = np.cumsum(pooled) - 1
@@ -566,7 +606,22 @@ default="auto"
                 "training and validation pairs would share images."
             )
         check_photographs(X.images[:1])
-        as_pooling(self.subject_pooling).fit(y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # given once, when the pooling is fitted to stay
+            as_pooling(self.subject_pooling).fit(y)
+
+    def _check_built(self) -> None:
+        """Refuse to train on a network that the parameters no longer describe."""
+        if not self.initialized_:
+            return
+        for name, built in self.network_options_.items():
+            given = getattr(self, name)
+            if given is not built and repr(given) != repr(built):
+                raise ValueError(
+                    f"{name} was {built!r} when the network was built and is {given!r} now: "
+                    "training cannot go on with another network. Set it back, or fit anew "
+                    "(warm_start=False)."
+                )
 
     def _set_mean_image(self, pairs: ImagePairs) -> None:
         if self.module_.mean_image is not None:
@@ -614,7 +669,7 @@ default="auto"
     @contextmanager
     def _reproducible(self) -> Iterator[None]:
         """Leave global random numbers untouched; same bits on any number of threads."""
-        with torch.random.fork_rng(self._gpus()), shard_threads():
+        with shard_threads(), torch.random.fork_rng(self._gpus()):
             yield
 
     def _gpus(self) -> list[int]:
@@ -631,12 +686,25 @@ default="auto"
         states = [copy.deepcopy(part.state_dict()) for part in trained_on]
         try:
             yield
-        except Exception:
+        except BaseException:  # also if the user interrupts it
             self.__dict__.clear()
             self.__dict__.update(before)
             for part, state in zip(trained_on, states, strict=True):
                 part.load_state_dict(state)
             raise
+
+
+class _InterruptedBeforeTraining(BaseException):
+    """A KeyboardInterrupt that skorch does not take for the wish to keep what was trained."""
+
+
+def _check_fit_params(fit_params: dict[str, Any]) -> None:
+    unknown = sorted(set(fit_params) - {"epochs", "_routing_method"})
+    if unknown:
+        raise TypeError(
+            f"fit takes no {unknown}: only epochs besides pairs and dissimilarities. Subjects are "
+            "weighted by subject_pooling=SubjectPooling(subject_weight=...); pairs are not."
+        )
 
 
 def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from sklearn_rdm._accelerator import is_host
 from sklearn_rdm._backbones import load_backbone
 from sklearn_rdm._batches import PairBatch
 from sklearn_rdm._features import check_noise_ratio
-from sklearn_rdm._references import check_reference
+from sklearn_rdm._references import check_reference, is_auto, settle_reference
 from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, run_in_shards
 from sklearn_rdm._trunk import Trunk, as_features, check_spatial_pooling
 
@@ -23,6 +23,7 @@ Layers = str | Sequence[str] | None  # what is read out: one layer, or several a
 
 PRECISIONS = {None: None, "float32": None, "bf16": torch.bfloat16}
 ROUNDING = 1e-6  # float32: centred activations below this share of their size are rounding noise
+OF_OTHER, OF_BACKGROUND = 1, 2  # what TwinNetwork.settled says; a number can be saved as a weight
 WEIGHT_RATE = 10  # an optimiser's step that suits a CNN's weights is small for those of layers
 
 
@@ -44,6 +45,11 @@ precision, random_state
     ----------
     trunk : Trunk
         The network up to its last layer that is read.
+    reference : str, (r, g, b) or None
+        As given; "auto" is what the training images made of it, once they have.
+    is_settled : bool
+        Whether training images have settled what is learned of them before training: what "auto"
+        means, the mean image, and lengths. Kept with the weights.
     read_outs : tuple of tuple of int
         Which of the trunk's layers each read-out is made of: first the trained one, then the one
         that predicts if it is another one, then candidates.
@@ -87,7 +93,9 @@ precision, random_state
             raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
         check_reference(reference)
         self.noise_ratio = check_noise_ratio(noise_ratio)
-        self.reference = reference
+        self._given_reference = reference
+        self.settled: Tensor
+        self.register_buffer("settled", torch.zeros((), dtype=torch.int8))
         self.dtype = PRECISIONS[precision]
         self.spatial_pooling = check_spatial_pooling(spatial_pooling)
         trained = check_layers(layer)
@@ -176,6 +184,21 @@ precision, random_state
             lengths[:n_trained] = 1 / n_trained  # of the scaled activations
         of_read_outs = [lengths[[*places]].sum() for places in self.read_outs]
         self.noise.copy_(self.noise_ratio * torch.stack(of_read_outs))
+
+    @property
+    def reference(self) -> Any:
+        if not self.is_settled or not is_auto(self._given_reference):
+            return self._given_reference
+        return "background" if int(self.settled) == OF_BACKGROUND else None
+
+    @property
+    def is_settled(self) -> bool:
+        return bool(self.settled)
+
+    def settle(self, source: Any) -> None:
+        """Keep what "auto" means for these training images, and that all is learned of them."""
+        of_background = settle_reference(self._given_reference, source) == "background"
+        self.settled.fill_(OF_BACKGROUND if of_background else OF_OTHER)
 
     @property
     def layer_weights(self) -> Tensor:

@@ -106,7 +106,8 @@ def make_pairs(n_images=8, image_size=48):
 
 
 def weights(net):
-    return {name: value.clone() for name, value in net.module_.state_dict().items()}
+    state = net.module_.state_dict().items()
+    return {name: value.clone() for name, value in state if name != "settled"}
 
 
 def same_bits(first, second):
