@@ -174,7 +174,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         Returns
         -------
         self : FeatureReweightedRSARegressor
-            The fitted estimator.
+            The fitted estimator. It is left as it was if the input is refused.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
             If subjects are left out because they have fewer than two of these pairs.
         """
         self._check_parameters()
-        self.alphas_ = self._sorted_alphas()
+        alphas = self._sorted_alphas()
         pairs, y = check_fit_pairs(X, y)
         learned = np.ones(1, dtype=bool)
         if self.subject_pooling is None:
@@ -199,19 +199,19 @@ class FeatureReweightedRSARegressor(RSARegressor):
             y = as_pooling(self.subject_pooling).fit_transform(y)
         targets = np.where(learned, y.reshape(len(y), -1), np.nan)
         used, local = np.unique(pairs.index, return_inverse=True)
-        self.n_features_in_ = pairs.images[0].size
         features = self._prepare(pairs.images[used].reshape(len(used), -1), used)
         index = local.reshape(-1, 2)
         single = y.ndim == 1
-        chosen, self.cv_scores_ = np.repeat(self.alphas_[:1], targets.shape[1]), None
-        if len(self.alphas_) > 1:
-            scores = self._score_alphas(pairs, features, index, targets)
-            chosen = self.alphas_[scores.argmax(axis=0)]
+        chosen, cv_scores = np.repeat(alphas[:1], targets.shape[1]), None
+        if len(alphas) > 1:
+            scores = self._score_alphas(alphas, pairs, features, index, targets)
+            chosen = alphas[scores.argmax(axis=0)]
             scores[:, ~learned] = np.nan
-            self.cv_scores_ = scores[:, 0] if single else scores
+            cv_scores = scores[:, 0] if single else scores
         path = fit_path(features, index, targets, chosen[np.newaxis], **self._model())
         coef, intercept = path.coef[:, 0].T, path.target_mean - path.offset[0]
         coef[~learned] = intercept[~learned] = chosen[~learned] = np.nan
+        self.n_features_in_, self.alphas_, self.cv_scores_ = features.shape[1], alphas, cv_scores
         self.coef_ = np.ascontiguousarray(coef[0] if single else coef)
         self.intercept_ = float(intercept[0]) if single else intercept
         self.alpha_ = float(chosen[0]) if single else chosen
@@ -263,17 +263,22 @@ class FeatureReweightedRSARegressor(RSARegressor):
         return {"metric": self.metric, "penalty": self.penalty}
 
     def _score_alphas(
-        self, pairs: ImagePairs, features: np.ndarray, index: np.ndarray, y: np.ndarray
+        self,
+        alphas: np.ndarray,
+        pairs: ImagePairs,
+        features: np.ndarray,
+        index: np.ndarray,
+        y: np.ndarray,
     ) -> np.ndarray:
         """Correlations (n_alphas, n_targets) of held-out predictions; 0 where nothing varies."""
-        predicted = np.zeros((len(y), len(self.alphas_), y.shape[1]))
+        predicted = np.zeros((len(y), len(alphas), y.shape[1]))
         counts = np.zeros(len(y))
         splits = self._inner_splits(pairs, y)
-        alphas = self.alphas_[:, np.newaxis]
+        column = alphas[:, np.newaxis]
         with ONE_AT_A_TIME, threadpool_limits(1):
             held_out = Parallel(self.n_jobs, prefer="threads", return_as="generator")(
                 delayed(predict_path)(
-                    features, index[train], y[train], alphas, index[test], **self._model()
+                    features, index[train], y[train], column, index[test], **self._model()
                 )
                 for train, test in splits
             )

@@ -49,7 +49,8 @@ def rdm_permutation_test(
     which keeps the dependence between pairs. Images move within their image set only (the
     connected parts of the pairs' graph), and of an incomplete design those pairs count that exist
     before and after. With ``folds``, images move only to places of images of the very same folds,
-    and score and null are means over folds. ``pvalue = (1 + n(null >= score)) /
+    and score and null are means over folds. Training images, which pairs of
+    ``test_pairs="any"`` hold, stay in place: see Notes. ``pvalue = (1 + n(null >= score)) /
     (1 + n_permutations)``, one-sided.
 
     Parameters
@@ -95,16 +96,38 @@ def rdm_permutation_test(
     ------
     ValueError
         If the shapes do not match, the metric is unknown or a scorer, or no image set (of the same
-        folds) has 3 images.
+        folds) has 3 images that may change places.
 
     See Also
     --------
     rdm_bootstrap : How far the score would vary with other images and subjects.
+    sklearn.model_selection.permutation_test_score : Fits anew for each shuffle of samples.
+
+    Notes
+    -----
+    ``pvalue`` is conditional on the models as they were fitted. The models of a cross-validation
+    share training images, and the dissimilarities that one fold tests train the others, so that
+    the scores of the folds depend on each other. Folds are shuffled independently of each other,
+    which leaves this out: p is somewhat too small for cross-validated predictions. A test that
+    holds shuffles the rows of the images before the whole cross-validation and fits anew each time
+    [2]_; the user guide has a recipe under "Chance". For a model that was fitted to other data,
+    or for one split, p holds.
+
+    A model knows its training images, and held-out images must not take their places. Where
+    ``test_pairs="any"`` pairs held-out images with all others, no pair of two training images is
+    tested. So if some images of a fold (and image set) are paired with every other, and no two of
+    the rest, two images or more, are paired, then the rest stay in place. Where an image is held
+    out in one such fold and trained on in another, as in a k-fold cross-validation, it stays as
+    well, and if all do, the test is refused: give the folds of the same splitter with
+    ``test_pairs="both"``, which predictions for "any" include. An incomplete design hides which
+    images were trained on: always take folds of ``test_pairs="both"`` there.
 
     References
     ----------
     .. [1] Kriegeskorte, N., Mur, M. & Bandettini, P. Representational similarity analysis.
        Front. Syst. Neurosci. 2, 4 (2008).
+    .. [2] Ojala, M. & Garriga, G. C. Permutation tests for studying classifier performance. J.
+       Mach. Learn. Res. 11, 1833-1863 (2010).
 
     Examples
     --------
@@ -126,8 +149,10 @@ def rdm_permutation_test(
     sets = _members_of_folds(index, tests)
     if max(map(len, sets)) < 3:
         raise ValueError(
-            "no three images are connected by pairs (of the same folds): there is nothing to "
-            "shuffle. A permutation test needs pairs that share images."
+            "no three images are connected by pairs (of the same folds) and may change places: "
+            "there is nothing to shuffle. A permutation test needs pairs that share images; images "
+            "that a fold of test_pairs='any' was trained on stay in place, so give the folds of "
+            "test_pairs='both'."
         )
     once = np.ones(index.max() + 1, dtype=int)
     fold_scores = average(_score_folds(score_all, observed, predicted, index, tests, once))
@@ -214,6 +239,13 @@ def rdm_bootstrap(
     See Also
     --------
     compare_rdm_scores : The interval of the difference of two models, on the same samples.
+
+    Notes
+    -----
+    The percentiles of few subjects lie too close together: with fewer than about fifteen, intervals
+    over subjects (``over="subjects"`` or "both") are too narrow. Take a t interval of the subjects'
+    own scores instead, from a score function with ``subject_average=False`` and
+    :func:`scipy.stats.ttest_1samp`; the user guide has an example under "Chance".
 
     References
     ----------
@@ -313,6 +345,13 @@ def compare_rdm_scores(
     See Also
     --------
     rdm_permutation_test : Whether one model predicts anything at all.
+
+    Notes
+    -----
+    The percentiles of few subjects lie too close together: with fewer than about fifteen, intervals
+    over subjects (``over="subjects"`` or "both") are too narrow and p is too small. Take a t-test
+    over the subjects' own scores instead, from a score function with ``subject_average=False`` and
+    :func:`scipy.stats.ttest_rel`; the user guide has an example under "Chance".
 
     References
     ----------
@@ -543,10 +582,25 @@ def _members_of_sets(index: np.ndarray) -> list[np.ndarray]:
 
 
 def _members_of_folds(index: np.ndarray, folds: list[np.ndarray]) -> list[np.ndarray]:
-    """Rows of the images that are in the same image set of the very same folds."""
+    """Rows of the images that may change places: of one image set of the very same folds."""
     places = np.full((index.max() + 1, len(folds)), -1)
     for number, fold in enumerate(folds):
         images = np.unique(index[fold])
         places[images, number] = image_sets(index[fold])[images]
+        trained = _training_images(index[fold], places[:, number])
+        places[trained, number] = len(places) + trained  # each by itself
     cell = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
     return [np.flatnonzero(cell == number) for number in range(cell.max() + 1)]
+
+
+def _training_images(index: np.ndarray, image_set: np.ndarray) -> np.ndarray:
+    """Images of a fold that no pair joins, in a set whose other images are paired with all."""
+    tested = np.zeros((len(image_set),) * 2, dtype=bool)
+    first, second = index.T
+    tested[first, second] = tested[second, first] = True
+    size = np.bincount(image_set[image_set >= 0])[image_set]
+    rest = (image_set >= 0) & (tested.sum(axis=1) < size - 1)
+    joined = image_set[first[rest[first] & rest[second]]]
+    n_rest = np.bincount(image_set[rest], minlength=len(image_set))
+    stays = rest & ~np.isin(image_set, joined) & (n_rest[image_set] > 1)
+    return np.flatnonzero(stays)

@@ -167,7 +167,7 @@ class LinearTwinRSARegressor(RSARegressor):
         Returns
         -------
         self : LinearTwinRSARegressor
-            The fitted estimator.
+            The fitted estimator. It is left as it was if the input is refused.
 
         Raises
         ------
@@ -191,17 +191,19 @@ class LinearTwinRSARegressor(RSARegressor):
         check_varying(target)
         used, local = np.unique(np.sort(pairs.index), return_inverse=True)
         features = np.ascontiguousarray(pairs.images[used].reshape(len(used), -1), dtype=float)
-        self.n_features_in_ = features.shape[1]
-        span, scores = self._find_span(features)
-        start = np.eye(self.n_components_, len(span))
-        self.noise_ = self.noise_ratio * (scores[:, : len(start)] ** 2).sum(axis=1).mean()
-        self._check_directions(scores @ start.T, features, used)
-        problem = _Problem(scores, local.reshape(-1, 2), target, start, self.alpha, self.noise_)
-        weights, self.n_iter_ = start, 0
+        mean = features.mean(axis=0)
+        span, scores = _find_span(features, mean)
+        start = np.eye(min(int(self.n_components), len(span)), len(span))
+        noise = self.noise_ratio * (scores[:, : len(start)] ** 2).sum(axis=1).mean()
+        _check_directions(scores @ start.T, noise, features, used)
+        problem = _Problem(scores, local.reshape(-1, 2), target, start, self.alpha, noise)
+        weights, n_iter = start, 0
         if self.alpha < np.inf:
-            weights, self.n_iter_ = self._minimise(problem, used)
-        self.components_ = weights @ span
-        self.loss_ = problem.loss(weights)[0]
+            weights, n_iter = self._minimise(problem, used)
+        self.n_features_in_, self.n_components_ = features.shape[1], len(start)
+        self.mean_, self.noise_ = mean, noise
+        self.components_, self.loss_ = weights @ span, problem.loss(weights)[0]
+        self.n_iter_ = n_iter
         return self
 
     def embed(self, X: Any) -> np.ndarray:
@@ -234,22 +236,6 @@ class LinearTwinRSARegressor(RSARegressor):
         if not self.max_iter >= 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter!r}.")
 
-    def _find_span(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Principal components, and the images in their coordinates; sets mean and rank."""
-        self.mean_ = features.mean(axis=0)
-        left, scales, span = svd(features - self.mean_, full_matrices=False, check_finite=False)
-        noise = max(features.shape) * np.finfo(float).eps * np.linalg.norm(features)
-        rank = int((scales > noise).sum())
-        if rank < 2:
-            raise ValueError(
-                f"the {len(features)} training images of {features.shape[1]} feature(s) differ in "
-                f"{rank} direction(s): at least 2 are needed to compare directions. Give images "
-                "that differ in more features."
-            )
-        self.n_components_ = min(int(self.n_components), rank)
-        left, span = svd_flip(left, span, u_based_decision=False)
-        return span[:rank], left[:, :rank] * scales[:rank]
-
     def _minimise(self, problem: _Problem, rows: np.ndarray) -> tuple[np.ndarray, int]:
         result: OptimizeResult = minimize(
             problem.objective,
@@ -271,22 +257,8 @@ class LinearTwinRSARegressor(RSARegressor):
 
     def _directions(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
         projections = self._project(features)
-        self._check_directions(projections, features, rows)
+        _check_directions(projections, self.noise_, features, rows)
         return projections / _lengths(projections, self.noise_)
-
-    def _check_directions(
-        self, projections: np.ndarray, features: np.ndarray, rows: np.ndarray
-    ) -> None:
-        """Refuse images whose projections are zero but for rounding errors."""
-        rounding = ROUNDING * np.finfo(float).eps * np.linalg.norm(features, axis=1)
-        undefined = _lengths(projections, self.noise_)[:, 0] <= rounding
-        if undefined.any():
-            raise ValueError(
-                f"image {rows[undefined.argmax()]} is the mean of the training images, or differs "
-                f"from it at right angles to all {self.n_components_} components: it has no "
-                "direction to compare with other images. Give noise_ratio above 0, or leave the "
-                "image out, or give more n_components."
-            )
 
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
         used, local = np.unique(index, return_inverse=True)
@@ -345,6 +317,36 @@ def _canonical_order(index: np.ndarray) -> np.ndarray:
     """Order of pairs by their images, so that sums over them have the same rounding errors."""
     low, high = np.sort(index).T
     return np.lexsort((high, low))
+
+
+def _find_span(features: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Principal components, and the images in their coordinates."""
+    left, scales, span = svd(features - mean, full_matrices=False, check_finite=False)
+    noise = max(features.shape) * np.finfo(float).eps * np.linalg.norm(features)
+    rank = int((scales > noise).sum())
+    if rank < 2:
+        raise ValueError(
+            f"the {len(features)} training images of {features.shape[1]} feature(s) differ in "
+            f"{rank} direction(s): at least 2 are needed to compare directions. Give images "
+            "that differ in more features."
+        )
+    left, span = svd_flip(left, span, u_based_decision=False)
+    return span[:rank], left[:, :rank] * scales[:rank]
+
+
+def _check_directions(
+    projections: np.ndarray, noise: float, features: np.ndarray, rows: np.ndarray
+) -> None:
+    """Refuse images whose projections are zero but for rounding errors."""
+    rounding = ROUNDING * np.finfo(float).eps * np.linalg.norm(features, axis=1)
+    undefined = _lengths(projections, noise)[:, 0] <= rounding
+    if undefined.any():
+        raise ValueError(
+            f"image {rows[undefined.argmax()]} is the mean of the training images, or differs "
+            f"from it at right angles to all {projections.shape[1]} components: it has no "
+            "direction to compare with other images. Give noise_ratio above 0, or leave the "
+            "image out, or give more n_components."
+        )
 
 
 def _lengths(projections: np.ndarray, noise: float) -> np.ndarray:

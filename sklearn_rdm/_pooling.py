@@ -21,6 +21,7 @@ from sklearn_rdm._pairs import ImagePairs
 __all__ = ["SubjectPooling"]
 
 METHODS = ("zscore", "mean", "rank")
+OF_SUBJECTS = ("mean_", "scale_", "sorted_", "weights_")
 
 
 class SubjectPooling(TransformerMixin, BaseEstimator):
@@ -64,7 +65,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     n_subjects_ : int or None
-        Number of subjects in ``fit``; None for one-dimensional targets, which need no pooling.
+        Number of subjects in ``fit``; None for one-dimensional targets, which need no pooling and
+        have none of the other attributes.
     mean_, scale_ : ndarray of shape (n_subjects,)
         Mean and standard deviation per subject (method "zscore"); NaN for one that is left out.
     sorted_ : list of ndarray
@@ -131,8 +133,11 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         """
         y = check_dissimilarities(y, len(y))
         weights = self._check_parameters(1 if y.ndim == 1 else y.shape[1])
-        self.n_subjects_ = None if y.ndim == 1 else y.shape[1]
         if y.ndim == 1:
+            for name in OF_SUBJECTS:  # an earlier fit may have left them
+                if hasattr(self, name):
+                    delattr(self, name)
+            self.n_subjects_ = None
             return self
         check_varying(y)
         learned = check_learned(y)
@@ -141,6 +146,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
                 f"subject_weight is 0 for all subjects but {np.flatnonzero(~learned).tolist()}, "
                 "which have fewer than two of these pairs: there is nothing to learn."
             )
+        self.n_subjects_ = y.shape[1]
         y = average_times(y)
         filled = np.where(learned, y, 0)  # numpy warns of columns without a number
         self.mean_ = np.where(learned, np.nanmean(filled, axis=0), np.nan)

@@ -323,8 +323,13 @@ def _fit_predict(
 
 
 def _is_per_pair(value: Any, n_pairs: int) -> bool:
-    is_array_like = hasattr(value, "__len__") or hasattr(value, "shape")
-    return is_array_like and not isinstance(value, str | bytes | dict) and len(value) == n_pairs
+    """Whether a value has one entry per pair; numpy's scalars have a shape, but no entries."""
+    if isinstance(value, str | bytes | dict | type):
+        return False
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return len(shape) > 0 and shape[0] == n_pairs
+    return hasattr(value, "__len__") and len(value) == n_pairs
 
 
 def _is_given(labels: Any) -> bool:

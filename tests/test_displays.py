@@ -265,7 +265,16 @@ def test_one_null_for_all_models_is_one_line():
     [
         ({"names": ["a"]}, r"scores must have shape \(1,\)"),
         ({"errors": [0.1, 0.1]}, r"errors must hold .*\(2, 2\)"),
-        ({"errors": [[0.3, 0.4], [0.2, 0.4]]}, "errors must enclose the mean score"),
+        (
+            {"errors": [[0.3, 0.4], [0.2, 0.4]]},
+            r"must enclose .* model 0 are \[0.3, 0.4\] .* is 0.2",
+        ),
+        ({"errors": [[0.1, 0.4], [0.2, np.nan]]}, "must enclose .* model 1 are .* two NaN draw no"),
+        ({"names": [1, 2]}, r"names must be a list of strings, one per model, got \[1, 2\]"),
+        ({"names": ["a", None]}, "names must be a list of strings"),
+        ({"names": "ab"}, "names must be a list of strings, one per model, got 'ab'"),
+        ({"names": None}, "names must be a list of strings, one per model, got None"),
+        ({"names": []}, "names is empty: give one name per model"),
         ({"noise_ceiling": 0.5}, r"noise_ceiling must be \(lower, upper\)"),
         ({"null": [0.1, 0.2, 0.3]}, "null must be one number"),
     ],
@@ -273,6 +282,43 @@ def test_one_null_for_all_models_is_one_line():
 def test_score_errors(params, message):
     with pytest.raises(ValueError, match=message):
         RDMScoresDisplay([0.2, 0.3], **{"names": ["a", "b"], **params}).plot()
+
+
+def test_a_model_without_a_score_has_neither_bar_nor_interval(recwarn):
+    display = RDMScoresDisplay(
+        [[0.2, 0.4], [np.nan, np.nan]],
+        names=["a", "failed"],
+        errors=[[0.1, 0.5], [np.nan, np.nan]],
+        null=0.1,
+    ).plot()
+    display.figure_.canvas.draw()
+    assert [str(one.message) for one in recwarn] == []
+    np.testing.assert_allclose([bar.get_height() for bar in display.bars_], [0.3, np.nan])
+    spans = [path.vertices[:, 1] for path in display.errors_[2][0].get_paths()]
+    np.testing.assert_allclose(spans[0], [0.1, 0.5])
+    assert np.isnan(spans[1:]).all()
+
+
+def test_an_interval_may_be_missing_where_there_is_a_score():
+    errors = [[0.1, 0.5], [np.nan, np.nan]]
+    display = RDMScoresDisplay([0.2, 0.3], names=["a", "b"], errors=errors).plot()
+    assert [bar.get_height() for bar in display.bars_] == [0.2, 0.3]
+    assert np.isnan([path.vertices[:, 1] for path in display.errors_[2][0].get_paths()][1:]).all()
+
+
+def test_a_pair_that_no_subject_has_is_drawn_grey(pairs, rdm, recwarn):
+    subjects = np.column_stack([rdm[UPPER], rdm[UPPER]])
+    subjects[4] = np.nan
+    display = RDMDisplay.from_predictions(pairs, subjects, rdm[UPPER], sort_groups=False)
+    assert [str(one.message) for one in recwarn] == []
+    assert np.isnan(drawn(display)[UPPER]).nonzero()[0].tolist() == [4]
+
+
+def test_the_legend_says_what_the_line_of_chance_is():
+    display = RDMScoresDisplay([0.2], names=["a"], null=0.1)
+    for params, name in [({}, "chance"), ({"null_name": "95th percentile"}, "95th percentile")]:
+        legend = display.plot(**params).ax_.get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == [name]
 
 
 def test_the_chosen_cell_is_framed():

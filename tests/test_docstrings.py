@@ -133,7 +133,3 @@ def _faults(path):
 def _raises(function):
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     return any(isinstance(node, ast.Raise) for node in ast.walk(tree))
-
-
-def _is_metadata_request(name):
-    return re.fullmatch(r"set_\w+_request", name) is not None

@@ -296,6 +296,59 @@ def test_images_move_among_images_of_the_same_folds():
         rdm_permutation_test(pairs, y_true, y_pred, folds=disjoint)
 
 
+def additive_fold(seed, n_images=20, n_held_out=6):
+    """A fold of test_pairs="any"; effects of images add up, those trained on are predicted well."""
+    rng = np.random.default_rng(seed)
+    pairs = all_pairs(n_images)
+    effects, unrelated = rng.standard_normal((2, n_images))
+    known = np.where(np.arange(n_images) < n_held_out, unrelated, effects)
+    fold = np.flatnonzero((pairs < n_held_out).any(axis=1))
+    y_true = effects[pairs].sum(axis=1) + 0.3 * rng.standard_normal(len(pairs))
+    return pairs, y_true, known[pairs].sum(axis=1), fold
+
+
+@pytest.mark.parametrize("as_fold", [True, False])
+def test_knowing_the_training_images_is_no_evidence_on_held_out_ones(as_fold):
+    pvalues = []
+    for seed in range(40):
+        pairs, y_true, y_pred, fold = additive_fold(seed)
+        data, folds = (pairs, y_true, y_pred), [fold]
+        if not as_fold:
+            data, folds = [each[fold] for each in data], None
+        result = rdm_permutation_test(*data, folds=folds, n_permutations=39, random_state=seed)
+        assert_array_equal(result.n_pairs, len(fold))
+        pvalues.append(result.pvalue)
+    assert 0.35 < np.mean(pvalues) < 0.65
+    assert np.mean(np.array(pvalues) <= 0.1) < 0.25
+
+
+def test_training_images_of_a_fold_stay_in_place():
+    pairs = all_pairs(9)
+    fold = np.flatnonzero((pairs < 4).any(axis=1))
+    moved = [list(cell) for cell in _members_of_folds(pairs, [fold]) if len(cell) > 1]
+    assert moved == [[0, 1, 2, 3]]
+    other = all_pairs(5) + 9  # another image set of the fold, of which all pairs are tested
+    both = np.concatenate([pairs[fold], other])
+    cells = _members_of_folds(both, [np.arange(len(both))])
+    assert sorted(map(list, cells)) == [[0, 1, 2, 3], [4], [5], [6], [7], [8], [*range(9, 14)]]
+
+
+@pytest.mark.parametrize("missing", [[0, 20], [0, 1], [0, 8, 15]])  # (1, 2) is in row 8
+def test_images_of_other_incomplete_folds_all_move(missing):
+    pairs = np.delete(all_pairs(9), missing, axis=0)
+    (cell,) = _members_of_folds(pairs, [np.arange(len(pairs))])
+    assert_array_equal(cell, np.arange(9))
+
+
+def test_folds_that_train_on_every_image_are_refused_with_advice():
+    pairs, y_true, y_pred = simulate(n_images=9)
+    folds = [np.flatnonzero((pairs % 3 == fold).any(axis=1)) for fold in range(3)]
+    with pytest.raises(ValueError, match="trained on stay in place, so give the folds of test_pa"):
+        rdm_permutation_test(pairs, y_true, y_pred, folds=folds)
+    inner = folds_of(pairs)
+    assert rdm_permutation_test(pairs, y_true, y_pred, folds=inner, n_permutations=9).pvalue == 0.1
+
+
 def test_constant_predictions_are_told_to_be_no_evidence():
     pairs, y_true, _ = simulate()
     with pytest.warns(UndefinedMetricWarning, match=r"y_pred has no score .* 1 of 1 fold"):

@@ -313,6 +313,17 @@ def test_without_noise_an_image_without_direction_is_named(rng):
         exact.transform(pairs)
 
 
+def test_a_failed_refit_leaves_the_fitted_projection_as_it_was(rng):
+    model = LinearTwinRSARegressor(3, noise_ratio=0, alpha=10)
+    before = {**vars(model.fit(*planted(rng, n_images=10)))}
+    with pytest.raises(ValueError, match="image 4 is the mean"):
+        model.fit(*problem_with_the_mean_image(rng))
+    with pytest.raises(ValueError, match=r"differ in 0 direction\(s\)"):
+        model.fit(ImagePairs(np.ones((6, 4)), complete(6)), rng.random(15))
+    assert vars(model) == before
+    assert {"components_", "mean_", "n_components_", "n_features_in_", "noise_"} < set(before)
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

@@ -714,6 +714,35 @@ def test_held_out_rdm_options():
     np.testing.assert_allclose(nested.dissim[tested], dissim[tested])
 
 
+class RecordingRegressor(DistanceRegressor):
+    """Accepts any parameter of fit, and predicts how many entries it was given."""
+
+    def fit(self, X, y, w):
+        self.n_entries_ = np.size(w)
+        return super().fit(X, y)
+
+    def predict(self, X):
+        return np.full(len(X), float(self.n_entries_))
+
+
+@pytest.mark.parametrize(
+    "value", [3, 3.0, np.float64(3), np.int64(3), np.array(3.0), list, "w", [1, 2]]
+)
+def test_what_is_not_one_value_per_pair_is_passed_whole(value):
+    pairs, dissim = make_pairs(9)
+    held_out = cross_val_rdm(RecordingRegressor(), pairs, dissim, cv=3, params={"w": value})
+    np.testing.assert_array_equal(np.concatenate(held_out.test_dissims), np.size(value))
+
+
+@pytest.mark.parametrize("as_type", [list, np.asarray, lambda w: np.column_stack([w, w])])
+def test_values_per_pair_are_cut_to_the_training_pairs(as_type):
+    pairs, dissim = make_pairs(9)
+    params = {"w": as_type(range(len(pairs)))}
+    held_out = cross_val_rdm(RecordingRegressor(), pairs, dissim, cv=3, params=params)
+    sizes = [np.size(as_type(train)) for train in held_out.train_indices]
+    np.testing.assert_array_equal([given[0] for given in held_out.test_dissims], sizes)
+
+
 def test_held_out_rdm_refuses_leaks_and_bad_targets():
     pairs, dissim = make_pairs(15)
     with pytest.raises(ValueError, match="it holds out pairs, not images. Use ImageKFold"):

@@ -80,6 +80,22 @@ def test_one_measurement_is_returned_as_it_is(method, rng):
     np.testing.assert_array_equal(SubjectPooling(method).fit_transform(y), y)
 
 
+def test_one_measurement_leaves_nothing_of_earlier_subjects(dissim, rng):
+    pooling = SubjectPooling().fit(dissim)
+    pooling.fit(rng.random(10))
+    assert {name for name in vars(pooling) if name.endswith("_")} == {"n_subjects_"}
+    again = pooling.fit(dissim)
+    np.testing.assert_array_equal(again.transform(dissim), SubjectPooling().fit_transform(dissim))
+
+
+def test_a_failed_fit_leaves_the_fitted_pooling_as_it_was(dissim):
+    pooling = SubjectPooling().fit(dissim)
+    before = pooling.transform(dissim)
+    with pytest.raises(ValueError, match="are equal"):
+        pooling.fit(np.ones((5, 2)))
+    np.testing.assert_array_equal(pooling.transform(dissim), before)
+
+
 @pytest.mark.parametrize("method", ["zscore", "mean", "rank"])
 def test_method_forgets_the_scale_of_a_subject_unless_it_is_mean(method, dissim):
     pooled = SubjectPooling(method).fit_transform(dissim)

@@ -149,6 +149,25 @@ def test_wrong_input_is_refused(estimator, problem):
         model.transform(pairs.images[:, :7])
 
 
+@pytest.mark.parametrize("alphas", [None, 10])
+def test_a_failed_refit_leaves_reweighting_as_it_was(alphas, rng):
+    model = FeatureReweightedRSARegressor(alphas=alphas, random_state=0)
+    pairs, y = make_problem(rng, 16, 8)
+    before = {**vars(model.fit(pairs, y))}
+    other, y_other = make_problem(rng, 16, 5)
+    broken = other.images.copy()
+    broken[3] = 1
+    model.set_params(alphas=[1, 2])
+    with pytest.raises(ValueError, match="image 3"):
+        model.fit(ImagePairs(broken, other.index), y_other)
+    with pytest.raises(ValueError, match="no inner split leaves"):
+        model.fit(ImagePairs(other.images, [[0, i] for i in range(1, 7)]), y_other[:6])
+    fitted = {name for name in before if name.endswith("_")}
+    assert fitted >= {"coef_", "alphas_", "cv_scores_", "n_features_in_"}
+    assert {name for name in vars(model) if name.endswith("_")} == fitted
+    assert all(vars(model)[name] is before[name] for name in fitted)
+
+
 @all_estimators
 def test_tags(estimator):
     tags = get_tags(estimator)

@@ -93,8 +93,8 @@ print(f"chosen: {search.best_params_}, r = {search.best_score_:.3f} on inner fol
 # %%
 # Held-out scores
 # ---------------
-# Spearman's correlation with every subject; the baseline is the same layer, not trained. Chance is
-# the 95th percentile of the score after shuffling images.
+# Spearman's correlation with every subject; the baseline is the same layer, not trained. The dashed
+# line is the 95th percentile of the scores by chance, those after shuffling images.
 
 fixed = make_pipeline(
     LayerActivations("efficientnet_lite0", layer, reference="auto"), FixedRSARegressor()
@@ -122,7 +122,7 @@ RDMScoresDisplay(
     names=["fixed layer", "fine-tuned"],
     noise_ceiling=ceiling,
     null=float(sorted(null.null_distribution)[int(0.95 * len(null.null_distribution))]),
-).plot(left)
+).plot(left, null_name="95th percentile of chance")
 RDMDisplay.from_predictions(test_pairs, test_dissim, finetuned, ax=[middle, right])
 figure.suptitle(f"Held-out images: {name}")
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from sklearn_rdm._displays._drawing import image_style, pyplot
-from sklearn_rdm._dissimilarities import average_times
+from sklearn_rdm._dissimilarities import average, average_times
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_groups
 
 SCALES = {None: "{}", "rank": "{} (rank, 0 to 1)"}
@@ -160,7 +160,7 @@ class RDMDisplay:
         pairs = as_pairs(X)
         y_true = average_times(np.asarray(y_true, dtype=float))
         if y_true.ndim == 2:
-            y_true = np.nanmean(y_true, axis=1)
+            y_true = average(y_true)
         used = pairs.used_images
         rdms = [pairs.to_rdms(y)[np.ix_(used, used)] for y in (y_true, y_pred)]
         groups = pairs.image_groups if image_groups is None else np.asarray(image_groups)

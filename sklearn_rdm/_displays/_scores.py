@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._displays._drawing import legend_above, one_axes
+from sklearn_rdm._dissimilarities import average
 
 
 class RDMScoresDisplay:
@@ -16,16 +17,19 @@ class RDMScoresDisplay:
     Parameters
     ----------
     scores : array-like of shape (n_models, n_repeats) or (n_models,)
-        One score per model and subject (or fold), or one per model. A bar is their mean.
+        One score per model and subject (or fold), or one per model; NaN where there is none. A bar
+        is the mean of the others; a model without any has no bar.
     names : sequence of str
         The models' names.
     errors : array-like of shape (n_models, 2), default=None
-        Lower and upper end of each bar's interval, in units of the score. None draws none.
+        Lower and upper end of each bar's interval, in units of the score; NaN, both: this model
+        has none. None draws none.
     noise_ceiling : (float, float), default=None
         Lower and upper bound, drawn as a band.
     null : float or array-like of shape (n_models,), default=None
-        Score of chance (for instance the 95th percentile of a permutation null), drawn as a line
-        across all bars or one across each.
+        Score by chance, drawn as a line across all bars or one across each: the mean of a
+        permutation null, ``expected_score``. For another value of the null, such as its 95th
+        percentile, give ``null_name`` to :meth:`plot`, so that the legend says so.
 
     Attributes
     ----------
@@ -40,7 +44,7 @@ class RDMScoresDisplay:
     ceiling_ : matplotlib Patch or None
         The band of the noise ceiling.
     null_ : matplotlib Line2D, LineCollection or None
-        The line of chance.
+        The line of ``null``.
     figure_ : matplotlib Figure
         The figure that holds the axes.
 
@@ -57,8 +61,10 @@ class RDMScoresDisplay:
     --------
     >>> from sklearn_rdm import RDMScoresDisplay
     >>> scores = [[0.21, 0.25, 0.18], [0.34, 0.37, 0.29]]
-    >>> display = RDMScoresDisplay(scores, names=["fixed", "fine-tuned"], noise_ceiling=(0.4, 0.5))
-    >>> len(display.plot().bars_)
+    >>> display = RDMScoresDisplay(
+    ...     scores, names=["fixed", "fine-tuned"], noise_ceiling=(0.4, 0.5), null=0.06
+    ... )
+    >>> len(display.plot(null_name="95th percentile of chance").bars_)
     2
     """
 
@@ -100,7 +106,7 @@ class RDMScoresDisplay:
         error_name : str, default="95 % interval"
             What ``errors`` are, for the legend.
         null_name : str, default="chance"
-            What ``null`` is, for the legend.
+            What ``null`` is, for the legend: "chance" is right for the mean of a null.
         bar_kwargs : dict, default=None
             Passed to ``Axes.bar``.
 
@@ -112,10 +118,11 @@ class RDMScoresDisplay:
         Raises
         ------
         ValueError
-            If names, errors, ceiling or null do not match the scores.
+            If there are no names or one is no string, or names, errors, ceiling or null do not
+            match the scores.
         """
         scores, errors, null = self._checked()
-        means = np.nanmean(scores, axis=1)
+        means = average(scores)
         at = np.arange(len(scores))
         self.ax_ = one_axes(ax, figsize=(max(4.0, 1.2 + 1.1 * len(at)), 3.8))
         self.figure_ = self.ax_.figure
@@ -139,6 +146,7 @@ class RDMScoresDisplay:
 
     def _checked(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Scores as (n_models, n_repeats), errors as (n_models, 2), null as (n_models,)."""
+        _check_names(self.names)
         scores = np.asarray(self.scores, dtype=float)
         scores = scores[:, None] if scores.ndim == 1 else scores
         if scores.ndim != 2 or len(scores) != len(self.names):
@@ -152,9 +160,8 @@ class RDMScoresDisplay:
                 f"errors must hold a lower and an upper end per model, shape ({len(scores)}, 2), "
                 f"got {errors.shape}."
             )
-        means = np.nanmean(scores, axis=1)
-        if errors is not None and not ((errors[:, 0] <= means) & (means <= errors[:, 1])).all():
-            raise ValueError("errors must enclose the mean score: give both ends, not half widths.")
+        if errors is not None:
+            _check_intervals(errors, average(scores))
         if self.noise_ceiling is not None and np.shape(self.noise_ceiling) != (2,):
             raise ValueError(f"noise_ceiling must be (lower, upper), got {self.noise_ceiling!r}.")
         if self.null is None:
@@ -181,6 +188,30 @@ class RDMScoresDisplay:
             return self.ax_.axhline(self.null, **style)
         at = np.arange(len(null))
         return self.ax_.hlines(null, at - 0.42, at + 0.42, **style)
+
+
+def _check_names(names: Any) -> None:
+    listed = np.iterable(names) and not isinstance(names, str)
+    if not listed or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"names must be a list of strings, one per model, got {names!r}: give "
+            "names=['fixed', 'fine-tuned'], or [str(name) for name in names]."
+        )
+    if len(names) == 0:
+        raise ValueError("names is empty: give one name per model, and one row of scores each.")
+
+
+def _check_intervals(errors: np.ndarray, means: np.ndarray) -> None:
+    """Refuse intervals that do not enclose the mean; without a score, or both ends, is no fault."""
+    half = np.isnan(errors[:, 0]) != np.isnan(errors[:, 1])
+    outside = half | (errors[:, 0] > means) | (means > errors[:, 1])
+    if outside.any():
+        model = outside.argmax()
+        raise ValueError(
+            f"errors must enclose the mean score, but those of model {model} are "
+            f"{errors[model].tolist()} and its mean is {means[model]:.6g}: give both ends, not "
+            "half widths; two NaN draw no interval."
+        )
 
 
 def _repeats(ax: Any, scores: np.ndarray, name: str) -> Any:
