@@ -22,12 +22,14 @@ from torch import Tensor
 from sklearn_rdm._accelerator import BATCH_SIZE, is_host
 from sklearn_rdm._backbones import Preprocessing, load_backbone
 from sklearn_rdm._images import are_paths, check_images, image_digests, list_images, read_image
-from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs import ImagePairs, as_pairs
+from sklearn_rdm._process import ONE_AT_A_TIME
 from sklearn_rdm._references import (
     References,
     check_reference,
     find_references,
     mean_of_images,
+    settle_reference,
 )
 from sklearn_rdm._shards import SHARD_SIZE, map_in_threads, pad_to_shard, shard_threads
 from sklearn_rdm._trunk import Trunk, as_features, check_spatial_pooling
@@ -68,14 +70,15 @@ class LayerActivations(TransformerMixin, BaseEstimator):
 default=None
         An image whose activations are subtracted from those of every image: a blank one of this
         colour (0..1) or of each image's own background (:class:`ImagePairs` holds it; "auto": if
-        it does), or the pixel-wise mean of the images given to ``fit``.
+        that given to ``fit`` does), or the pixel-wise mean of the images given to ``fit``.
     spatial_pooling : int or (height, width), default=None
         Maps are averaged to this many places per channel; smaller ones, and layers without a
         map, stay as they are. None keeps all places.
     device : str, default="cpu"
         Where the network runs.
     memory : str, path or joblib.Memory, default=None
-        Folder in which activations are kept; shared by folds, candidates and workers.
+        Folder in which activations of images are kept; shared by folds, candidates and workers.
+        Those of paths and folders are not: decode these first, with :func:`read_images`.
     random_state : int, RandomState or None, default=None
         Seeds random weights (``weights=None``).
 
@@ -85,6 +88,8 @@ default=None
         The features that each layer fills.
     n_features_out_ : int
         Number of features per image.
+    reference_ : str, (r, g, b) or None
+        As given; of "auto", what the images given to ``fit`` made of it.
     mean_image_ : Tensor of shape (1, 3, height, width) or None
         With ``reference="mean"``, the mean input over the images of ``fit``.
     preprocessing_ : Preprocessing
@@ -133,12 +138,13 @@ default=None
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> LayerActivations:  # noqa: ARG002
-        """Load the network; nothing but the mean image is learned.
+        """Load the network; nothing but the reference is learned.
 
         Parameters
         ----------
-        X : ImagePairs, array-like of shape (n_images, height, width, 3), paths or a folder
-            Read for ``reference="mean"`` only; of pairs, the images that occur in one.
+        X : ImagePairs, array-like of shape (n_images, height, width, 3) or (n_pairs, 2, height, \
+width, 3), paths (n_images,) or (n_pairs, 2), or a folder
+            Read for ``reference="auto"`` and "mean" only; of pairs, the images that occur in one.
         y : None
             Ignored.
 
@@ -163,19 +169,10 @@ default=None
         pooling = check_spatial_pooling(self.spatial_pooling)
         if not layers:
             raise ValueError("layers is empty: name at least one, or give None for the last.")
-        backbone = load_backbone(
-            self.backbone,
-            self.weights,
-            image_size=self.image_size,
-            fully_convolutional=self.fully_convolutional,
-            random_state=self.random_state,
-        )
-        self.preprocessing_ = backbone.preprocessing
-        self.trunk_ = Trunk(backbone, layers).requires_grad_(False)
-        self.trunk_.to(device=self.device)
-        blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
-        with torch.no_grad():
-            sizes = [as_features(values, pooling).shape[1] for values in self.trunk_(blank)]
+        X = _pairs_or_images(X)
+        with ONE_AT_A_TIME:
+            sizes = self._load(layers, pooling)
+        self.reference_ = settle_reference(self.reference, X)
         self.mean_image_ = None
         if isinstance(self.reference, str) and self.reference == "mean":
             images, rows = _used_images(X)
@@ -188,12 +185,29 @@ default=None
         self.n_features_out_ = ends[-1]
         return self
 
+    def _load(self, layers: list[str | None], pooling: tuple[int, int] | None) -> list[int]:
+        """Build the network up to these layers; how many features each of them has."""
+        backbone = load_backbone(
+            self.backbone,
+            self.weights,
+            image_size=self.image_size,
+            fully_convolutional=self.fully_convolutional,
+            random_state=self.random_state,
+        )
+        self.preprocessing_ = backbone.preprocessing
+        self.trunk_ = Trunk(backbone, layers).requires_grad_(False)
+        self.trunk_.to(device=self.device)
+        blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
+        with torch.no_grad():
+            return [as_features(values, pooling).shape[1] for values in self.trunk_(blank)]
+
     def transform(self, X: Any) -> Any:
         """Compute the activations of images.
 
         Parameters
         ----------
-        X : ImagePairs, array-like of shape (n_images, height, width, 3), paths or a folder
+        X : ImagePairs, array-like of shape (n_images, height, width, 3) or (n_pairs, 2, height, \
+width, 3), paths (n_images,) or (n_pairs, 2), or a folder
             Photographs.
 
         Returns
@@ -208,9 +222,10 @@ default=None
             If these are no RGB photographs, uint8 or float in 0..1, or a file cannot be decoded.
         """
         check_is_fitted(self, "trunk_")
+        X = _pairs_or_images(X)
         images, rows = _used_images(X)
         references = find_references(
-            self.reference, X, len(images), self.preprocessing_, self.mean_image_
+            self.reference_, X, len(images), self.preprocessing_, self.mean_image_
         )
         load = load_photographs(images, self.preprocessing_)
 
@@ -218,7 +233,7 @@ default=None
             return compute_rows(self._flat_activations, load, some, self.device)
 
         settings = f"{self.preprocessing_}{check_spatial_pooling(self.spatial_pooling) or ''}"
-        folder = store_folder(self.memory, self.trunk_, "whole", settings)
+        folder = store_folder(self.memory, self.trunk_, "whole", settings, self.device)
         with shard_threads():
             if folder is None or are_paths(images):
                 features = compute(rows)
@@ -252,6 +267,15 @@ default=None
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _pairs_or_images(X: Any) -> Any:
+    """Pairs of what is given as two images, or two paths, each; all else as it is."""
+    if isinstance(X, ImagePairs) or are_paths(X):
+        return X
+    X = X if isinstance(X, np.ndarray) else np.asarray(X)
+    are_pairs = X.ndim in (2, 5) and X.shape[1] == 2 and (X.ndim == 5 or X.dtype.kind in "UO")
+    return as_pairs(X) if are_pairs else X
 
 
 def _used_images(X: Any) -> tuple[Any, np.ndarray]:
@@ -374,7 +398,7 @@ def keep_frozen(
         return compute_rows(trunk.prefix, load, some, device)
 
     if trunk.has_prefix:
-        folder = store_folder(memory, trunk, "prefix", preprocessing)
+        folder = store_folder(memory, trunk, "prefix", preprocessing, device)
         if folder is not None:
             return stored_rows(folder, images, rows, compute)
     elif 12 * len(rows) * np.prod(preprocessing.size) > MEMORY_BUDGET:
@@ -393,18 +417,20 @@ class _Photographs:
 
 
 def store_folder(
-    memory: Any, trunk: Trunk, part: Literal["prefix", "whole"], settings: Any
+    memory: Any, trunk: Trunk, part: Literal["prefix", "whole"], settings: Any, device: Any
 ) -> Path | None:
     """Folder of one network's activations below a joblib memory, None without one.
 
-    ``settings`` are what the activations depend on besides the network, such as preprocessing.
+    ``settings`` are what the activations depend on besides the network, such as preprocessing; on
+    a GPU, they are rounded otherwise.
     """
     memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
     if not isinstance(memory, Memory):
         raise TypeError(f"memory must be a folder or a joblib.Memory, got {memory!r}.")
     if memory.location is None:
         return None
-    key = f"{trunk.key(part)}{settings}"
+    where = "" if is_host(device) else torch.device(device).type
+    key = f"{trunk.key(part)}{settings}{where}"
     name = image_digests([np.frombuffer(key.encode(), np.uint8)])[0]
     return Path(memory.location) / "sklearn_rdm" / name.tobytes().hex()
 

@@ -789,3 +789,52 @@ def test_photographs_over_the_budget_are_decoded_each_time(monkeypatch):
     assert not isinstance(inputs, np.ndarray)
     assert np.array_equal(inputs[places], expected)
     assert np.array_equal(inputs[places[[2, 0]]], expected[[2, 0]])
+
+
+def test_auto_is_settled_in_fit():
+    images = make_images(4)
+    stated = ImagePairs(images, background="white")
+    features = features_of(reference="auto").fit(stated)
+    assert features.reference_ == "background"
+    with pytest.raises(ValueError, match="needs the background colour"):
+        features.transform(images)
+    features = features_of(reference="auto").fit(images)
+    assert features.reference_ is None
+    np.testing.assert_array_equal(features.transform(stated).images, features.transform(images))
+
+
+def test_pairs_of_two_images_or_two_paths_each_are_pairs(tmp_path):
+    images = make_images(4)
+    pairs = ImagePairs(images)
+    expected = features_of().fit_transform(pairs)
+    found = features_of().fit_transform(images[pairs.index])
+    np.testing.assert_array_equal(found.images, expected.images)
+    np.testing.assert_array_equal(found.index, pairs.index)
+    paths = np.array([str(tmp_path / f"{number}.png") for number in range(4)])
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    found = features_of().fit_transform(paths[pairs.index])
+    np.testing.assert_array_equal(found.images, expected.images)
+
+
+def test_networks_are_loaded_in_threads_as_alone():
+    images = make_images(4)
+    seeds = [0, 1, 2, 3]
+
+    def compute(seed):
+        return LayerActivations(
+            "alexnet", "conv2", weights=None, image_size=63, random_state=seed
+        ).fit_transform(images)
+
+    alone = [compute(seed) for seed in seeds]
+    together = Parallel(4, prefer="threads")(delayed(compute)(seed) for seed in seeds)
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_activations_of_a_gpu_are_kept_apart(tmp_path):
+    trunk = Trunk(load_backbone(Small), ["second"])
+    folders = {
+        device: _activations.store_folder(tmp_path, trunk, "whole", "", device)
+        for device in ("cpu", "cuda", "cuda:1")
+    }
+    assert folders["cpu"] != folders["cuda"] == folders["cuda:1"]

@@ -231,3 +231,15 @@ def test_a_layer_that_is_constant_in_one_fold_is_not_chosen(monkeypatch):
     assert (search.scores_[1:, 0] > 0.5).all()
     assert np.isnan(search.mean_scores_[0]).all()
     assert search.best_layer_ != LAYERS[0]
+
+
+def test_the_kept_network_is_what_its_parameters_say(tmp_path):
+    pairs, y = make_pairs(12)
+    net = tiny_net(max_epochs=2, noise_ratio=0.5)
+    search = LayerEpochSearchCV(net, LAYERS, cv=ONE_SPLIT, refit=False).fit(pairs, y)
+    kept = search.best_estimator_
+    assert "module__candidates" not in kept.get_params()
+    kept.save_params(f_params=tmp_path / "kept.pt")
+    loaded = clone(kept).initialize()
+    loaded.load_params(f_params=tmp_path / "kept.pt")
+    np.testing.assert_array_equal(loaded.predict(pairs), kept.predict(pairs))

@@ -5,12 +5,15 @@ The second implementation is a textbook twin network: two forwards per pair, not
 
 import functools
 import random
+import warnings
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from joblib import Parallel, delayed
 from PIL import Image
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold
 from skorch.callbacks import Callback
@@ -27,6 +30,7 @@ from sklearn_rdm import (
     WhitenedCorrelationLoss,
     WhitenedCosineLoss,
     _features,
+    _siamese,
 )
 from sklearn_rdm._shards import SHARD_SIZE
 from sklearn_rdm._twin_network import TwinNetwork
@@ -1426,3 +1430,148 @@ def test_matrices_and_index_are_checked_before_any_network():
 def test_unfitted_net_says_so(verb):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         getattr(tiny_net(), verb)(make_pairs()[0])
+
+
+# What stays with the weights, and what interrupts
+
+
+def make_pairs_on(background, n_images=8):
+    data = make_data(n_images)
+    return ImagePairs.from_rdms(data.images, data.rdms, background=background)
+
+
+def load_anew(net, path):
+    net.save_params(f_params=path)
+    loaded = clone(net).initialize()
+    loaded.load_params(f_params=path)
+    return loaded
+
+
+def test_loaded_weights_keep_that_the_training_images_stated_a_background(tmp_path):
+    pairs, y = make_pairs_on("white")
+    loaded = load_anew(tiny_net(reference="auto").fit(pairs, y), tmp_path / "net.pt")
+    with pytest.raises(ValueError, match="needs the background colour"):
+        loaded.transform(pairs.images)
+
+
+def test_loaded_weights_keep_that_the_training_images_stated_none(tmp_path):
+    pairs, y = make_pairs()
+    net = tiny_net(reference="auto").fit(pairs, y)
+    loaded = load_anew(net, tmp_path / "net.pt")
+    on_white = ImagePairs(pairs.images, pairs.index, background="white")
+    np.testing.assert_array_equal(loaded.predict(on_white), net.predict(pairs))
+
+
+@pytest.mark.parametrize(
+    "options", [{"noise_ratio": 1.0}, {"layer": ["relu2", "relu3"]}, {"reference": "mean"}]
+)
+def test_training_on_from_loaded_weights_keeps_what_was_learned_before_training(tmp_path, options):
+    pairs, y = make_pairs()
+    loaded = load_anew(tiny_net(max_epochs=3, **options).fit(pairs, y), tmp_path / "net.pt")
+    before = loaded.predict(pairs)
+    few = (pairs.index < 4).all(axis=1)
+    loaded.set_params(lr=0.0).partial_fit(pairs[few], y[few])
+    np.testing.assert_array_equal(loaded.predict(pairs), before)
+
+
+def test_a_failure_after_loading_loses_nothing(tmp_path):
+    pairs, y = make_pairs()
+    loaded = load_anew(tiny_net().fit(pairs, y), tmp_path / "net.pt")
+    before = loaded.predict(pairs)
+    with pytest.raises(ValueError, match="diverged|constant"):
+        loaded.set_params(lr=1e30, max_epochs=5).partial_fit(pairs, y)
+    np.testing.assert_array_equal(loaded.predict(pairs), before)
+
+
+@pytest.mark.parametrize("keyword", ["sample_weight", "epoch"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_keywords_that_would_do_nothing_are_refused(method, keyword):
+    pairs, y = make_pairs()
+    with pytest.raises(TypeError, match=rf"fit takes no \['{keyword}'\].*SubjectPooling"):
+        getattr(tiny_net(), method)(pairs, y, **{keyword: np.ones(len(pairs))})
+
+
+def test_epochs_of_one_fit():
+    pairs, y = make_pairs()
+    assert len(tiny_net(max_epochs=5).fit(pairs, y, epochs=2).history) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"noise_ratio": 1.0}, {"layer": "relu2"}, {"freeze_up_to": "relu1"}]
+)
+def test_training_does_not_go_on_with_a_network_that_parameters_do_not_describe(change):
+    pairs, y = make_pairs()
+    net = tiny_net(warm_start=True).fit(pairs, y)
+    before = net.predict(pairs)
+    net.set_params(**change)
+    for method in (net.fit, net.partial_fit):
+        with pytest.raises(ValueError, match=f"{[*change][0]} was .* fit anew"):
+            method(pairs, y)
+    np.testing.assert_array_equal(net.predict(pairs), before)
+    net.set_params(warm_start=False).fit(pairs, y)
+    assert getattr(net, [*change][0]) == [*change.values()][0]
+
+
+class Interrupting(Callback):
+    def on_batch_begin(self, net, **kwargs):  # noqa: ARG002
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_training_is_told_and_keeps_the_weights_at_hand():
+    pairs, y = make_pairs()
+    net = tiny_net(max_epochs=4, callbacks=[Interrupting()])
+    with pytest.warns(UserWarning, match="interrupted in epoch 2.*partial_fit"):
+        net.fit(pairs, y)
+    assert same_bits(net, tiny_net(max_epochs=1).fit(pairs, y))
+
+
+def test_an_interrupt_before_training_leaves_the_estimator_as_it_was(monkeypatch):
+    pairs, y = make_pairs()
+    net = tiny_net(noise_ratio=1.0, max_epochs=2).fit(pairs, y)
+    before = net.predict(pairs)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_siamese, "keep_frozen", interrupt)
+        for method in (net.fit, net.partial_fit):
+            with pytest.raises(KeyboardInterrupt):
+                method(pairs, y)
+        new = tiny_net()
+        with pytest.raises(KeyboardInterrupt):
+            new.fit(pairs, y)
+    assert not hasattr(new, "module_")
+    assert len(net.history) == 2
+    np.testing.assert_array_equal(net.predict(pairs), before)
+
+
+def test_left_out_subjects_are_told_once():
+    pairs, y = make_pairs()
+    y = y.copy()
+    y[1:, 0] = np.nan
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tiny_net().fit(pairs, y)
+    assert len([w for w in caught if "left out" in str(w.message)]) == 1
+
+
+# Threads of one process
+
+
+def test_fits_in_threads_are_those_of_one_after_the_other():
+    pairs, y = make_pairs(12)
+    random_state = torch.get_rng_state()
+    nets = [tiny_net(weights=None, random_state=seed, dropout=True) for seed in range(4)]
+
+    def fit(net):
+        return clone(net).fit(pairs, y).predict(pairs)
+
+    alone = [fit(net) for net in nets]
+    n_threads = torch.get_num_threads()
+    together = Parallel(4, prefer="threads")(delayed(fit)(net) for net in 3 * nets)
+    for found, expected in zip(together, 3 * alone, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert torch.get_num_threads() == n_threads
