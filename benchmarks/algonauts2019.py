@@ -2,7 +2,8 @@
 
 Several twin networks, which differ in depth and in the measurements they are trained on, are
 trained for some epochs. Which of them, after how many epochs, are averaged to predict a target is
-chosen on images held out from the training set of each row of the tables: never on what is scored.
+chosen on images held out from the training set of each row of the tables: never on what the row
+scores, though the list to choose from was made with scores of both sets in view.
 
     python benchmarks/algonauts2019.py select      # writes algonauts2019_choice.json
     python benchmarks/algonauts2019.py evaluate    # writes the tables
@@ -416,7 +417,8 @@ TEXT = """
 ![Observed and predicted matrices](../results/algonauts2019.png)
 
 Every choice (network depth, measurements trained on, epoch, members of the average) was made by
-image-wise folds within the training set of the row; see `benchmarks/algonauts2019_choice.json`.
+image-wise folds within the training set of the row; see `benchmarks/algonauts2019_choice.json`. The
+list that was chosen from was made with scores of both sets in view.
 EfficientNet-Lite0, -Lite1 and -Lite2 with ImageNet weights, 224 px, reference: a blank of each
 set's background; every network's distances have the same mean and spread over its own training
 pairs (`CalibratedRDMRegressor`). Members were chosen by how they predict images of categories that

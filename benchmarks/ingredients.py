@@ -163,7 +163,7 @@ the challenge's ceiling) of the other image set. *none*: EfficientNet-Lite0, 224
 defaults for 5 epochs, one network trained on fMRI EVC and early MEG (read at `block7`, trained
 behind `block4`, maps of 7 x 7), one on IT and late MEG (`block14`, behind `block10`, 2 x 2). Each
 other row changes one setting. One seed; *other seed* shows how much is nothing: about one percent
-for early vision, two to four for late vision. IT of the 118 images is chance.
+for early vision, two to four for late vision. IT of the 118 images is near chance.
 
 The figure: networks of the same kind, trained on fMRI and MEG of one set for 10 epochs; mean over 5
 image-wise folds of the correlation with all subjects of both, after each epoch, read at each layer.
