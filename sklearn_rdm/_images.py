@@ -185,7 +185,7 @@ def check_images(images: Any) -> np.ndarray:
     if images.dtype.kind not in "uif" or images.ndim < 2 or images.size == 0:
         raise ValueError(
             "images must be one numeric array of shape (n_images, height, width, 3) or "
-            f"(n_images, ...), got {'none at all: ' if images.size == 0 else ''}{images.dtype} of "
+            f"(n_images, ...), got {'an empty one: ' if images.size == 0 else ''}{images.dtype} of "
             f"shape {images.shape}."
         )
     # A memmap may be larger than memory: it is not read through here, but checked as it is used.

@@ -230,7 +230,7 @@ def test_images_of_one_size_may_come_in_any_container(images, contain):
         (np.array([[0.0], [np.nan]]), ValueError, "image 1 holds NaN or infinity"),
         (np.array([[np.inf], [0.0]]), ValueError, "image 0 holds NaN or infinity"),
         (pd.Series(["a.png", "b.png"]), TypeError, "given as paths"),
-        ([], ValueError, r"got none at all: float64 of shape \(0,\)"),
+        ([], ValueError, r"got an empty one: float64 of shape \(0,\)"),
         (of_two_sizes(), ValueError, TWO_SIZES),
         (as_objects(of_two_sizes()), ValueError, TWO_SIZES),
         (pd.Series(of_two_sizes()), ValueError, TWO_SIZES),
