@@ -22,7 +22,7 @@ def condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
         raise TypeError(f"rdms must be numbers, got {rdms.dtype}.")
     if rdms.ndim >= 2 and rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 4:
         rdms = rdms.astype(np.float64)
-        _check_symmetric(rdms)
+        check_symmetric(rdms)
         condensed = rdms[(..., *np.triu_indices(n_images, 1))]
     elif rdms.ndim in (1, 2, 3) and rdms.shape[-1] == n_pairs:
         condensed = rdms.astype(np.float64)
@@ -32,12 +32,18 @@ def condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
             f"{n_images}, {n_images}) or (n_subjects, n_times, {n_images}, {n_images}), or "
             f"condensed {n_pairs} in place of the last two axes, got {rdms.shape}."
         )
+    check_not_infinite(condensed)
+    return condensed
+
+
+def check_not_infinite(condensed: np.ndarray, source: str = "rdms") -> None:
+    """Refuse infinity in upper triangles (..., n_pairs), naming its entry in the square matrix."""
     infinite = np.argwhere(np.isinf(condensed))
     if len(infinite):
-        *place, pair = infinite[0]
-        i, j = np.column_stack(np.triu_indices(n_images, 1))[pair]
-        raise ValueError(f"rdms{[*map(int, place), int(i), int(j)]} is infinite.")
-    return condensed
+        *place, pair = (int(k) for k in infinite[0])
+        n_images = count_images(condensed.shape[-1]) or 0
+        i, j = (int(side[pair]) for side in np.triu_indices(n_images, 1))
+        raise ValueError(f"{source} must be finite or NaN, but rdms{[*place, i, j]} is infinite.")
 
 
 def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
@@ -131,7 +137,8 @@ def _varies(columns: np.ndarray) -> np.ndarray:
     return np.fmax.reduce(columns) > np.fmin.reduce(columns)
 
 
-def _check_symmetric(rdms: np.ndarray) -> None:
+def check_symmetric(rdms: np.ndarray, source: str = "rdms", advice: str = "") -> None:
+    """Refuse square matrices (..., n, n) that differ from their mirror images off the diagonal."""
     off_diagonal = np.where(np.eye(rdms.shape[-1], dtype=bool), 0, rdms)
     mirrored = np.swapaxes(off_diagonal, -1, -2)
     finite = np.abs(off_diagonal[np.isfinite(off_diagonal)])
@@ -140,6 +147,6 @@ def _check_symmetric(rdms: np.ndarray) -> None:
     if not same.all():
         *place, i, j = (int(k) for k in np.argwhere(~same)[0])
         raise ValueError(
-            f"rdms must be symmetric, but rdms{[*place, i, j]} = "
-            f"{rdms[(*place, i, j)]} and rdms{[*place, j, i]} = {rdms[(*place, j, i)]}."
+            f"{source} must be symmetric, but rdms{[*place, i, j]} = {rdms[(*place, i, j)]} and "
+            f"rdms{[*place, j, i]} = {rdms[(*place, j, i)]}.{advice}"
         )

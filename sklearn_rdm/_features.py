@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
+
+from sklearn_rdm._whole_files import whole_file
 
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
 BLOCK = 2048  # images; a block of a matrix and its two strips of features fit the cache
@@ -18,6 +18,14 @@ PRODUCTS = ("correlation", "cosine")  # one minus the product of two vectors of 
 LEARNING_METRICS = {
     "seuclidean": "PerImage(StandardScaler()) before metric='euclidean'",
     "mahalanobis": "PerImage(PCA(whiten=True)) before metric='euclidean'",
+}
+SHORT_NAMES = {  # scipy's, of the metrics that are treated differently here
+    "co": "correlation",
+    "cos": "cosine",
+    "s": "seuclidean",
+    "se": "seuclidean",
+    "mah": "mahalanobis",
+    "mahal": "mahalanobis",
 }
 
 
@@ -34,12 +42,15 @@ def flatten_images(images: np.ndarray, n_features: int) -> np.ndarray:
 
 def check_metric(metric: Any) -> None:
     """Refuse what is not a distance of two feature vectors."""
-    if isinstance(metric, str) and metric.lower() in LEARNING_METRICS:
+    name = _whole_name(metric) if isinstance(metric, str) else None
+    if name in LEARNING_METRICS:
         raise ValueError(
             f"metric={metric!r} reads a scale off the images it is given, so that a prediction "
-            f"would depend on the images beside it. Use {LEARNING_METRICS[metric.lower()]}, which "
-            "learns the scale from the training images."
+            f"would depend on the images beside it. Use {LEARNING_METRICS[name]}, which learns "
+            "the scale from the training images."
         )
+    if name in PRODUCTS and metric != name:
+        raise ValueError(f"metric={metric!r} is another spelling of scipy's: write {name!r}.")
     try:
         pdist(np.eye(2), metric)
     except (ValueError, TypeError) as error:
@@ -47,6 +58,12 @@ def check_metric(metric: Any) -> None:
             f"metric={metric!r} is no distance: give 'correlation', 'cosine', 'euclidean', another "
             "name that scipy.spatial.distance.pdist knows, or a function of two vectors."
         ) from error
+
+
+def _whole_name(metric: str) -> str:
+    """Name of a metric that scipy knows by other spellings as well, in small letters."""
+    name = metric.lower().removeprefix("test_")
+    return SHORT_NAMES.get(name, name)
 
 
 def check_noise_ratio(noise_ratio: Any, metric: Any = "correlation") -> float:
@@ -68,7 +85,9 @@ def mean_squared_length(features: np.ndarray, rows: np.ndarray, *, centre: bool)
     """Mean over these rows of the sum of squares, after subtracting a row's mean if asked."""
     total = 0.0
     for start in range(0, len(rows), BLOCK):
-        block = np.asarray(features[rows[start : start + BLOCK]], dtype=np.float64)
+        of_block = rows[start : start + BLOCK]
+        block = np.asarray(features[of_block], dtype=np.float64)
+        _check_finite(block, of_block)
         if centre:
             block = block - block.mean(axis=1, keepdims=True)
         total += float(np.einsum("ij,ij->", block, block))
@@ -113,17 +132,12 @@ def unit_square_distances(vectors: np.ndarray) -> np.ndarray:
 
 def write_unit_square_distances(vectors: np.ndarray, out: Any) -> np.ndarray:
     """As :func:`unit_square_distances`, in a ``.npy`` file that appears when it is whole."""
-    out = Path(out)
-    partial = out.with_name(out.name + ".partial")
     open_memmap = np.lib.format.open_memmap
-    try:
+    with whole_file(out) as partial:
         open_memmap(partial, "w+", vectors.dtype, (len(vectors), len(vectors)))
         for start in range(0, len(vectors), BLOCK):
             # Mapped anew for each strip: what was written counts as memory until it is unmapped.
             _fill_strip(open_memmap(partial, "r+"), vectors, start)
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
     return np.load(out, mmap_mode="r")
 
 
@@ -172,8 +186,23 @@ def _group(labels: np.ndarray) -> list[np.ndarray]:
 def _prepare(features: np.ndarray, metric: Any, rows: np.ndarray, noise: float) -> np.ndarray:
     """Features as the metric's inner loop wants them: float, of unit length for products."""
     if metric not in PRODUCTS:
+        _check_finite(features, rows)
         return features.astype(np.float64, copy=False)
     return normalise(features, rows, centre=metric == "correlation", noise=noise)
+
+
+def _check_finite(features: np.ndarray, rows: np.ndarray) -> None:
+    """Refuse NaN and infinity, which memory maps may still hold; ``rows`` are named in errors."""
+    if features.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = features.sum(axis=1, dtype=np.float64)  # needs no array as large as the features
+    for suspected in np.flatnonzero(~np.isfinite(sums)):  # a sum of large numbers may overflow
+        if not np.isfinite(features[suspected]).all():
+            raise ValueError(
+                f"image {rows[suspected]} holds NaN or infinity. Leave the image out, or correct "
+                "its features."
+            )
 
 
 def normalise(
@@ -183,6 +212,7 @@ def normalise(
 
     Noise is added to squared lengths: rows become shorter than 1, and may be constant.
     """
+    _check_finite(features, rows)
     dtype = np.float32 if features.dtype == np.float32 else np.float64
     mean = features.mean(axis=1, keepdims=True, dtype=np.float64) if centre else 0.0
     unit = np.subtract(features, mean, dtype=np.float64)

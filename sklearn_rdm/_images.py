@@ -15,9 +15,13 @@ from joblib import Parallel, delayed
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
+from sklearn_rdm._whole_files import whole_file
+
 __all__ = ["read_images"]
 
 COLOURS = {"white": 1.0, "grey": 0.5, "black": 0.0}
+ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")  # Pillow's
+DEEP_MODES = ("I", "F")
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -55,7 +59,8 @@ def read_images(
     Raises
     ------
     ValueError
-        If a file is missing, broken or truncated, or of another size than the first; it is named.
+        If a file is missing, broken, truncated or transparent, or of another size than the first;
+        it is named.
 
     Examples
     --------
@@ -77,17 +82,12 @@ def read_images(
     decoded = tqdm(decode, total=len(paths), desc="images", unit="img", disable=verbose <= 0)
     if out is None:
         return _fill(decoded, paths, lambda shape: np.empty(shape, dtype=np.uint8))
-    out = Path(out)
-    partial = out.with_name(out.name + ".partial")
-    try:
+    with whole_file(out) as partial:
         _fill(
             decoded,
             paths,
             lambda shape: np.lib.format.open_memmap(partial, "w+", dtype=np.uint8, shape=shape),
         )
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
     return np.load(out, mmap_mode="r")
 
 
@@ -95,18 +95,31 @@ def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode one file to (height, width, 3) uint8, resized to ``size`` if one is given."""
     try:
         with Image.open(path) as file:
-            mode = file.mode
+            mode, transparent = file.mode, _is_transparent(file)
             image = ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"the image file {str(path)!r} cannot be read: {error}") from error
-    if mode.startswith(("I", "F")):  # Pillow clips these to white
+    if mode.startswith(DEEP_MODES):  # Pillow clips these to white
         raise ValueError(
             f"the image file {str(path)!r} has grey values of more than 8 bits (Pillow mode "
             f"{mode}): save it with 8 bits per channel."
         )
+    if transparent:  # Pillow gives these pixels the colour that they hide, often black
+        raise ValueError(
+            f"the image file {str(path)!r} has transparent pixels: what colour they show depends "
+            "on what lies behind them. Flatten it onto the colour of your display first, for "
+            "instance with PIL.Image.alpha_composite."
+        )
     if size is not None and image.size != size[::-1]:
         image = image.resize(size[::-1], Image.Resampling.BICUBIC)
     return np.array(image)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    has_alpha = image.mode in ALPHA_MODES or "transparency" in image.info
+    if not has_alpha or image.mode.startswith(DEEP_MODES):
+        return False
+    return bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255)
 
 
 def list_images(paths_or_folder: Any) -> list[str]:
@@ -148,9 +161,8 @@ def are_paths(images: Any) -> bool:
     """Whether ``images`` names files (a folder, or a sequence of paths) and is not an array."""
     if isinstance(images, str | os.PathLike):
         return True
-    if isinstance(images, np.ndarray):
-        return images.dtype.kind in "UO" and images.ndim == 1
-    return isinstance(images, Sequence) and all(isinstance(p, str | os.PathLike) for p in images)
+    is_listed = isinstance(images, Sequence) or getattr(images, "ndim", None) == 1
+    return is_listed and len(images) > 0 and all(isinstance(p, str | os.PathLike) for p in images)
 
 
 def check_size(size: Any) -> tuple[int, int] | None:
@@ -169,11 +181,12 @@ def check_images(images: Any) -> np.ndarray:
     """Return the images as one numeric array, unchanged if they are one already."""
     if are_paths(images):
         raise TypeError("images are given as paths: decode them first with read_images(paths).")
-    images = images if type(images) in (np.ndarray, np.memmap) else np.asarray(images)
+    images = as_array(images)
     if images.dtype.kind not in "uif" or images.ndim < 2 or images.size == 0:
         raise ValueError(
             "images must be one numeric array of shape (n_images, height, width, 3) or "
-            f"(n_images, ...), got {images.dtype} of shape {images.shape}."
+            f"(n_images, ...), got {'an empty one: ' if images.size == 0 else ''}{images.dtype} of "
+            f"shape {images.shape}."
         )
     # A memmap may be larger than memory: it is not read through here, but checked as it is used.
     if images.dtype.kind == "f" and type(images) is np.ndarray:
@@ -181,6 +194,32 @@ def check_images(images: Any) -> np.ndarray:
         if not finite.all():
             raise ValueError(f"image {finite.argmin()} holds NaN or infinity.")
     return images
+
+
+def as_array(images: Any, *, in_pairs: bool = False) -> np.ndarray:
+    """Return as one array what may be a list, or an array or column of objects, of images."""
+    if type(images) in (np.ndarray, np.memmap) and images.dtype != object:
+        return images
+    try:
+        array = np.asarray(images)
+        holds_arrays = array.dtype == object and isinstance(next(array.flat, None), np.ndarray)
+        return np.asarray(array.tolist()) if holds_arrays else array
+    except ValueError as error:
+        listed = [image for pair in images for image in pair] if in_pairs else list(images)
+        raise _refused_sizes(listed, in_pairs, error) from error
+
+
+def _refused_sizes(images: list[Any], in_pairs: bool, error: ValueError) -> ValueError:
+    """Error that names the first image of another shape, else the one given."""
+    shapes = [np.shape(image) for image in images]
+    row = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
+    if row is None:
+        return error
+    first, other = (f"{k % 2} of pair {k // 2}" if in_pairs else k for k in (0, row))
+    return ValueError(
+        f"images must have one size, but image {first} has shape {shapes[0]} and image {other} "
+        f"{shapes[row]}: resize them. read_images(paths, size=(height, width)) does so for files."
+    )
 
 
 def image_digests(images: Iterable[np.ndarray]) -> np.ndarray:

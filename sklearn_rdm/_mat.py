@@ -9,7 +9,7 @@ import numpy as np
 import scipy.io
 from scipy.spatial.distance import squareform
 
-from sklearn_rdm._dissimilarities import count_images
+from sklearn_rdm._dissimilarities import check_not_infinite, check_symmetric, count_images
 from sklearn_rdm._extras import import_optional
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # MATLAB v7.3 puts a header of 512 bytes before it
@@ -33,8 +33,32 @@ def read_mat(path: Any) -> dict[str, np.ndarray]:
 
 
 def as_square(rdms: Any, source: str) -> np.ndarray:
-    """Return float64 (..., n, n) of square matrices or condensed vectors."""
+    """Return float64 (..., n, n) of square matrices or condensed vectors, symmetric and finite.
+
+    Off the diagonal, that is: what it holds is kept. NaN is a missing value.
+    """
     rdms = np.asarray(rdms)
+    square = _make_square(rdms, source)
+    check_symmetric(square, source, _other_reading(rdms.shape))
+    check_not_infinite(square[(..., *np.triu_indices(square.shape[-1], 1))], source)
+    return square
+
+
+def _other_reading(shape: tuple[int, ...]) -> str:
+    """Advice on matrices that are not symmetric as ``as_square`` reads this shape."""
+    if len(shape) > 2 and shape[0] == shape[1] and shape[-2] == shape[-1]:
+        return " The last two axes are read as images: if the first two are, transpose: rdms.T."
+    n_images = count_images(shape[-1])
+    if n_images is None or shape[-2:] != shape[-1:] * 2:
+        return ""
+    return (
+        f" Shape {shape} is read as square, of {shape[-1]} images. If the last axis is the "
+        f"{shape[-1]} pairs of {n_images} images, make each vector square first, with "
+        "scipy.spatial.distance.squareform."
+    )
+
+
+def _make_square(rdms: np.ndarray, source: str) -> np.ndarray:
     if rdms.dtype.kind not in "uif" or rdms.ndim == 0:
         raise ValueError(f"{source} must hold numbers, got {rdms.dtype} of shape {rdms.shape}.")
     rdms = rdms.astype(np.float64, order="C")

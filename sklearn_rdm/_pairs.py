@@ -16,11 +16,19 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sklearn_rdm._dissimilarities import check_dissimilarities, check_varying, condense
-from sklearn_rdm._images import COLOURS, as_colour, check_images, image_digests, read_images
+from sklearn_rdm._images import (
+    COLOURS,
+    as_array,
+    as_colour,
+    check_images,
+    image_digests,
+    read_images,
+)
 
 __all__ = ["ImagePairs"]
 
 PER_IMAGE = ("image_groups", "background")
+REPEAT_TOLERANCE = 1e-5  # of the largest absolute dissimilarity: float32 predictions pass
 
 
 class ImagePairs:
@@ -149,7 +157,7 @@ class ImagePairs:
         pairs : ImagePairs
             Images with equal content are stored once, in order of first appearance.
         """
-        X = np.asarray(X)
+        X = np.asarray(as_array(X, in_pairs=True))
         if X.ndim < 2 or X.shape[1] != 2 or len(X) == 0:
             raise ValueError(
                 "pairs must be an ImagePairs, an array (n_pairs, 2, ...) of two images each, or "
@@ -228,14 +236,22 @@ class ImagePairs:
             Of shape ``(n_images, n_images)``, ``(n_subjects, n_images, n_images)`` or
             ``(n_subjects, n_times, n_images, n_images)``; symmetric, zero diagonal, NaN where
             these pairs say nothing.
+
+        Raises
+        ------
+        ValueError
+            If a pair occurs twice, in either order, with different values: average repeated
+            trials first.
         """
         dissim = np.asarray(dissim, dtype=float)
         if len(dissim) != len(self):
             raise ValueError(f"got {len(dissim)} dissimilarities for {len(self)} pairs.")
         n_images = len(self.images)
         rdms = np.full((*dissim.shape[1:], n_images, n_images), np.nan)
-        first, second = self.index.T
-        rdms[..., first, second] = rdms[..., second, first] = np.moveaxis(dissim, 0, -1)
+        first, second = np.sort(self.index, axis=1).T
+        rdms[..., first, second] = np.moveaxis(dissim, 0, -1)
+        _check_repeats(self.index, dissim, np.moveaxis(rdms[..., first, second], -1, 0))
+        rdms[..., second, first] = rdms[..., first, second]
         rdms[..., range(n_images), range(n_images)] = 0
         return rdms
 
@@ -345,6 +361,20 @@ def _all_pairs(n_images: int) -> np.ndarray:
     if n_images < 2:
         raise ValueError(f"a pair needs 2 images, got {n_images}.")
     return np.column_stack(np.triu_indices(n_images, 1))
+
+
+def _check_repeats(index: np.ndarray, dissim: np.ndarray, kept: np.ndarray) -> None:
+    """Refuse pairs whose value is not the one that the same two images have as another pair."""
+    tolerance = REPEAT_TOLERANCE * np.abs(dissim[np.isfinite(dissim)]).max(initial=0)
+    same = np.isclose(kept, dissim, rtol=0, atol=tolerance, equal_nan=True)
+    differs = ~same.all(axis=tuple(range(1, same.ndim)))
+    if differs.any():
+        images = np.sort(index[differs.argmax()])
+        rows = np.flatnonzero((np.sort(index, axis=1) == images).all(axis=1))
+        raise ValueError(
+            f"images {images[0]} and {images[1]} are compared by the pairs {rows[:5].tolist()}, "
+            "whose dissimilarities differ, but a matrix holds one: average repeated trials first."
+        )
 
 
 def _check_background(background: Any, n_images: int) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,10 @@ import scipy.io
 
 from sklearn_rdm._extras import import_optional
 from sklearn_rdm._mat import read_mat
+from sklearn_rdm._whole_files import whole_file
+
+# Cells without a value, as pandas, R and databases write them. An image may have such a name.
+MISSING = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -27,8 +31,21 @@ def write_arrays(
     """Write square matrices with their labels; the file appears once it is whole."""
     writers = {".npy": _write_npy, ".npz": _write_npz, ".mat": _write_mat, ".csv": _write_csv}
     write = writers[_known_suffix(path, writers)]
-    with _replacing(path) as file:
+    with whole_file(path) as partial, open(partial, "wb") as file:
         write(file, rdms, names, subjects)
+
+
+def read_long(path: Path, labels: list[str], dissimilarity: str) -> Any:
+    """Read a table with one row per pair; of its ``labels`` only empty ones are missing."""
+    pandas = import_optional("pandas", "pandas")
+    with _named(path):
+        return pandas.read_csv(
+            path,
+            sep="\t" if path.suffix.lower() == ".tsv" else ",",
+            dtype=dict.fromkeys(labels, str),
+            keep_default_na=False,
+            na_values=dict.fromkeys(labels, [""]) | {dissimilarity: MISSING},
+        )
 
 
 def _read_matlab(path: Path) -> dict[str, np.ndarray]:
@@ -37,18 +54,38 @@ def _read_matlab(path: Path) -> dict[str, np.ndarray]:
     return {key: x.ravel() if x.ndim == 2 and 1 in x.shape else x for key, x in arrays}
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors that its content causes, which have no common type."""
+    try:
+        yield
+    except (ImportError, MemoryError, OSError):  # not the content's fault; no file, no permission
+        raise
+    except Exception as error:
+        kind = path.suffix.lower()
+        raise ValueError(f"{str(path)!r} is no readable {kind} file: {error}") from error
+
+
 def _read_npy(path: Path) -> dict[str, np.ndarray]:
-    return {"rdms": np.load(path, allow_pickle=False)}
+    # numpy.load takes any other file for a pickle, and advises to allow these.
+    with _named(path), open(path, "rb") as file:
+        return {"rdms": np.lib.format.read_array(file, allow_pickle=False)}
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    with _named(path), open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is not written by numpy.savez, or not whole.")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
 
 
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
     pandas = import_optional("pandas", "pandas")
-    cells = pandas.read_csv(path, header=None, dtype=str).to_numpy(dtype=object)
+    with _named(path):
+        table = pandas.read_csv(path, header=None, dtype=str, keep_default_na=False)
+    cells = table.to_numpy(dtype=object)
     rows, columns = list(cells[1:, 0]), list(cells[0, 1:])
     if _is_number(cells[0, 0]):
         raise ValueError(
@@ -60,7 +97,10 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{str(path)!r}: its first row and first column must name the same images."
         )
-    rdm = cells[1:, 1:].astype(np.float64)[:, [columns.index(name) for name in rows]]
+    values = table.mask(table.isin(MISSING)).to_numpy(dtype=object)[1:, 1:]
+    with _named(path):
+        values = values.astype(np.float64)
+    rdm = values[:, [columns.index(name) for name in rows]]
     return {"rdms": rdm, "image_names": np.array(rows)}
 
 
@@ -106,15 +146,3 @@ def _known_suffix(path: Path, formats: dict[str, Any]) -> str:
     if suffix not in formats:
         raise ValueError(f"{str(path)!r} is none of the formats {', '.join(formats)}.")
     return suffix
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    """Open a file beside ``path`` that takes its name only once it is whole."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

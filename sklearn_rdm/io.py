@@ -17,7 +17,7 @@ from sklearn.utils import Bunch
 
 from sklearn_rdm._extras import import_optional
 from sklearn_rdm._mat import as_square
-from sklearn_rdm._rdm_files import read_arrays, write_arrays
+from sklearn_rdm._rdm_files import read_arrays, read_long, write_arrays
 
 __all__ = [
     "from_rsatoolbox",
@@ -56,7 +56,7 @@ def read_rdms(path: Any, *, variable: str | None = None, image_names: Any = None
     ------
     ValueError
         If the file is broken or of another kind, lacks ``variable`` (those it has are listed) or
-        holds no dissimilarity matrices.
+        holds no dissimilarity matrices: these are symmetric, and not infinite.
     ImportError
         If the file needs an optional package; the extra to install is named.
 
@@ -109,7 +109,8 @@ def write_rdms(
     Raises
     ------
     ValueError
-        If the names do not fit the matrices or the format cannot hold what is given.
+        If the matrices are not symmetric or hold infinity, the names do not fit them, or the
+        format cannot hold what is given.
 
     See Also
     --------
@@ -144,8 +145,9 @@ def read_long_table(
     Parameters
     ----------
     table : pandas.DataFrame or path
-        Or a ``.csv`` or ``.tsv`` file. The two images of a row may come in either order; rows
-        that compare an image with itself are not read.
+        Or a ``.csv`` or ``.tsv`` file, in which "NA", "nan" or an empty cell is a missing value,
+        but "NA" a name like any other. The two images of a row may come in either order; rows that
+        compare an image with itself are not read.
     images : tuple of two str, default=("image_1", "image_2")
         The columns that name the two images.
     dissimilarity : str, default="dissimilarity"
@@ -167,8 +169,8 @@ def read_long_table(
     Raises
     ------
     ValueError
-        If a column or an image is unknown, or a pair has two different values for one subject
-        (average repeated trials first); the message names it.
+        If a column or an image is unknown, a value is infinite, or a pair has two different values
+        for one subject (average repeated trials first); the message names it. If a file is broken.
     ImportError
         If pandas is not installed.
 
@@ -201,6 +203,7 @@ def read_long_table(
     subjects, which = np.unique(who.astype(str), return_inverse=True)
     i, j = (np.array([rows[name] for name in side], dtype=np.intp) for side in (first, second))
     values = table[dissimilarity].to_numpy(dtype=np.float64)
+    _check_not_infinite(i, j, values, names)
     rdms = np.full((len(subjects), len(names), len(names)), np.nan)
     rdms[which, i, j] = rdms[which, j, i] = values
     _check_repeats(rdms, which, i, j, values, names)
@@ -235,7 +238,8 @@ def to_long_table(
     Raises
     ------
     ValueError
-        If the names do not fit the matrices, or these have a time axis.
+        If the names do not fit the matrices, or these have a time axis, are not symmetric or hold
+        infinity.
     ImportError
         If pandas is not installed.
 
@@ -297,7 +301,8 @@ def to_rsatoolbox(
     ImportError
         If rsatoolbox is not installed.
     ValueError
-        If the names do not fit the matrices, or these have a time axis.
+        If the names do not fit the matrices, or these have a time axis, are not symmetric or hold
+        infinity.
 
     See Also
     --------
@@ -375,10 +380,8 @@ def from_rsatoolbox(
 
 def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:
     """Return a DataFrame that has these columns and no row without its labels."""
-    pandas = import_optional("pandas", "pandas")
     if isinstance(table, str | os.PathLike):
-        separator = "\t" if Path(table).suffix == ".tsv" else ","
-        table = pandas.read_csv(table, sep=separator, dtype=dict.fromkeys(labels, str))
+        table = read_long(Path(table), labels, dissimilarity)
     missing = [column for column in [*labels, dissimilarity] if column not in table.columns]
     if missing:
         raise ValueError(f"the table has no column {missing[0]!r}, only {list(table.columns)}.")
@@ -388,6 +391,16 @@ def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:
     if unlabelled.any():
         raise ValueError(f"row {unlabelled.argmax()} of the table lacks a name in {labels}.")
     return table
+
+
+def _check_not_infinite(i: Any, j: Any, values: Any, names: list[str]) -> None:
+    infinite = (i != j) & np.isinf(values)
+    if infinite.any():
+        row = infinite.argmax()
+        raise ValueError(
+            f"the dissimilarity of {names[i[row]]!r} and {names[j[row]]!r}, row {row} of the "
+            "table, is infinite: it must be finite, or NaN where it is missing."
+        )
 
 
 def _check_repeats(rdms: Any, which: Any, i: Any, j: Any, values: Any, names: list[str]) -> None:

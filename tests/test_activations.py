@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from joblib import Memory, Parallel, delayed
@@ -281,6 +282,16 @@ def test_files_of_different_sizes(tmp_path, as_folder):
     paths[1].write_bytes(paths[1].read_bytes()[:100])
     with pytest.raises(ValueError, match=r"1\.png"):
         features_of().fit_transform(paths)
+
+
+def test_paths_in_a_column_of_a_table(tmp_path):
+    images = make_images(3)
+    paths = [tmp_path / f"{row}.png" for row in range(3)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    column = pd.Series(paths, index=[7, 5, 3])
+    extractor = features_of().fit(images)
+    np.testing.assert_array_equal(extractor.transform(column), extractor.transform(images))
 
 
 def test_a_read_only_memmap_is_not_written_to(tmp_path):

@@ -160,6 +160,14 @@ def test_from_predictions_shows_observed_beside_predicted(pairs, rdm):
     np.testing.assert_allclose(drawn(display, 1)[UPPER], predicted)
 
 
+def test_from_predictions_refuses_trials_that_are_not_averaged(pairs, rdm):
+    twice = ImagePairs.concatenate([pairs, pairs])
+    trials = np.concatenate([rdm[UPPER], rdm[UPPER] + 1])
+    predicted = np.concatenate([rdm[UPPER]] * 2)
+    with pytest.raises(ValueError, match="images 0 and 1 .*average repeated trials first"):
+        RDMDisplay.from_predictions(twice, trials, predicted)
+
+
 def test_from_predictions_averages_time_points(pairs, rdm):
     course = rdm[UPPER][:, None, None] + np.arange(6.0).reshape(2, 3)
     display = RDMDisplay.from_predictions(pairs, course, rdm[UPPER], scale=None, sort_groups=False)

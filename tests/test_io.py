@@ -1,4 +1,7 @@
+import contextlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import h5py
 import numpy as np
@@ -6,9 +9,12 @@ import pandas as pd
 import pytest
 import rsatoolbox
 import scipy.io
+from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
-from sklearn_rdm import ImagePairs
+from sklearn_rdm import ImagePairs, read_images
+from sklearn_rdm._features import unit_square_distances, write_unit_square_distances
+from sklearn_rdm._whole_files import whole_file
 from sklearn_rdm.io import (
     from_rsatoolbox,
     read_long_table,
@@ -19,6 +25,10 @@ from sklearn_rdm.io import (
 )
 
 NAMES = ["cat", "dog", "a longer name", "Überraschung"]
+
+
+ASYMMETRIC = squareform(np.arange(1.0, 7))
+ASYMMETRIC[0, 1] = 9
 
 
 @pytest.fixture
@@ -136,6 +146,8 @@ def test_images_are_put_in_the_order_wanted(tmp_path, rdms):
         ("x.npz", np.zeros((3, 3)), ["a", "b"], "2 image_names for matrices of 3 images"),
         ("x.npz", np.zeros(5), None, r"n_pairs = n \* \(n - 1\) / 2, got \(5,\)"),
         ("x.npz", ["a", "b"], None, "must hold numbers"),
+        ("x.npz", ASYMMETRIC, None, r"symmetric, but rdms\[0, 1\] = 9.0 and rdms\[1, 0\] = 1.0"),
+        ("x.npz", [1, np.inf, 2], None, r"rdms\[0, 2\] is infinite"),
     ],
 )
 def test_what_a_file_cannot_hold_is_refused_and_leaves_no_file(tmp_path, path, rdms, names, match):
@@ -188,6 +200,7 @@ def test_long_table_of_one_subject_with_numbers_for_names():
         ({"image_2": ["b", "c", None]}, "row 2 of the table lacks a name"),
         ({"image_1": ["a", "b", "z"]}, r"not in image_names: \['z'\]"),
         ({"dissimilarity": None}, "has no column 'dissimilarity'"),
+        ({"dissimilarity": [1, np.inf, 3]}, "of 'a' and 'c', row 1 of the table, is infinite"),
     ],
 )
 def test_bad_long_tables_are_refused(change, match):
@@ -268,3 +281,188 @@ def test_csv_without_names_is_refused_and_does_not_lose_an_image(tmp_path, rdms)
     np.savetxt(path, rdms[0], delimiter=",")
     with pytest.raises(ValueError, match=r"plain.csv.*number in its first cell.*numpy.loadtxt"):
         read_rdms(path)
+
+
+# Arrays of one shape that may be read in two ways, and what is no dissimilarity matrix
+
+
+@pytest.mark.parametrize("n_images", [4, 6])
+def test_as_many_condensed_subjects_as_pairs_are_not_taken_for_a_matrix(tmp_path, n_images):
+    n_pairs = n_images * (n_images - 1) // 2
+    condensed = np.random.default_rng(0).random((n_pairs, n_pairs))
+    np.save(tmp_path / "x.npy", condensed)
+    match = rf"symmetric, but.*read as square, of {n_pairs} images.*pairs of {n_images} images"
+    with pytest.raises(ValueError, match=f"x.npy must be {match}.*squareform"):
+        read_rdms(tmp_path / "x.npy")
+    for convert in (to_long_table, to_rsatoolbox, lambda rdms: write_rdms("x.npz", rdms)):
+        with pytest.raises(ValueError, match=match):
+            convert(condensed)
+    square = np.array([squareform(row) for row in condensed])
+    assert len(to_long_table(square)) == condensed.size
+
+
+def test_as_many_subjects_last_as_images_are_not_taken_for_subjects_first(tmp_path):
+    rdms = np.array([squareform(np.random.default_rng(k).random(10)) for k in range(5)])
+    scipy.io.savemat(tmp_path / "x.mat", {"rdms": rdms.T})
+    with pytest.raises(ValueError, match=r"symmetric.*if the first two are, transpose: rdms\.T"):
+        read_rdms(tmp_path / "x.mat")
+    write_rdms(tmp_path / "x.mat", rdms.T.T)
+    np.testing.assert_array_equal(read_rdms(tmp_path / "x.mat").rdms, rdms)
+
+
+@pytest.mark.parametrize("convert", [to_long_table, to_rsatoolbox])
+def test_asymmetric_and_infinite_matrices_are_refused(convert):
+    infinite = squareform([1, np.inf, 2, 3, 4, 5])
+    with pytest.raises(ValueError, match=r"rdms\[0, 1\] = 9.0 and rdms\[1, 0\] = 1.0\.$"):
+        convert(np.pad(ASYMMETRIC, (0, 1)))
+    for given in (infinite, squareform(infinite)):
+        with pytest.raises(ValueError, match=r"rdms\[0, 2\] is infinite"):
+            convert(given)
+    with pytest.raises(ValueError, match=r"rdms\[1, 0, 2\] is infinite"):
+        convert([infinite * 0.5 if k else squareform(np.ones(6)) for k in range(2)])
+
+
+@pytest.mark.parametrize("spoilt", [ASYMMETRIC, squareform([1, np.inf, 2, 3, 4, 5])])
+def test_a_file_of_asymmetric_or_infinite_matrices_is_named(tmp_path, spoilt):
+    np.save(tmp_path / "x.npy", spoilt)
+    with pytest.raises(ValueError, match=r"x\.npy must be"):
+        read_rdms(tmp_path / "x.npy")
+
+
+def test_what_the_diagonal_holds_is_kept(tmp_path, rdms):
+    np.fill_diagonal(rdms[0], [np.nan, np.inf, 5, -1])
+    write_rdms(tmp_path / "x.npz", rdms)
+    np.testing.assert_array_equal(read_rdms(tmp_path / "x.npz").rdms, rdms)
+
+
+# Names that pandas takes for missing values
+
+ODD_NAMES = ["NA", "None", "null", "nan"]
+
+
+def test_names_like_missing_values_come_back_from_a_square_table(tmp_path, rdms):
+    write_rdms(tmp_path / "x.csv", rdms[1], image_names=ODD_NAMES)
+    data = read_rdms(tmp_path / "x.csv", image_names=ODD_NAMES[::-1])
+    np.testing.assert_array_equal(data.rdms, rdms[1][::-1, ::-1])
+    (tmp_path / "x.csv").write_text(",NA,b,c\nNA,0,NA,1\nb,,0,nan\nc,1,NaN,0\n")
+    data = read_rdms(tmp_path / "x.csv")
+    assert data.image_names == ["NA", "b", "c"]
+    np.testing.assert_array_equal(np.isnan(data.rdms[0]), [False, True, False])
+    assert np.isnan(data.rdms[1, 2])
+
+
+@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".tsv", "\t"), (".TSV", "\t")])
+def test_names_like_missing_values_come_back_from_a_long_table(tmp_path, rdms, suffix, separator):
+    path = tmp_path / f"x{suffix}"
+    table = to_long_table(rdms, image_names=ODD_NAMES, subjects=["NA", "b", "c"])
+    for missing in ("", "NA", "nan"):
+        table.loc[0, "dissimilarity"] = np.nan
+        table.to_csv(path, sep=separator, index=False, na_rep=missing)
+        data = read_long_table(path, subject="subject", image_names=ODD_NAMES)
+        assert data.subjects == ["NA", "b", "c"]
+        assert np.isnan(data.rdms[0, 0, 1])
+        np.testing.assert_array_equal(data.rdms[1:], rdms[1:])
+    table.loc[3, "image_1"] = ""
+    table.to_csv(path, sep=separator, index=False)
+    with pytest.raises(ValueError, match="row 3 of the table lacks a name"):
+        read_long_table(path, subject="subject")
+
+
+# Broken files
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "bytes"])
+def test_a_broken_file_is_named(tmp_path, rdms, suffix, damage):
+    path = tmp_path / f"broken{suffix}"
+    names = None if suffix == ".npy" else NAMES
+    write_rdms(path, rdms[0], image_names=names)
+    whole = path.read_bytes()
+    content = {
+        "empty": b"",
+        "truncated": whole[: len(whole) // 2],
+        "text": b"0,1\n1\n",
+        "bytes": bytes(range(256)),
+    }
+    path.write_bytes(content[damage])
+    with pytest.raises(ValueError, match=rf"broken\{suffix}'") as caught:
+        read_rdms(path)
+    assert "allow_pickle" not in str(caught.value)
+
+
+def test_text_among_the_values_of_a_csv_file_is_named(tmp_path):
+    (tmp_path / "x.csv").write_text(",a,b\na,0,one\nb,one,0\n")
+    with pytest.raises(ValueError, match=r"x\.csv' is no readable \.csv file.*'one'"):
+        read_rdms(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_an_empty_long_table_is_named(tmp_path, suffix):
+    (tmp_path / f"x{suffix}").write_text("")
+    with pytest.raises(ValueError, match=rf"x\{suffix}' is no readable"):
+        read_long_table(tmp_path / f"x{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".csv"])
+def test_a_missing_file_is_missing_and_not_broken(tmp_path, suffix):
+    with pytest.raises(FileNotFoundError):
+        read_rdms(tmp_path / f"none{suffix}")
+
+
+# Files that appear once they are whole
+
+
+def write_matrix(folder, out):
+    rdm = squareform(np.arange(300 * 299 / 2))
+    write_rdms(out, rdm)
+    return read_rdms(out).rdms, rdm
+
+
+def write_images(folder, out):
+    return read_images(folder / "images", out=out), read_images(folder / "images")
+
+
+def write_distances(folder, out):
+    vectors = np.random.default_rng(0).random((2100, 3))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return write_unit_square_distances(vectors, out), unit_square_distances(vectors)
+
+
+@pytest.mark.parametrize("write", [write_matrix, write_images, write_distances])
+def test_two_threads_write_one_file_whole(tmp_path, write):
+    (tmp_path / "images").mkdir()
+    for k in range(30):
+        Image.new("RGB", (40, 40), (k, k, k)).save(tmp_path / "images" / f"{k:02d}.png")
+    (tmp_path / "out").mkdir()
+    out, start = tmp_path / "out" / "x.npy", Barrier(4)
+
+    def run(_):
+        start.wait()
+        return write(tmp_path, out)
+
+    with ThreadPoolExecutor(4) as pool:
+        for written, expected in pool.map(run, range(4)):
+            np.testing.assert_allclose(written, expected, atol=1e-12)
+    assert [path.name for path in out.parent.iterdir()] == ["x.npy"]
+
+
+def test_two_writers_have_their_own_files_and_leave_none_after_an_error(tmp_path):
+    path = tmp_path / "x.txt"
+    with whole_file(path) as first, whole_file(path) as second:
+        assert first != second
+        assert {first.parent, second.parent} == {tmp_path}
+        first.write_text("first")
+        second.write_text("second")
+        assert not path.exists()
+    assert path.read_text() == "first"
+    with contextlib.suppress(KeyError), whole_file(path) as partial:
+        partial.write_text("half")
+        raise KeyError
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_what_is_written(tmp_path, rdms):
+    (tmp_path / "plain.txt").write_text("")
+    write_rdms(tmp_path / "x.npy", rdms)
+    assert (tmp_path / "x.npy").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy.spatial.distance import pdist, squareform
@@ -197,6 +198,25 @@ def test_wrong_indices_are_named(images, index, error, message):
         ImagePairs(images, index)
 
 
+def of_two_sizes():
+    return [np.zeros((height, 6, 3)) for height in (5, 5, 4)]
+
+
+def as_objects(images):
+    array = np.empty(len(images), dtype=object)
+    for row, image in enumerate(images):
+        array[row] = image
+    return array
+
+
+TWO_SIZES = r"image 0 has shape \(5, 6, 3\) and image 2 \(4, 6, 3\): resize.*size="
+
+
+@pytest.mark.parametrize("contain", [list, as_objects, lambda images: pd.Series(list(images))])
+def test_images_of_one_size_may_come_in_any_container(images, contain):
+    np.testing.assert_array_equal(ImagePairs(contain(images)).images, images)
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
@@ -209,6 +229,12 @@ def test_wrong_indices_are_named(images, index, error, message):
         (np.zeros((4, 2), dtype=object), ValueError, "object"),
         (np.array([[0.0], [np.nan]]), ValueError, "image 1 holds NaN or infinity"),
         (np.array([[np.inf], [0.0]]), ValueError, "image 0 holds NaN or infinity"),
+        (pd.Series(["a.png", "b.png"]), TypeError, "given as paths"),
+        ([], ValueError, r"got an empty one: float64 of shape \(0,\)"),
+        (of_two_sizes(), ValueError, TWO_SIZES),
+        (as_objects(of_two_sizes()), ValueError, TWO_SIZES),
+        (pd.Series(of_two_sizes()), ValueError, TWO_SIZES),
+        ([np.zeros((4, 5, 3)), np.zeros((4, 6, 3))], ValueError, r"image 1 \(4, 6, 3\)"),
     ],
 )
 def test_wrong_images_are_named(wrong, error, message):
@@ -379,6 +405,35 @@ def test_matrices_come_back(images, leading):
     np.testing.assert_array_equal(part, expected)
 
 
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ([0.1, 0.2, 0.9], r"images 0 and 1 are .* pairs \[0, 2\].*average repeated trials first"),
+        ([0.1, 0.2, np.nan], "images 0 and 1"),
+        ([[0.1, 0.1], [0.2, 0.2], [0.1, 0.3]], "images 0 and 1"),
+        ([1e-9, 3e-9, 2e-9], "images 0 and 1"),
+    ],
+)
+@pytest.mark.parametrize("again", [(0, 1), (1, 0)])
+def test_a_pair_with_two_values_is_refused(images, values, match, again):
+    with pytest.raises(ValueError, match=match):
+        ImagePairs(images, [(0, 1), (1, 2), again]).to_rdms(values)
+
+
+@pytest.mark.parametrize("again", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("value", [0.5, np.nan, np.float32(0.5) + np.float32(1e-7)])
+def test_a_pair_that_says_the_same_twice_fits_a_matrix(images, again, value):
+    first = np.nan if np.isnan(value) else 0.5
+    rdm = ImagePairs(images, [(0, 1), (1, 2), again]).to_rdms([first, 0.2, value])
+    expected = [[0, first, np.nan], [first, 0, 0.2], [np.nan, 0.2, 0]]
+    np.testing.assert_allclose(rdm[:3, :3], expected, rtol=1e-6)
+    np.testing.assert_array_equal(rdm, rdm.T)
+
+
+def test_no_pair_makes_a_matrix_that_says_nothing(pairs):
+    assert np.isnan(pairs[:0].to_rdms([])).sum() == 12
+
+
 def test_too_few_values_for_a_matrix_are_refused(pairs):
     with pytest.raises(ValueError, match="got 5 dissimilarities for 6 pairs"):
         pairs.to_rdms(np.zeros(5))
@@ -440,6 +495,7 @@ def test_copies_of_a_file_are_one_image(image_files):
         (np.array([[0, "a.png"]], dtype=object), "must hold image paths"),
         (np.full((1, 2, 3), 0.5), "joins image 0 with itself"),
         (np.array([[[0.0], [np.nan]]]), "holds NaN or infinity"),
+        ([of_two_sizes()[:2], of_two_sizes()[1:]], r"0 of pair 0 has .*image 1 of pair 1 \(4"),
     ],
 )
 def test_wrong_arrays_are_named(X, message):
@@ -611,8 +667,42 @@ def test_images_are_resized_as_pillow_does(image_files, images):
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
 def test_every_mode_becomes_rgb(tmp_path, mode):
     path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
-    Image.new(mode, (4, 5)).save(path)
+    image = Image.new(mode, (4, 5))
+    if mode == "RGBA":
+        image.putalpha(255)
+    image.save(path)
     assert read_images([path]).shape == (1, 5, 4, 3)
+
+
+def translucent(mode, alpha):
+    """An image of one colour, whose first pixel lets what lies behind it through."""
+    image = Image.new("RGBA", (4, 5), (200, 100, 50, 255))
+    image.putpixel((0, 0), (200, 100, 50, alpha))
+    return image if mode == "RGBA" else image.convert(mode)
+
+
+@pytest.mark.parametrize("alpha", [0, 254])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_images_are_refused(tmp_path, mode, alpha):
+    translucent(mode, alpha).save(tmp_path / "clear.png")
+    with pytest.raises(ValueError, match="clear.png' has transparent pixels.*Flatten it onto"):
+        read_images([tmp_path / "clear.png"])
+    translucent(mode, 255).save(tmp_path / "clear.png")
+    expected = np.asarray(translucent(mode, 255).convert("RGB"))
+    np.testing.assert_array_equal(read_images([tmp_path / "clear.png"])[0], expected)
+
+
+@pytest.mark.parametrize(("mode", "clear"), [("P", 0), ("L", 7), ("RGB", (7, 7, 7))])
+def test_a_transparent_colour_is_refused_where_it_occurs(tmp_path, mode, clear):
+    colours = {"P": [0, 1], "L": [7, 8], "RGB": [(7, 7, 7), (8, 8, 8)]}[mode]
+    for k, colour in enumerate(colours):
+        image = Image.new(mode, (4, 5), colour)
+        if mode == "P":
+            image.putpalette([10, 20, 30, 40, 50, 60])
+        image.save(tmp_path / f"{k}.png", transparency=clear)
+    with pytest.raises(ValueError, match="0.png' has transparent pixels"):
+        read_images([tmp_path / "0.png"])
+    assert read_images([tmp_path / "1.png"]).shape == (1, 5, 4, 3)
 
 
 def test_a_photograph_taken_on_its_side_is_turned_upright(tmp_path):
@@ -689,9 +779,11 @@ def test_progress_is_shown_only_when_asked(image_files, capsys):
 
 
 def test_paths_are_told_from_arrays(images):
-    for paths in ["a", Path("a"), ["a", Path("b")], ("a",), np.array(["a"])]:
+    listed = [["a", Path("b")], ("a",), np.array(["a"]), np.array([Path("a")])]
+    for paths in ["a", Path("a"), *listed, *map(pd.Series, listed), pd.Index(["a"])]:
         assert are_paths(paths)
-    for arrays in [images, [images], np.array([["a", "b"]]), [1, 2]]:
+    others = [[1, 2], [], np.zeros(3), as_objects([*images]), pd.Series([*images]), {"a": 1}, {"a"}]
+    for arrays in [images, [images], np.array([["a", "b"]]), *others]:
         assert not are_paths(arrays)
 
 

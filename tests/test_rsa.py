@@ -197,6 +197,37 @@ def test_fixed_equals_scipy(metric, dtype, rng):
     )
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("estimator", ESTIMATORS[:3] + [FixedRSARegressor("euclidean")])
+def test_features_that_are_not_finite_in_a_memmap_are_named(estimator, bad, rng, tmp_path):
+    features = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (6, 8))
+    features[:] = rng.random((6, 8))
+    features[4, 2:4] = bad
+    used = complete(4)
+    model = clone(estimator).fit(ImagePairs(features, used), rng.random(len(used)))
+    assert np.isfinite(model.predict(ImagePairs(features, [[0, 5], [1, 2]]))).all()
+    with pytest.raises(ValueError, match="image 4 holds NaN or infinity"):
+        model.predict(ImagePairs(features, [[0, 5], [4, 2]]))
+    with pytest.raises(ValueError, match="image 4 holds NaN or infinity"):
+        model.transform(features)
+
+
+def test_noise_by_a_memmap_that_is_not_finite_is_refused(rng, tmp_path):
+    features = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float64, (4, 8))
+    features[:] = rng.random((4, 8))
+    features[2, 1] = np.nan
+    with pytest.raises(ValueError, match="image 2 holds NaN or infinity"):
+        FixedRSARegressor(noise_ratio=0.5).fit(ImagePairs(features))
+
+
+def test_features_whose_sum_overflows_are_finite():
+    features = np.array([[1.5e308, 1.5e308], [1.5e308, 1.5e308 * (1 - 1e-9)]])
+    expected = pdist(features, "chebyshev")
+    assert np.isfinite(expected).all()
+    fitted = FixedRSARegressor("chebyshev").fit(ImagePairs(features))
+    np.testing.assert_array_equal(fitted.predict(ImagePairs(features)), expected)
+
+
 def test_fixed_takes_a_function(rng):
     images = rng.random((5, 3))
     model = FixedRSARegressor(lambda a, b: abs(a[0] - b[0])).fit(ImagePairs(images, complete(5)))
@@ -229,6 +260,13 @@ def test_fixed_names_the_image_without_correlation(metric, row, rng):
     [
         ("seuclidean", "StandardScaler"),
         ("mahalanobis", "whiten"),
+        ("se", "StandardScaler"),
+        ("Mahal", "whiten"),
+        ("Correlation", "write 'correlation'"),
+        ("co", "write 'correlation'"),
+        ("cos", "write 'cosine'"),
+        ("COSINE", "write 'cosine'"),
+        ("test_cosine", "write 'cosine'"),
         ("pearson", "is no distance"),
         (3, "is no distance"),
     ],
