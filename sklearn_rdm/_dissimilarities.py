@@ -13,6 +13,13 @@ import numpy as np
 SYMMETRY_TOLERANCE = 1e-6  # of the largest absolute dissimilarity: float32 files pass
 
 
+def unmask(rdms: Any) -> np.ndarray:
+    """Return matrices as an array, NaN where a masked array has none."""
+    if np.ma.isMaskedArray(rdms):
+        rdms = np.ma.filled(rdms.astype(float), np.nan)
+    return np.asarray(rdms)
+
+
 def condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
     """Upper triangles, ([n_subjects, [n_times,]] n_pairs), of checked matrices or vectors."""
     n_pairs = n_images * (n_images - 1) // 2

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from sklearn_rdm._dissimilarities import average_times
-from sklearn_rdm._features import DENSE, flatten_images, normalise
+from sklearn_rdm._features import DENSE, check_finite, flatten_images, normalise
 from sklearn_rdm._pair_ridge import fit_path, pair_sums, predict_path, square_sums
 from sklearn_rdm._pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pooling import as_pooling, check_learned
@@ -255,9 +255,10 @@ class FeatureReweightedRSARegressor(RSARegressor):
 
     def _prepare(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
         features = features.astype(np.float64, copy=False)
-        return (
-            normalise(features, rows, centre=self.metric == "dot") if self.normalize else features
-        )
+        if self.normalize:
+            return normalise(features, rows, centre=self.metric == "dot")
+        check_finite(features, rows)
+        return features
 
     def _model(self) -> dict[str, str]:
         return {"metric": self.metric, "penalty": self.penalty}

@@ -87,7 +87,7 @@ def mean_squared_length(features: np.ndarray, rows: np.ndarray, *, centre: bool)
     for start in range(0, len(rows), BLOCK):
         of_block = rows[start : start + BLOCK]
         block = np.asarray(features[of_block], dtype=np.float64)
-        _check_finite(block, of_block)
+        check_finite(block, of_block)
         if centre:
             block = block - block.mean(axis=1, keepdims=True)
         total += float(np.einsum("ij,ij->", block, block))
@@ -186,12 +186,12 @@ def _group(labels: np.ndarray) -> list[np.ndarray]:
 def _prepare(features: np.ndarray, metric: Any, rows: np.ndarray, noise: float) -> np.ndarray:
     """Features as the metric's inner loop wants them: float, of unit length for products."""
     if metric not in PRODUCTS:
-        _check_finite(features, rows)
+        check_finite(features, rows)
         return features.astype(np.float64, copy=False)
     return normalise(features, rows, centre=metric == "correlation", noise=noise)
 
 
-def _check_finite(features: np.ndarray, rows: np.ndarray) -> None:
+def check_finite(features: np.ndarray, rows: np.ndarray) -> None:
     """Refuse NaN and infinity, which memory maps may still hold; ``rows`` are named in errors."""
     if features.dtype.kind != "f":
         return
@@ -212,7 +212,7 @@ def normalise(
 
     Noise is added to squared lengths: rows become shorter than 1, and may be constant.
     """
-    _check_finite(features, rows)
+    check_finite(features, rows)
     dtype = np.float32 if features.dtype == np.float32 else np.float64
     mean = features.mean(axis=1, keepdims=True, dtype=np.float64) if centre else 0.0
     unit = np.subtract(features, mean, dtype=np.float64)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._dissimilarities import check_varying
 from sklearn_rdm._features import (
+    check_finite,
     check_noise_ratio,
     flatten_images,
     unit_pair_distances,
@@ -191,6 +192,7 @@ class LinearTwinRSARegressor(RSARegressor):
         check_varying(target)
         used, local = np.unique(np.sort(pairs.index), return_inverse=True)
         features = np.ascontiguousarray(pairs.images[used].reshape(len(used), -1), dtype=float)
+        check_finite(features, used)
         mean = features.mean(axis=0)
         span, scores = _find_span(features, mean)
         start = np.eye(min(int(self.n_components), len(span)), len(span))
@@ -256,6 +258,7 @@ class LinearTwinRSARegressor(RSARegressor):
         return (features - self.mean_) @ self.components_.T
 
     def _directions(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        check_finite(features, rows)
         projections = self._project(features)
         _check_directions(projections, self.noise_, features, rows)
         return projections / _lengths(projections, self.noise_)

@@ -9,7 +9,12 @@ import numpy as np
 import scipy.io
 from scipy.spatial.distance import squareform
 
-from sklearn_rdm._dissimilarities import check_not_infinite, check_symmetric, count_images
+from sklearn_rdm._dissimilarities import (
+    check_not_infinite,
+    check_symmetric,
+    count_images,
+    unmask,
+)
 from sklearn_rdm._extras import import_optional
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # MATLAB v7.3 puts a header of 512 bytes before it
@@ -37,7 +42,7 @@ def as_square(rdms: Any, source: str) -> np.ndarray:
 
     Off the diagonal, that is: what it holds is kept. NaN is a missing value.
     """
-    rdms = np.asarray(rdms)
+    rdms = unmask(rdms)
     square = _make_square(rdms, source)
     check_symmetric(square, source, _other_reading(rdms.shape))
     check_not_infinite(square[(..., *np.triu_indices(square.shape[-1], 1))], source)

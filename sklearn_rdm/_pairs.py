@@ -15,7 +15,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sklearn_rdm._dissimilarities import check_dissimilarities, check_varying, condense
+from sklearn_rdm._dissimilarities import (
+    check_dissimilarities,
+    check_varying,
+    condense,
+    unmask,
+)
 from sklearn_rdm._images import (
     COLOURS,
     as_array,
@@ -124,9 +129,7 @@ class ImagePairs:
                 "rdms are an object of rsatoolbox: give the array "
                 "sklearn_rdm.io.from_rsatoolbox(rdms).rdms."
             )
-        if np.ma.isMaskedArray(rdms):
-            rdms = np.ma.filled(rdms.astype(float), np.nan)
-        dissim = np.moveaxis(condense(np.asarray(rdms), len(images)), -1, 0)
+        dissim = np.moveaxis(condense(unmask(rdms), len(images)), -1, 0)
         labelled = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
         if not labelled.any():
             raise ValueError("rdms hold no dissimilarity at all: every pair is NaN.")

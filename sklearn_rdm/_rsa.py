@@ -240,9 +240,9 @@ class LayerWeightedRSARegressor(RSARegressor):
     intercept_ : float
         The constant ``b``.
     component_coef_ : list of ndarray
-        The weights ``v`` of each layer's components; only with ``n_components``.
+        The weights ``v`` of each layer's components; empty without ``n_components``.
     pcas_ : list of PCA
-        The components of each layer; only with ``n_components``.
+        The components of each layer; empty without ``n_components``.
     layers_ : list of slice
         Columns of each layer.
     n_features_in_ : int
@@ -321,21 +321,25 @@ class LayerWeightedRSARegressor(RSARegressor):
         pairs, y = check_fit_pairs(X, y)
         pairs, target = pool_pairs(self.subject_pooling, pairs, y)
         features = pairs.images.reshape(len(pairs.images), -1)
-        self.n_features_in_ = features.shape[1]
-        self.layers_ = _layer_slices(self.layers, self.n_features_in_)
-        if self.n_components is not None:
-            self._fit_components(features, pairs, target)
-        design = [pair_distances(x, pairs.index, d) for x, d in self._layers_of(features)]
-        self.coef_, self.intercept_ = _fit_nonnegative(
-            np.column_stack(design), target, self.fit_intercept
-        )
+        layers = _layer_slices(self.layers, features.shape[1])
+        components = self._fit_components(features, layers, pairs, target)
+        parts = self._layers_of(features, layers, *components)
+        design = [pair_distances(x, pairs.index, distance) for x, distance in parts]
+        coef, intercept = _fit_nonnegative(np.column_stack(design), target, self.fit_intercept)
+        self.n_features_in_, self.layers_ = features.shape[1], layers
+        self.pcas_, self.component_coef_ = components
+        self.coef_, self.intercept_ = coef, intercept
         return self
 
-    def _fit_components(self, features: np.ndarray, pairs: ImagePairs, target: np.ndarray) -> None:
+    def _fit_components(
+        self, features: np.ndarray, layers: list[slice], pairs: ImagePairs, target: np.ndarray
+    ) -> tuple[list[Any], list[np.ndarray]]:
+        """Principal components of every layer and their weights, if ``n_components`` says so."""
         from sklearn.decomposition import PCA  # slow to import
 
-        self.pcas_, self.component_coef_ = [], []
-        for layer in self.layers_:
+        pcas: list[Any] = []
+        coefs: list[np.ndarray] = []
+        for layer in layers if self.n_components is not None else []:
             used = features[pairs.used_images, layer]
             n_components = self.n_components
             if isinstance(n_components, int | np.integer):
@@ -344,25 +348,37 @@ class LayerWeightedRSARegressor(RSARegressor):
             scores = pca.transform(features[:, layer])
             first, second = pairs.index.T
             design = (scores[first] - scores[second]) ** 2
-            self.pcas_.append(pca)
-            self.component_coef_.append(_fit_nonnegative(design, target, self.fit_intercept)[0])
+            pcas.append(pca)
+            coefs.append(_fit_nonnegative(design, target, self.fit_intercept)[0])
+        return pcas, coefs
 
-    def _layers_of(self, features: np.ndarray) -> list[tuple[np.ndarray, Any]]:
+    def _layers_of(
+        self,
+        features: np.ndarray,
+        layers: list[slice],
+        pcas: list[Any],
+        component_coef: list[np.ndarray],
+    ) -> list[tuple[np.ndarray, Any]]:
         """Features of every layer and the metric on them."""
         if self.n_components is None:
-            return [(features[:, layer], self.metric) for layer in self.layers_]
+            return [(features[:, layer], self.metric) for layer in layers]
         return [
             (pca.transform(features[:, layer]) * np.sqrt(coef), "sqeuclidean")
-            for layer, pca, coef in zip(self.layers_, self.pcas_, self.component_coef_, strict=True)
+            for layer, pca, coef in zip(layers, pcas, component_coef, strict=True)
         ]
 
+    def _weighted_layers(self, features: np.ndarray) -> Any:
+        """Weight, features and metric of every layer."""
+        fitted = self.layers_, self.pcas_, self.component_coef_
+        return zip(self.coef_, self._layers_of(features, *fitted), strict=True)
+
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
-        layers = zip(self.coef_, self._layers_of(features), strict=True)
+        layers = self._weighted_layers(features)
         distances = (coef * pair_distances(x, index, d) for coef, (x, d) in layers)
         return sum(distances, np.full(len(index), self.intercept_))
 
     def _rdm(self, features: np.ndarray) -> np.ndarray:
-        layers = zip(self.coef_, self._layers_of(features), strict=True)
+        layers = self._weighted_layers(features)
         off_diagonal = self.intercept_ * (1 - np.eye(len(features)))
         return sum((coef * square_distances(x, d) for coef, (x, d) in layers), off_diagonal)
 

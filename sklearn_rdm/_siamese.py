@@ -487,8 +487,8 @@ default="auto"
 
     def initialize_module(self) -> SiameseRDMRegressor:
         """Build the twin network from the estimator's parameters (called by ``initialize``)."""
-        self.network_options_ = {name: getattr(self, name) for name in NETWORK_OPTIONS}
-        options = self.network_options_ | {"random_state": self.rng_.randint(2**31)}
+        self._network_options = {name: getattr(self, name) for name in NETWORK_OPTIONS}
+        options = self._network_options | {"random_state": self.rng_.randint(2**31)}
         self.module_ = self.module(**options | self.get_params_for("module"))
         return self
 
@@ -614,7 +614,7 @@ default="auto"
         """Refuse to train on a network that the parameters no longer describe."""
         if not self.initialized_:
             return
-        for name, built in self.network_options_.items():
+        for name, built in self._network_options.items():
             given = getattr(self, name)
             if given is not built and repr(given) != repr(built):
                 raise ValueError(

@@ -435,12 +435,7 @@ def check_fitted_attributes_are_documented(estimator, pairs, y):
         size = {"module__in_features": 1, "module__out_features": 1}
         fitted -= set(vars(NeuralNetRegressor(nn.Linear, **size).initialize())) - {"module_"}
     assert fitted - documented == set()
-    assert {name for name in documented - set(dir(estimator)) if _always(estimator, name)} == set()
-
-
-def _always(estimator, name):
-    optional = {"component_coef_", "pcas_"}  # as LayerWeightedRSARegressor says
-    return name not in optional
+    assert documented - set(dir(estimator)) == set()
 
 
 COMMON = [

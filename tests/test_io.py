@@ -466,3 +466,10 @@ def test_others_may_read_what_is_written(tmp_path, rdms):
     (tmp_path / "plain.txt").write_text("")
     write_rdms(tmp_path / "x.npy", rdms)
     assert (tmp_path / "x.npy").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
+
+
+def test_masked_entries_are_missing(tmp_path, rdms):
+    masked = np.ma.masked_equal(rdms[0], rdms[0, 0, 1])
+    write_rdms(tmp_path / "rdm.npy", masked)
+    written = read_rdms(tmp_path / "rdm.npy").rdms
+    np.testing.assert_array_equal(np.isnan(written), masked.mask)

@@ -198,7 +198,15 @@ def test_fixed_equals_scipy(metric, dtype, rng):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("estimator", ESTIMATORS[:3] + [FixedRSARegressor("euclidean")])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        *ESTIMATORS[:3],
+        FixedRSARegressor("euclidean"),
+        FeatureReweightedRSARegressor(normalize=False, alphas=1.0),
+        LinearTwinRSARegressor(n_components=2),
+    ],
+)
 def test_features_that_are_not_finite_in_a_memmap_are_named(estimator, bad, rng, tmp_path):
     features = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (6, 8))
     features[:] = rng.random((6, 8))
@@ -815,3 +823,22 @@ def test_real_subjects_equal_scikit_learn(it_92):
         coef, intercept = explicit_ridge(columns, y[:, subject], 50)
         assert_close(model.coef_[subject], coef, 1e-6)
         assert model.intercept_[subject] == pytest.approx(intercept)
+
+
+@pytest.mark.parametrize("n_components", [None, 2])
+def test_a_failed_refit_leaves_layer_weights_as_they_were(n_components, rng):
+    pairs, y = make_problem(rng, 10, 8)
+    model = LayerWeightedRSARegressor([4, 4], n_components=2).fit(pairs, y)
+    before, fitted = model.predict(pairs), {**vars(model)}
+    other, y_other = make_problem(rng, 10, 6)
+    model.set_params(layers=[7], n_components=n_components)
+    with pytest.raises(ValueError, match="7 features together"):
+        model.fit(other, y_other)
+    model.set_params(layers=None, metric="correlation", n_components=None)
+    broken = other.images.copy()
+    broken[3] = 1
+    with pytest.raises(ValueError, match="image 3"):
+        model.fit(ImagePairs(broken, other.index), y_other)
+    model.set_params(layers=[4, 4], n_components=2)
+    assert {**vars(model)} | {"metric": fitted["metric"]} == fitted
+    np.testing.assert_array_equal(model.predict(pairs), before)
