@@ -438,7 +438,7 @@ For each fold, members are chosen by networks trained without it and one of the 
 they predict, and are then trained on all four. Scores are means over 5 folds, and each seed cuts
 its own folds; *folds joined*: held-out pairs of all folds scored as one vector, whose square is
 less raised by chance than that of a fold's few pairs; in brackets, lowest and highest of three
-seeds.
+seeds. *p* takes the networks of each fold as they are, and is somewhat too small.
 """
 
 
