@@ -142,8 +142,9 @@ default=None
 
         Parameters
         ----------
-        X : ImagePairs, array-like of shape (n_images, height, width, 3) or (n_pairs, 2, height, \
-width, 3), paths (n_images,) or (n_pairs, 2), or a folder
+        X : ImagePairs, array-like of images or of their paths, or a folder
+            Of shape ``(n_images, height, width, 3)`` or ``(n_images,)``, or for pairs
+            ``(n_pairs, 2, height, width, 3)`` or ``(n_pairs, 2)``.
             Read for ``reference="auto"`` and "mean" only; of pairs, the images that occur in one.
         y : None
             Ignored.
@@ -206,9 +207,8 @@ width, 3), paths (n_images,) or (n_pairs, 2), or a folder
 
         Parameters
         ----------
-        X : ImagePairs, array-like of shape (n_images, height, width, 3) or (n_pairs, 2, height, \
-width, 3), paths (n_images,) or (n_pairs, 2), or a folder
-            Photographs.
+        X : ImagePairs, array-like of images or of their paths, or a folder
+            Photographs, in the shapes of :meth:`fit`.
 
         Returns
         -------

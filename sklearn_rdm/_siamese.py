@@ -190,6 +190,8 @@ default="auto"
         The pooling as fitted on the training pairs.
     layer_weights_ : ndarray of shape (n_layers,)
         The weights of the layers that are trained together, 1 before training.
+    network_options_ : dict
+        The parameters that the network was built with: ``partial_fit`` refuses others.
     history_ : skorch.history.History
         Losses and times of every epoch.
     rng_ : RandomState
@@ -371,7 +373,13 @@ default="auto"
     def fit_loop(
         self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any
     ) -> SiameseRDMRegressor:
-        """Train for some epochs (called by ``fit``, which ends quietly at a KeyboardInterrupt)."""
+        """Train for some epochs (called by ``fit``).
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user interrupts an epoch, with a warning; skorch then ends ``fit`` quietly.
+        """
         n_epochs = len(self.history)
         try:
             return super().fit_loop(X, y, epochs, **fit_params)
@@ -487,8 +495,8 @@ default="auto"
 
     def initialize_module(self) -> SiameseRDMRegressor:
         """Build the twin network from the estimator's parameters (called by ``initialize``)."""
-        self._network_options = {name: getattr(self, name) for name in NETWORK_OPTIONS}
-        options = self._network_options | {"random_state": self.rng_.randint(2**31)}
+        self.network_options_ = {name: getattr(self, name) for name in NETWORK_OPTIONS}
+        options = self.network_options_ | {"random_state": self.rng_.randint(2**31)}
         self.module_ = self.module(**options | self.get_params_for("module"))
         return self
 
@@ -614,7 +622,7 @@ default="auto"
         """Refuse to train on a network that the parameters no longer describe."""
         if not self.initialized_:
             return
-        for name, built in self._network_options.items():
+        for name, built in self.network_options_.items():
             given = getattr(self, name)
             if given is not built and repr(given) != repr(built):
                 raise ValueError(
