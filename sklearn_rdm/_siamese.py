@@ -311,7 +311,6 @@ default="auto"
         ------
         TypeError
             If it is given another keyword, such as ``sample_weight``.
-        ------
         ValueError
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
             equal, if a layer is unknown or named twice, if nothing is left to train, if weights do
