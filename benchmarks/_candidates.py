@@ -196,8 +196,9 @@ def load_sets() -> dict[int, Images]:
         )
         dissim = {name: ImagePairs.from_rdms(d.images, d.rdms)[1] for name, d in data.items()}
         sets[n_images] = Images(pairs, dissim)
-    human_it = fetch_kriegeskorte92("human_it")  # the same 92 images in the same order
-    _, sets[92].more_dissim["human_it"] = ImagePairs.from_rdms(human_it.images, human_it.rdms)
+    for name in ("human_it", "monkey_it", "behaviour"):
+        data = fetch_kriegeskorte92(name)  # the same 92 images in the same order
+        _, sets[92].more_dissim[name] = ImagePairs.from_rdms(data.images, data.rdms)
     return sets
 
 

@@ -5,7 +5,7 @@ and predict the RDMs of the 118, and the other way round. One setting at a time 
 is chosen by these figures: `algonauts2019.py` chooses within the training sets. A figure shows the
 scores of all layers after all epochs, on held-out images of the training set. A second table is of
 several layers trained together, a third of ideas that users can add to the library as it is, a
-fourth of training on folds of a set with and without the other set.
+fourth of training on folds of a set with more measurements, or with the other set as well.
 
     python benchmarks/ingredients.py                 # an hour on 2 slow cores
     python benchmarks/ingredients.py --part ideas    # one table only; or defaults, layers, sets
@@ -188,9 +188,17 @@ much trained as for several*: block 14 behind block 6.
 
 TEXT_SETS = """
 Mean over 5 image-wise folds of Spearman's r with the 15 subjects, and the lowest and highest fold:
-the networks of row *none* of the table of the ingredients, trained on the other four folds, with
-and without all images of the other set.
+the networks of row *none* of the table of the ingredients, trained on the other four folds alone,
+with all images of the other set, or with what Kriegeskorte et al. (2008) measured of the 92 images
+(human and monkey IT) and people's arrangements of these by similarity (*behaviour*), side by side
+with the challenge's IT and late MEG.
 """
+MORE_TRAINED_ON: dict[str, tuple[str, ...]] = {
+    "human IT too": ("human_it",),
+    "human and monkey IT too": ("human_it", "monkey_it"),
+    "behaviour too": ("behaviour",),
+    "human IT and behaviour too": ("human_it", "behaviour"),
+}
 COLUMNS_SETS = (
     "trained on",
     *(f"{t}, {n}" for ts in TRAINED_ON.values() for t in ts for n in SETS),
@@ -230,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_report("ingredients", title, TEXT_IDEAS, COLUMNS, rows, part="ideas")
         if "sets" in parts:
             rows = score_training_sets(sets, memory, options.n_jobs)
-            title = "What the images of the other set add"
+            title = "What other images and measurements add"
             write_report("ingredients", title, TEXT_SETS, COLUMNS_SETS, rows, part="sets")
 
 
@@ -303,32 +311,43 @@ def predict_by_head(
 
 
 def score_training_sets(sets: dict[int, Images], memory: str, n_jobs: int) -> list[list[str]]:
-    """Rows of a table: what networks trained on folds of a set gain by the other set."""
-    settings = [(part, name, more) for more in (False, True) for part in NETWORKS for name in sets]
+    """Rows of a table: what networks trained on folds of a set gain by more data."""
+    everywhere = [(part, name) for part in NETWORKS for name in sets]
+    settings = [("other folds", *place, False, ()) for place in everywhere]
+    settings += [("the other set too", *place, True, ()) for place in everywhere]
+    settings += [(label, "late", 92, False, more) for label, more in MORE_TRAINED_ON.items()]
     found = Parallel(n_jobs=n_jobs, verbose=5)(
-        delayed(fold_scores)(memory, part, name, sets, fold, more)
-        for part, name, more in settings
+        delayed(fold_scores)(memory, part, name, sets, fold, other_set, more)
+        for _, part, name, other_set, more in settings
         for fold in ImageKFold(N_FOLDS, shuffle=True, random_state=0).split(sets[name].pairs)
     )
     assert np.isfinite(found).all()
-    rows = []
-    by_setting = np.reshape(found, (2, len(NETWORKS), len(sets), N_FOLDS, 2))
-    for label, by_part in zip(("other folds", "and the other set"), by_setting, strict=True):
-        # Set, fold, target becomes target, set, fold.
-        folds = by_part.transpose(0, 3, 1, 2).reshape(-1, N_FOLDS)
-        rows.append([label, *(f"{f.mean():.3f} ({f.min():.3f} - {f.max():.3f})" for f in folds)])
-        print(rows[-1])
+    cells: dict[str, dict[str, str]] = {}
+    by_setting = np.reshape(found, (len(settings), N_FOLDS, 2)).transpose(0, 2, 1)
+    for (label, part, name, *_), by_target in zip(settings, by_setting, strict=True):
+        for target, folds in zip(TRAINED_ON[part], by_target, strict=True):
+            text = f"{folds.mean():.3f} ({folds.min():.3f} - {folds.max():.3f})"
+            cells.setdefault(label, {})[f"{target}, {name}"] = text
+    rows = [[label, *(row.get(c, "-") for c in COLUMNS_SETS[1:])] for label, row in cells.items()]
+    print(*rows, sep="\n")
     return rows
 
 
 def fold_scores(
-    memory: str, part: str, name: int, sets: dict[int, Images], fold: Fold, more: bool
+    memory: str,
+    part: str,
+    name: int,
+    sets: dict[int, Images],
+    fold: Fold,
+    other_set: bool,
+    more: tuple[str, ...],
 ) -> list[float]:
-    """Both targets' score on a fold of a network trained on the others, or on the other set too."""
+    """Score of a fold, both targets, by a network trained on the others, or on more as well."""
     train, test = (sets[name][rows] for rows in fold)
-    parts = [train, *(other for number, other in sets.items() if number != name and more)]
+    others = [images for number, images in sets.items() if number != name]
+    parts = [train, *others] if other_set else [train]
     pairs = ImagePairs.concatenate([images.pairs for images in parts])
-    dissim = np.vstack([images.subjects(TRAINED_ON[part]) for images in parts])
+    dissim = np.vstack([images.subjects(TRAINED_ON[part] + more) for images in parts])
     net = SiameseRDMRegressor(**NETWORKS[part], memory=memory).fit(pairs, dissim)
     predicted = net.predict(test.pairs)
     return [rdm_spearman_score(test.dissim[target], predicted) for target in TRAINED_ON[part]]
