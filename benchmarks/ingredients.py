@@ -7,7 +7,7 @@ scores of all layers after all epochs, on held-out images of the training set. A
 several layers trained together, a third of ideas that users can add to the library as it is, a
 fourth of training on folds of a set with more measurements, or with the other set as well.
 
-    python benchmarks/ingredients.py                 # an hour on 2 slow cores
+    python benchmarks/ingredients.py                 # an hour and a half on 2 slow cores
     python benchmarks/ingredients.py --part ideas    # one table only; or defaults, layers, sets
     python benchmarks/ingredients.py --fast          # seconds, on simulated data, writes nothing
 """
