@@ -5,6 +5,7 @@ A module of its own, so that what worker processes are given can be found by its
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ from sklearn_rdm.preprocessing import SubjectPooling
 TARGETS = ("fmri_evc", "fmri_it", "meg_early", "meg_late")
 SETS = (92, 118)
 CATEGORY_FOLDS = 4  # of the eight categories, two in each
+KEPT_MEMORY = 300_000_000  # bytes
 
 Fold = tuple[np.ndarray, np.ndarray]  # training and test pairs
 
@@ -224,9 +226,28 @@ class Runner:
 
         A job is (candidate, training images, pairs to predict, seed).
         """
-        return Parallel(n_jobs=self.n_jobs, verbose=5)(
-            delayed(self.predict)(*job, self.device, self.cache) for job in jobs
+        # The longest first: workers then end at nearly the same time.
+        order = sorted(range(len(jobs)), key=lambda k: -_training_time(jobs[k][0]))
+        found = Parallel(n_jobs=self.n_jobs, verbose=5)(
+            delayed(self.predict)(*jobs[k], self.device, self.cache) for k in order
         )
+        by_job = dict(zip(order, found, strict=True))
+        return [by_job[k] for k in range(len(jobs))]
+
+
+def _training_time(candidate: Candidate) -> int:
+    """Roughly, in epochs of a network of one layer."""
+    several = not isinstance(candidate.layer, str)
+    return candidate.epochs[-1] * (2 if several else 1)
+
+
+def keep_memory() -> None:
+    """Let worker processes keep memory for the next step, which saves a tenth of their time.
+
+    Read by glibc as a process starts: others do not know these variables.
+    """
+    for name in ("MMAP_THRESHOLD", "TRIM_THRESHOLD", "TOP_PAD"):
+        os.environ.setdefault(f"MALLOC_{name}_", str(KEPT_MEMORY))
 
 
 def _predict(

@@ -37,7 +37,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
-from _candidates import CANDIDATES, SETS, TARGETS, Candidate, Fold, Images, Runner, load_sets
+from _candidates import (
+    CANDIDATES,
+    SETS,
+    TARGETS,
+    Candidate,
+    Fold,
+    Images,
+    Runner,
+    keep_memory,
+    load_sets,
+)
 from _report import PACKAGES, RESULTS, write_report
 from PIL import Image
 from scipy.io import loadmat, savemat
@@ -94,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parts = options.part or known
     if set(parts) - set(known):
         parser.error(f"--part must be some of {known}, got {parts}")
+    keep_memory()
     with tempfile.TemporaryDirectory() as temporary:
         run = Runner(options.cache or temporary, options.n_jobs, device=options.device)
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
