@@ -11,7 +11,7 @@ scores, though the list to choose from was made with scores of both sets in view
     python benchmarks/algonauts2019.py --fast      # all three on simulated data, writes nothing
 
 ``predict`` trains what was chosen on both training sets and writes the RDMs of any folder of
-images, in name order, in the challenge's submission format; eleven minutes on 2 slow cores.
+images, in name order, in the challenge's submission format; twelve minutes on 2 slow cores.
 ``select`` trains 4,018 networks: four to six a second with ``--device cuda --n-jobs 16`` on an
 H200, four a minute on 2 cores without AVX-512. ``select --part "from 92"`` chooses anew for
 networks that are trained on the 92 images and predict the other set, and leaves the rest of the
