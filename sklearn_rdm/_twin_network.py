@@ -197,7 +197,7 @@ precision, random_state
 
     def settle(self, source: Any) -> None:
         """Keep what "auto" means for these training images, and that all is learned of them."""
-        of_background = settle_reference(self._given_reference, source) == "background"
+        of_background = is_auto(self._given_reference) and settle_reference("auto", source)
         self.settled.fill_(OF_BACKGROUND if of_background else OF_OTHER)
 
     @property

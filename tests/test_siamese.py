@@ -1575,3 +1575,11 @@ def test_fits_in_threads_are_those_of_one_after_the_other():
         np.testing.assert_array_equal(found, expected)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.parametrize("colour", [(1.0, 1.0, 1.0), np.ones(3)])
+def test_a_reference_may_be_a_tuple_or_an_array(colour):
+    pairs, y = make_pairs()
+    assert same_bits(
+        tiny_net(reference=colour).fit(pairs, y), tiny_net(reference="white").fit(pairs, y)
+    )
