@@ -16,14 +16,9 @@ from joblib import Parallel, delayed
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
-from sklearn_rdm import (
-    CalibratedRDMRegressor,
-    CorrelationLoss,
-    ImagePairs,
-    SiameseRDMRegressor,
-    WhitenedCorrelationLoss,
-)
+from sklearn_rdm import CalibratedRDMRegressor, ImagePairs, SiameseRDMRegressor
 from sklearn_rdm.datasets import fetch_algonauts2019, fetch_kriegeskorte92
+from sklearn_rdm.losses import CorrelationLoss, WhitenedCorrelationLoss
 from sklearn_rdm.model_selection import GroupImageKFold, ImageKFold
 from sklearn_rdm.preprocessing import SubjectPooling
 

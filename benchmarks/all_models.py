@@ -27,7 +27,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_rdm import (
-    CorrelationLoss,
     FeatureReweightedRSARegressor,
     FixedRSARegressor,
     ImagePairs,
@@ -38,6 +37,7 @@ from sklearn_rdm import (
     SiameseRDMRegressor,
 )
 from sklearn_rdm.datasets import fetch_algonauts2019, make_rdm_regression
+from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.metrics import (
     noise_ceiling,
     rdm_bootstrap,

@@ -37,15 +37,15 @@ from sklearn.base import clone
 from torch import nn
 
 from sklearn_rdm import (
+    EnsembleRDMRegressor,
     FeatureReweightedRSARegressor,
     ImagePairs,
     LayerEpochDisplay,
     LayerEpochSearchCV,
-    RDMEnsembleRegressor,
     SiameseRDMRegressor,
-    WhitenedCorrelationLoss,
 )
 from sklearn_rdm.datasets import make_rdm_regression
+from sklearn_rdm.losses import WhitenedCorrelationLoss
 from sklearn_rdm.metrics import noise_ceiling, rdm_spearman_score
 from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import SubjectPooling
@@ -169,7 +169,7 @@ The figure: networks of the same kind, trained on fMRI and MEG of one set for 10
 image-wise folds of the correlation with all subjects of both, after each epoch, read at each layer.
 """
 TEXT_IDEAS = """
-As the table of the ingredients, of one run: *five seeds averaged* (`RDMEnsembleRegressor`);
+As the table of the ingredients, of one run: *five seeds averaged* (`EnsembleRDMRegressor`);
 *distilled*: one network trained on what these five predict of the training pairs; *attention*: a
 learned gain of each of 7 x 7 places of the map; *Gaussian window*: the same, of learned width
 around the centre; *low-rank adapters*: of rank 8, beside convolutions of one pixel that are held,
@@ -283,7 +283,7 @@ def percents(
         dissim = np.vstack([dissim, dissim])
     model = net = SiameseRDMRegressor(**settings, memory=memory)
     if n_seeds > 1:
-        model = RDMEnsembleRegressor(net, n_estimators=n_seeds, random_state=0)
+        model = EnsembleRDMRegressor(net, n_estimators=n_seeds, random_state=0)
     model.fit(pairs, dissim)
     if distilled:
         model = net.fit(pairs, model.predict(pairs))

@@ -24,8 +24,8 @@ from sklearn.model_selection import GridSearchCV
 from torch import Tensor
 
 from sklearn_rdm import ImagePairs, SiameseRDMRegressor
-from sklearn_rdm._trunk import Trunk
-from sklearn_rdm._twin_network import TwinNetwork
+from sklearn_rdm._network._trunk import Trunk
+from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.metrics import rdm_spearman_scorer
 from sklearn_rdm.model_selection import ImageKFold

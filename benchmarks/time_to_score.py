@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_rdm import CorrelationLoss, ImagePairs, SiameseRDMRegressor
+from sklearn_rdm import ImagePairs, SiameseRDMRegressor
 from sklearn_rdm.datasets import fetch_algonauts2019, make_rdm_regression
+from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import SubjectPooling
 

@@ -9,13 +9,15 @@ sys.path.insert(0, str(HERE))
 
 from generate_pages import write_pages  # noqa: I001  # beside this file
 
+import sklearn_rdm
+
 PYPROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
 write_pages(HERE, PYPROJECT["project"])
 
 project = "sklearn_rdm"
 author = "sklearn_rdm developers"
 copyright = author
-version = release = PYPROJECT["project"]["version"]
+version = release = sklearn_rdm.__version__
 
 extensions = [
     "sphinx.ext.autodoc",

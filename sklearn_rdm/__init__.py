@@ -4,55 +4,8 @@ The flow of data, left to right: images -> pairs (:class:`ImagePairs`) -> networ
 (:class:`SiameseRDMRegressor`) -> dissimilarities -> score (:mod:`sklearn_rdm.metrics`).
 """
 
-from sklearn_rdm._activations import LayerActivations
-from sklearn_rdm._calibrated import CalibratedRDMRegressor
-from sklearn_rdm._callbacks import WeightAveraging
-from sklearn_rdm._displays import (
-    LayerEpochDisplay,
-    RDMDisplay,
-    RDMEmbeddingDisplay,
-    RDMScoresDisplay,
-)
-from sklearn_rdm._ensemble import RDMEnsembleRegressor
-from sklearn_rdm._feature_reweighting import FeatureReweightedRSARegressor
-from sklearn_rdm._images import read_images
-from sklearn_rdm._layer_epoch import LayerEpochSearchCV
-from sklearn_rdm._linear_twin import LinearTwinRSARegressor
-from sklearn_rdm._losses import (
-    CorrelationLoss,
-    CosineLoss,
-    RankLoss,
-    ScaledMSELoss,
-    WhitenedCorrelationLoss,
-    WhitenedCosineLoss,
-)
-from sklearn_rdm._pairs import ImagePairs
-from sklearn_rdm._published import make_agrawal2019
-from sklearn_rdm._rsa import FixedRSARegressor, LayerWeightedRSARegressor
-from sklearn_rdm._siamese import SiameseRDMRegressor
+import lazy_loader
 
-__all__ = [
-    "CalibratedRDMRegressor",
-    "CorrelationLoss",
-    "CosineLoss",
-    "FeatureReweightedRSARegressor",
-    "FixedRSARegressor",
-    "ImagePairs",
-    "LayerActivations",
-    "LayerEpochDisplay",
-    "LayerEpochSearchCV",
-    "LayerWeightedRSARegressor",
-    "LinearTwinRSARegressor",
-    "RDMDisplay",
-    "RDMEmbeddingDisplay",
-    "RDMEnsembleRegressor",
-    "RDMScoresDisplay",
-    "RankLoss",
-    "ScaledMSELoss",
-    "SiameseRDMRegressor",
-    "WeightAveraging",
-    "WhitenedCorrelationLoss",
-    "WhitenedCosineLoss",
-    "make_agrawal2019",
-    "read_images",
-]
+__version__ = "0.1.0.dev0"
+# A name is imported when it is first used (SPEC 1): scores and splitters need no torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

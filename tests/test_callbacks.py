@@ -10,7 +10,8 @@ from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
-from sklearn_rdm import ImagePairs, SiameseRDMRegressor, WeightAveraging
+from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+from sklearn_rdm.callbacks import WeightAveraging
 from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.model_selection import ImageKFold
 

@@ -8,7 +8,8 @@ import textwrap
 import pytest
 from numpydoc.docscrape import ClassDoc, FunctionDoc, NumpyDocString
 from numpydoc.validate import validate
-from test_public_api import _resolve, public_paths
+
+from tests.public_names import public_paths, resolve
 
 # The style that numpydoc leaves open: one-line summaries, and See Also only where it helps. SS05
 # takes every first word that ends in s ("Spearman's") for a verb; ruff's D401 knows better.
@@ -16,9 +17,9 @@ LEFT_OPEN = {"ES01", "EX01", "GL01", "GL02", "RT02", "SA01", "SS05"}
 # What users call; other methods of skorch and torch that a class overrides are documented there.
 VERBS = {"fit", "partial_fit", "fit_transform", "predict", "transform", "embed", "score", "split"}
 NAMES = public_paths()
-CLASSES = [path for path in NAMES if inspect.isclass(_resolve(path))]
-FUNCTIONS = [path for path in NAMES if inspect.isfunction(_resolve(path))]
-ESTIMATORS = [path for path in CLASSES if hasattr(_resolve(path), "fit")]
+CLASSES = [path for path in NAMES if inspect.isclass(resolve(path))]
+FUNCTIONS = [path for path in NAMES if inspect.isfunction(resolve(path))]
+ESTIMATORS = [path for path in CLASSES if hasattr(resolve(path), "fit")]
 
 
 def own_methods(cls):
@@ -33,7 +34,7 @@ def own_methods(cls):
 
 
 def methods():
-    return [f"{path}.{name}" for path in CLASSES for name in own_methods(_resolve(path))]
+    return [f"{path}.{name}" for path in CLASSES for name in own_methods(resolve(path))]
 
 
 @pytest.mark.parametrize("path", CLASSES + FUNCTIONS)
@@ -44,7 +45,7 @@ def test_docstring_follows_numpydoc(path):
 @pytest.mark.parametrize("path", methods())
 def test_docstring_of_method_follows_numpydoc(path):
     parent, _, name = path.rpartition(".")
-    cls = _resolve(parent)
+    cls = resolve(parent)
     faults = _faults(path)
     if name in {entry.name for entry in ClassDoc(cls)["Attributes"]}:
         return
@@ -55,7 +56,7 @@ def test_docstring_of_method_follows_numpydoc(path):
 
 @pytest.mark.parametrize("path", CLASSES + FUNCTIONS)
 def test_example_is_runnable(path):
-    document = inspect.getdoc(_resolve(path))
+    document = inspect.getdoc(resolve(path))
     examples = "\n".join(NumpyDocString(document)["Examples"])
     assert ">>> " in examples
     assert "+SKIP" not in examples
@@ -63,14 +64,14 @@ def test_example_is_runnable(path):
 
 @pytest.mark.parametrize("path", FUNCTIONS)
 def test_function_that_raises_says_so(path):
-    function = _resolve(path)
+    function = resolve(path)
     assert not _raises(function) or FunctionDoc(function)["Raises"]
 
 
 @pytest.mark.parametrize("path", methods())
 def test_method_that_raises_says_so_or_its_class_does(path):
     parent, _, name = path.rpartition(".")
-    cls = _resolve(parent)
+    cls = resolve(parent)
     method = inspect.getattr_static(cls, name)
     method = getattr(method, "fget", None) or getattr(method, "__func__", method)
     assert not _raises(method) or FunctionDoc(method)["Raises"] or ClassDoc(cls)["Raises"]
@@ -78,13 +79,13 @@ def test_method_that_raises_says_so_or_its_class_does(path):
 
 @pytest.mark.parametrize("path", ESTIMATORS)
 def test_estimator_says_what_fitting_raises(path):
-    cls = _resolve(path)
+    cls = resolve(path)
     assert ClassDoc(cls)["Raises"] or FunctionDoc(cls.fit)["Raises"]
 
 
 @pytest.mark.parametrize("path", CLASSES)
 def test_fitted_attributes_are_documented_and_exist(path):
-    cls = _resolve(path)
+    cls = resolve(path)
     documented = {
         name.strip()
         for entry in ClassDoc(cls)["Attributes"]

@@ -18,12 +18,11 @@ from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks, get_tags
 from skorch import NeuralNetRegressor
-from test_public_api import _resolve, public_paths
-from test_siamese import TinyNetwork, make_data, tiny_net
 from torch import nn
 
 from sklearn_rdm import (
     CalibratedRDMRegressor,
+    EnsembleRDMRegressor,
     FeatureReweightedRSARegressor,
     FixedRSARegressor,
     ImagePairs,
@@ -31,12 +30,13 @@ from sklearn_rdm import (
     LayerEpochSearchCV,
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
-    RDMEnsembleRegressor,
     SiameseRDMRegressor,
 )
-from sklearn_rdm._dissimilarities import average_times
-from sklearn_rdm.model_selection import SubjectHoldOutRegressor
+from sklearn_rdm._pairs._dissimilarities import average_times
+from sklearn_rdm.model_selection import SubjectHoldOutRDMRegressor
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
+from tests.networks import TinyNetwork, make_data, tiny_net
+from tests.public_names import public_paths, resolve
 
 FEATURES = np.random.default_rng(0).gamma(1.0, size=(8, 12))
 ESTIMATORS = {
@@ -48,8 +48,8 @@ ESTIMATORS = {
         "sqeuclidean", penalty="fractional", subject_pooling=None, random_state=0
     ),
     "LinearTwinRSARegressor": LinearTwinRSARegressor(3),
-    "SubjectHoldOutRegressor": SubjectHoldOutRegressor(FixedRSARegressor(), 2),
-    "RDMEnsembleRegressor": RDMEnsembleRegressor(FixedRSARegressor(), cv=2),
+    "SubjectHoldOutRDMRegressor": SubjectHoldOutRDMRegressor(FixedRSARegressor(), 2),
+    "EnsembleRDMRegressor": EnsembleRDMRegressor(FixedRSARegressor(), cv=2),
     "CalibratedRDMRegressor": CalibratedRDMRegressor(FixedRSARegressor()),
     "LayerEpochSearchCV": LayerEpochSearchCV(tiny_net(), ["relu2", "relu3"], cv=2),
     "PerImage": PerImage(StandardScaler()),
@@ -88,7 +88,7 @@ def assert_same(actual, expected, **tolerance):
 
 
 def test_no_estimator_is_forgotten():
-    classes = [_resolve(path) for path in public_paths()]
+    classes = [resolve(path) for path in public_paths()]
     estimators = {c for c in classes if inspect.isclass(c) and issubclass(c, BaseEstimator)}
     assert estimators - {type(e) for e in ESTIMATORS.values()} == {SubjectPooling}, ON_TARGETS
 
@@ -479,8 +479,8 @@ OF_TARGETS = {
 }
 CANNOT = {
     (FixedRSARegressor, check_requires_y_none): "learns nothing, so that y may be left out",
-    (SubjectHoldOutRegressor, check_estimators_nan_inf): "drops pairs its subjects lack",
-    (SubjectHoldOutRegressor, check_fit2d_1sample): "holds out one of several subjects",
+    (SubjectHoldOutRDMRegressor, check_estimators_nan_inf): "drops pairs its subjects lack",
+    (SubjectHoldOutRDMRegressor, check_fit2d_1sample): "holds out one of several subjects",
 }
 
 

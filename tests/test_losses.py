@@ -11,18 +11,16 @@ from scipy.stats import pearsonr
 from sklearn.base import clone
 from torch import nn
 
-from sklearn_rdm import (
+from sklearn_rdm import ImagePairs, SiameseRDMRegressor, losses
+from sklearn_rdm.datasets import make_rdm_regression
+from sklearn_rdm.losses import (
     CorrelationLoss,
     CosineLoss,
-    ImagePairs,
     RankLoss,
     ScaledMSELoss,
-    SiameseRDMRegressor,
     WhitenedCorrelationLoss,
     WhitenedCosineLoss,
-    _losses,
 )
-from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.metrics import rdm_whitened_cosine_score, rdm_whitened_pearson_score
 
 LOSSES = [CosineLoss, ScaledMSELoss, RankLoss]
@@ -234,7 +232,7 @@ def test_rank_loss_of_a_steep_scale_weighs_wrong_orders_by_their_difference():
 def test_rank_loss_does_not_depend_on_its_blocks(monkeypatch, block):
     y_pred, y_true = draw(15)
     value, gradient = value_and_gradient(RankLoss, y_pred, y_true)
-    monkeypatch.setattr(_losses, "RANK_BLOCK", block)
+    monkeypatch.setattr(losses, "RANK_BLOCK", block)
     in_blocks, gradient_in_blocks = value_and_gradient(RankLoss, y_pred, y_true)
     torch.testing.assert_close(in_blocks, value)
     torch.testing.assert_close(gradient_in_blocks, gradient)

@@ -1,7 +1,6 @@
 import ast
 import importlib
 import inspect
-import pkgutil
 import runpy
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import sklearn_rdm
+from tests.public_names import MODULES, PUBLIC, public_paths, resolve
 
 API_TABLE = Path(__file__).parent.parent / "docs" / "api_table.py"
 # Extras, and what only figures, downloads and files need: imported where used.
@@ -25,15 +24,6 @@ NOT_AT_IMPORT = [
     "rsatoolbox",
     "safetensors",
 ]
-
-MODULES = ["sklearn_rdm"] + [
-    info.name for info in pkgutil.walk_packages(sklearn_rdm.__path__, "sklearn_rdm.")
-]
-PUBLIC = [name for name in MODULES if not any(part[0] == "_" for part in name.split("."))]
-
-
-def public_paths():
-    return [f"{m}.{name}" for m in PUBLIC for name in importlib.import_module(m).__all__]
 
 
 def lower_case_names(module):
@@ -62,8 +52,8 @@ def test_all_is_complete(name):
 def test_every_public_name_has_one_import_path():
     names = [path.rpartition(".")[2] for path in public_paths()]
     assert {name: n for name, n in Counter(names).items() if n > 1} == {}
-    objects = Counter(id(_resolve(path)) for path in public_paths())
-    assert [path for path in public_paths() if objects[id(_resolve(path))] > 1] == []
+    objects = Counter(id(resolve(path)) for path in public_paths())
+    assert [path for path in public_paths() if objects[id(resolve(path))] > 1] == []
 
 
 def test_the_documentation_lists_every_public_name_once():
@@ -88,10 +78,34 @@ print(*({set(NOT_AT_IMPORT)} & set(sys.modules)) - before)
     assert run(code) == ""
 
 
-def test_importing_leaves_slow_parts_of_scikit_learn_out():
+@pytest.mark.parametrize(
+    "module", ["metrics", "model_selection", "preprocessing", "io", "datasets", "_models"]
+)
+def test_scores_splitters_and_files_need_no_torch(module):
+    code = f"""
+import sys
+import sklearn_rdm.{module}
+from sklearn_rdm import FixedRSARegressor, ImagePairs, RDMDisplay
+print(*{{"torch", "torchvision", "skorch"}} & set(sys.modules))
+"""
+    assert run(code) == ""
+
+
+def test_names_of_the_network_import_it_when_they_are_used():
     code = """
 import sys
 import sklearn_rdm
+before = "torch" in sys.modules
+sklearn_rdm.SiameseRDMRegressor
+print(before, "torch" in sys.modules)
+"""
+    assert run(code) == "False True"
+
+
+def test_importing_leaves_slow_parts_of_scikit_learn_out():
+    code = """
+import sys
+import sklearn_rdm._network
 print(*{"sklearn.decomposition", "sklearn.linear_model", "sklearn.manifold"} & set(sys.modules))
 """
     assert run(code) == ""
@@ -114,7 +128,7 @@ def state():
         warnings.filters[:],
     ]
 before = state()
-import sklearn_rdm
+import sklearn_rdm._network
 print(*(i for i, (a, b) in enumerate(zip(before, state(), strict=True)) if a != b))
 """
     assert run(code) == ""
@@ -140,8 +154,3 @@ def run(code):
     )
     assert done.returncode == 0, done.stdout
     return done.stdout.strip()
-
-
-def _resolve(path):
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import sklearn_rdm
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -131,12 +133,14 @@ def test_no_research_data_is_in_the_repository():
 
 def test_version_is_the_same_everywhere():
     citation = (ROOT / "CITATION.cff").read_text()
-    assert re.search(r"^version: (.+)$", citation, re.MULTILINE).group(1) == PROJECT["version"]
+    assert re.search(r"^version: (.+)$", citation, re.MULTILINE).group(1) == sklearn_rdm.__version__
 
 
 def test_changelog_has_a_place_for_this_version():
     versions = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert versions[0] == ("Unreleased" if "dev" in PROJECT["version"] else PROJECT["version"])
+    assert versions[0] == (
+        "Unreleased" if "dev" in sklearn_rdm.__version__ else sklearn_rdm.__version__
+    )
 
 
 @pytest.mark.parametrize(

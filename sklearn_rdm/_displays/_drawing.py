@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sklearn_rdm._extras import import_optional
+from sklearn_rdm._pairs._extras import import_optional
 
 NEUTRAL = "0.85"  # light grey: no value here
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
 from sklearn_rdm._displays._drawing import legend_above, one_axes
-from sklearn_rdm._pairs import check_groups
+from sklearn_rdm._pairs._image_pairs import check_groups
 
 # Okabe and Ito's eight colours, told apart with every common form of colour blindness
 GROUP_COLORS = (

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from sklearn_rdm._displays._drawing import image_style, pyplot
-from sklearn_rdm._dissimilarities import average, average_times
-from sklearn_rdm._pairs import ImagePairs, as_pairs, check_groups
+from sklearn_rdm._pairs._dissimilarities import average, average_times
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_groups
 
 SCALES = {None: "{}", "rank": "{} (rank, 0 to 1)"}
 PANELS_A_ROW = 4

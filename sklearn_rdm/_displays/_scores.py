@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._displays._drawing import legend_above, one_axes
-from sklearn_rdm._dissimilarities import average
+from sklearn_rdm._pairs._dissimilarities import average
 
 
 class RDMScoresDisplay:

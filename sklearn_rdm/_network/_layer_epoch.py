@@ -1,0 +1,342 @@
+"""Choose the layer and the epoch of a training run by image-wise validation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
+
+from sklearn_rdm._models._meta import RDMMetaRegressor
+from sklearn_rdm._network._read_out import predict_layers
+from sklearn_rdm._network._siamese import SiameseRDMRegressor
+from sklearn_rdm._pairs._image_pairs import ImagePairs, check_fit_pairs
+from sklearn_rdm.callbacks import _averaged_weights
+from sklearn_rdm.metrics import get_rdm_scorer
+from sklearn_rdm.model_selection._splitters import check_image_cv
+
+__all__ = ["LayerEpochSearchCV"]
+
+
+def _has_network(search: LayerEpochSearchCV) -> bool:
+    if hasattr(search, "best_layer_") and not hasattr(search, "best_estimator_"):
+        raise AttributeError(
+            "with refit=False and several splits no network is kept: use refit=True, or a "
+            "splitter with one split."
+        )
+    return True
+
+
+class LayerEpochSearchCV(RDMMetaRegressor):
+    """Choose a network's read-out layer and number of epochs by cross-validation over images.
+
+    In every fold the network is trained once, for all its ``max_epochs``; after each epoch every
+    candidate layer predicts the dissimilarities of the fold's held-out images, all in one forward
+    pass. The mean over folds is a surface of scores, layer by epoch. Its highest cell gives the
+    read-out and the number of epochs with which a network is trained on all pairs. [1]_ chose both
+    on the scores that it reported; here the images that choose are never those that are scored, if
+    the whole search is cross-validated or tested on other images.
+
+    Parameters
+    ----------
+    estimator : SiameseRDMRegressor
+        The network to be trained; its ``layer`` is the one whose predictions the loss compares.
+    layers : sequence of str
+        Candidate read-outs, before, at or after ``layer``, named as for the estimator. If it trains
+        several layers together, these may be one candidate, given as its ``layer`` is.
+    cv : int, splitter or iterable of (train, test), default=5
+        Image-wise splits; an int is ``ImageKFold(cv)``.
+    scoring : str or scorer, default="rdm_spearman"
+        A name that :func:`sklearn_rdm.metrics.get_rdm_scorer` knows, or a scorer; greater is
+        better. Subjects are scored one by one, never pooled. It chooses; the method ``score`` is
+        Spearman's correlation whatever it is.
+    refit : bool, default=True
+        Train a network on all pairs for the chosen number of epochs. With False, and a ``cv`` of
+        one split, the network of that split is kept with the weights of the chosen epoch, and
+        nothing is trained again; the held-out images are then lost for training.
+    n_jobs : int, default=None
+        Folds trained at the same time; None means 1, -1 all cores.
+    verbose : int, default=0
+        Above 0 reports progress, as in joblib.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (n_splits, n_layers, n_epochs)
+        Score of the held-out pairs of every split. NaN where a layer's activations were constant,
+        and after the epoch in which a callback stopped the training of that split.
+    mean_scores_ : ndarray of shape (n_layers, n_epochs)
+        Their mean over splits; NaN where any is.
+    best_layer_ : str or sequence of str
+        The layer of the highest mean score; of equals, the first in ``layers``.
+    best_epoch_ : int
+        Its epoch, counted from 1; of equals, the earliest.
+    best_score_ : float
+        The highest mean score. It is the best of many: too high an estimate for new images.
+    best_estimator_ : SiameseRDMRegressor
+        The network that predicts.
+
+    See Also
+    --------
+    sklearn.model_selection.GridSearchCV : Searches everything else; may contain this.
+    LayerEpochDisplay : Draws the surface.
+
+    Notes
+    -----
+    ``refit`` trains for ``best_epoch_`` epochs on all pairs, which takes more steps than the same
+    number of epochs on a fold's training pairs. A learning-rate schedule of the estimator is
+    followed from its start and cut off. With
+    :class:`~sklearn_rdm.callbacks.WeightAveraging` the weights that are scored after an epoch are
+    the mean that training would end with there.
+
+    A candidate within the frozen layers (``freeze_up_to``) has one score for all epochs, and the
+    frozen activations are then kept from before that candidate: leave it out if time matters.
+
+    References
+    ----------
+    .. [1] A. Agrawal (2019). "Dissimilarity learning via Siamese network predicts brain imaging
+       data".
+
+    Examples
+    --------
+    >>> from sklearn_rdm import ImagePairs, LayerEpochSearchCV, SiameseRDMRegressor
+    >>> from sklearn_rdm.datasets import make_rdm_regression
+    >>> data = make_rdm_regression(n_images=9, image_size=64, random_state=0)
+    >>> pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
+    >>> net = SiameseRDMRegressor(
+    ...     "alexnet", "conv3", weights=None, image_size=64, max_epochs=2, random_state=0
+    ... )
+    >>> search = LayerEpochSearchCV(net, ["conv2", "conv3"], cv=3).fit(pairs, dissim)
+    >>> search.mean_scores_.shape
+    (2, 2)
+    >>> search.best_estimator_.read_out == search.best_layer_
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        layers: Sequence[str],
+        *,
+        cv: Any = 5,
+        scoring: Any = "rdm_spearman",
+        refit: bool = True,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.layers = layers
+        self.cv = cv
+        self.scoring = scoring
+        self.refit = refit
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> LayerEpochSearchCV:
+        """Train a network per fold, choose, and train on all pairs.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
+            The training pairs.
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            Their dissimilarities, NaN where a subject lacks a pair.
+
+        Returns
+        -------
+        self : LayerEpochSearchCV
+            The fitted search. It is left as it was if a fold fails.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the estimator is no :class:`SiameseRDMRegressor` or has no epoch, if ``layers`` is
+            empty, unknown to the network or names a layer twice, if ``cv`` tests pairs whose two
+            images are both trained on, if no cell of the surface is defined, and whatever the
+            estimator raises.
+        """
+        pairs, y = check_fit_pairs(X, y)
+        layers, scorer = self._checked_layers(), get_rdm_scorer(self.scoring)
+        splits = list(check_image_cv(self.cv, pairs, y))
+        keep = not self.refit and len(splits) == 1
+        runs = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
+            delayed(_train)(self.estimator, layers, pairs, y, train, test, scorer, keep)
+            for train, test in splits
+        )
+        scores = np.full((len(splits), len(layers), self.estimator.max_epochs), np.nan)
+        for split, (_, found) in enumerate(runs):
+            scores[split, :, : len(found)] = np.transpose(found)
+        mean = scores.mean(axis=0)
+        if np.isnan(mean).all():
+            raise ValueError(
+                f"no score of the layers {layers} is defined: their activations, or the "
+                "dissimilarities of the held-out pairs, are constant."
+            )
+        column, row = np.unravel_index(np.nanargmax(mean.T), mean.T.shape)
+        layer, epoch = layers[row], int(column) + 1
+        if self.refit:
+            final = clone(self.estimator).set_params(read_out=layer, max_epochs=epoch)
+            final.fit(pairs, y)
+        elif keep:
+            final = _predicting_by(layer, self.estimator, runs[0][0], layers)
+        self.scores_, self.mean_scores_ = scores, mean
+        self.best_layer_, self.best_epoch_ = layer, epoch
+        self.best_score_ = float(mean[row, column])
+        self.__dict__.pop("best_estimator_", None)
+        if self.refit or keep:
+            self.best_estimator_ = final
+        return self
+
+    @available_if(_has_network)
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict dissimilarities with the chosen layer and epoch.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
+            Any pairs.
+
+        Returns
+        -------
+        dissim : ndarray of float32, shape (n_pairs,)
+            ``1 - Pearson r`` of the activations, 0 to 2.
+        """
+        check_is_fitted(self)
+        return self.best_estimator_.predict(X)
+
+    @available_if(_has_network)
+    def transform(self, X: Any) -> np.ndarray:
+        """Predict the dissimilarity matrix of images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
+            Images; of pairs, all images of their array.
+
+        Returns
+        -------
+        rdm : ndarray of float32, shape (n_images, n_images)
+            Symmetric, zero diagonal.
+        """
+        check_is_fitted(self)
+        return self.best_estimator_.transform(X)
+
+    @available_if(_has_network)
+    def embed(self, X: Any) -> np.ndarray:
+        """Compute the activations of images at the chosen layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        activations : ndarray of float32, shape (n_images, n_features)
+            As :meth:`SiameseRDMRegressor.embed` gives them.
+        """
+        check_is_fitted(self)
+        return self.best_estimator_.embed(X)
+
+    def _checked_layers(self) -> list[str]:
+        if not isinstance(self.estimator, SiameseRDMRegressor):
+            raise TypeError(
+                "estimator must be a SiameseRDMRegressor, whose layers can be read out after every "
+                f"epoch, got {self.estimator!r}. Search the layers of other models with "
+                "GridSearchCV over LayerActivations."
+            )
+        if self.estimator.max_epochs < 1:
+            raise ValueError(
+                f"max_epochs of the estimator must be at least 1, got {self.estimator.max_epochs}."
+            )
+        layers = [self.layers] if isinstance(self.layers, str) else list(self.layers)
+        if not layers or any(layer in layers[:place] for place, layer in enumerate(layers)):
+            raise ValueError(f"layers must name at least one layer, each once, got {layers}.")
+        return layers
+
+
+class _LayerScores(Callback):
+    """Score every candidate layer on held-out pairs after every epoch."""
+
+    def __init__(
+        self, n_layers: int, pairs: ImagePairs, y: np.ndarray, scorer: Any, keep: bool
+    ) -> None:
+        self.n_layers, self.pairs, self.y = n_layers, pairs, y
+        self.scorer, self.keep = scorer, keep
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+        self.scores_: list[list[float]] = []
+        self.kept_ = net._keep_frozen(self.pairs)
+        self.best_score_, self.best_state_ = -np.inf, None
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        with _averaged_weights(net):
+            dissim = predict_layers(net.module_, self.pairs, self.kept_, net.device)
+            scores = [self._score(layer) for layer in dissim[-self.n_layers :]]
+            self.scores_.append(scores)
+            highest = np.nanmax([-np.inf, *scores])
+            if self.keep and highest > self.best_score_:
+                self.best_score_ = highest
+                self.best_state_ = copy.deepcopy(net.module_.state_dict())
+
+    def _score(self, dissim: np.ndarray) -> float:
+        if not np.isfinite(dissim).all():
+            return np.nan
+        return float(self.scorer(_Predicted(dissim), self.pairs, self.y))
+
+
+class _Predicted(RegressorMixin, BaseEstimator):
+    """A fitted regressor that answers what was predicted before, for scorers to ask."""
+
+    def __init__(self, dissim: np.ndarray) -> None:
+        self.dissim = dissim
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: ARG002
+        return self.dissim
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def _train(
+    estimator: Any,
+    layers: list[str],
+    pairs: ImagePairs,
+    y: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    scorer: Any,
+    keep: bool,
+) -> tuple[Any, list[list[float]]]:
+    """Train on one split; return the network if it is kept, and its scores by epoch and layer."""
+    scores = _LayerScores(len(layers), pairs[test], y[test], scorer, keep)
+    net = clone(estimator)
+    callbacks = [] if net.callbacks in (None, "disable") else list(net.callbacks)
+    net.callbacks = [*callbacks, ("scores of all layers", scores)]
+    net.set_params(module__candidates=tuple(layers))
+    net.fit(pairs[train], y[train])
+    if not keep:
+        return None, scores.scores_
+    if scores.best_state_ is not None:
+        net.module_.load_state_dict(scores.best_state_)
+    return net, scores.scores_
+
+
+def _predicting_by(layer: str, estimator: Any, net: Any, layers: list[str]) -> Any:
+    """The network that was trained with candidates, as if it had one of them as its read-out.
+
+    Built anew, without what only other candidates need, so that its parameters describe it.
+    """
+    final = clone(estimator).set_params(read_out=layer).initialize()
+    state = net.module_.state_dict()
+    chosen = len(net.module_.read_outs) - len(layers) + layers.index(layer)
+    state["noise"] = state["noise"][[0, chosen]]
+    final.module_.load_state_dict({name: state[name] for name in final.module_.state_dict()})
+    for learned in ("history_", "rng_", "subject_pooling_"):
+        setattr(final, learned, getattr(net, learned))
+    return final

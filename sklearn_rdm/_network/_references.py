@@ -1,0 +1,126 @@
+"""Reference images, whose activations are subtracted from those of the images that users give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_rdm._network._backbones import Preprocessing
+from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._images import COLOURS, as_colour
+
+__all__ = [
+    "References",
+    "check_reference",
+    "find_references",
+    "is_auto",
+    "mean_of_images",
+    "settle_reference",
+]
+
+IMAGES_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class References:
+    """Reference images and which of them belongs to each image.
+
+    Attributes
+    ----------
+    images : Tensor of shape (n_references, 3, height, width)
+        Inputs of the network.
+    of_image : ndarray of int, shape (n_images,)
+        Row of ``images`` for each image of the array that pairs refer to.
+    """
+
+    images: Tensor
+    of_image: np.ndarray
+
+
+def check_reference(reference: Any) -> None:
+    """Refuse what is no reference."""
+    named = isinstance(reference, str) and reference in ("auto", "background", "mean")
+    if reference is not None and not named and as_colour(reference) is None:
+        raise ValueError(
+            f"reference must be 'auto', 'background', 'mean', one of {[*COLOURS]}, (r, g, b) in "
+            f"0..1, or None, got {reference!r}."
+        )
+
+
+def find_references(
+    reference: Any,
+    source: Any,
+    n_images: int,
+    preprocessing: Preprocessing,
+    mean_image: Tensor | None,
+) -> References | None:
+    """Return the references of the images of ``source``, pairs or images.
+
+    Parameters
+    ----------
+    reference : str, (r, g, b) or None
+        As in :class:`SiameseRDMRegressor`.
+    source : ImagePairs or images
+        Read for the background of its images.
+    n_images : int
+        Images of ``source``.
+    preprocessing : Preprocessing
+        From photographs to the input of the network.
+    mean_image : Tensor of shape (1, 3, height, width) or None
+        Of the training images, for ``reference="mean"``.
+    """
+    reference = settle_reference(reference, source)
+    if reference is None:
+        return None
+    all_one = np.zeros(n_images, dtype=np.intp)
+    if isinstance(reference, str) and reference == "mean":
+        assert mean_image is not None
+        return References(mean_image, all_one)
+    if isinstance(reference, str) and reference == "background":
+        colours, of_image = np.unique(_backgrounds(source), axis=0, return_inverse=True)
+        return References(_blank_images(colours, preprocessing), of_image.reshape(-1))
+    colour = np.array([as_colour(reference)])
+    return References(_blank_images(colour, preprocessing), all_one)
+
+
+def settle_reference(reference: Any, source: Any) -> Any:
+    """Decide what "auto" means: the background of these images, none if they do not state it."""
+    if is_auto(reference):
+        stated = isinstance(source, ImagePairs) and source.background is not None
+        return "background" if stated else None
+    return reference
+
+
+def is_auto(reference: Any) -> bool:
+    """Whether images are to settle what is subtracted."""
+    return isinstance(reference, str) and reference == "auto"
+
+
+def mean_of_images(load: Callable[[np.ndarray], Tensor], rows: np.ndarray) -> Tensor:
+    """Return the pixel-wise mean of network inputs, shape (1, 3, height, width)."""
+    total = torch.zeros(())
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        total = total + load(rows[start : start + IMAGES_AT_ONCE]).double().sum(0, keepdim=True)
+    return (total / len(rows)).float()
+
+
+def _backgrounds(source: Any) -> np.ndarray:
+    background = source.background if isinstance(source, ImagePairs) else None
+    if background is None:
+        raise ValueError(
+            "reference='background' (or 'auto', once fitted on images that state theirs) needs the "
+            "background colour of every image: give ImagePairs(images, background='white') (or "
+            "'grey', 'black', (r, g, b), one per image), got "
+            f"{source if isinstance(source, ImagePairs) else 'images without it'}."
+        )
+    return background
+
+
+def _blank_images(colours: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+    shape = (1, *preprocessing.size, 3)
+    return torch.cat([preprocessing(np.broadcast_to(colour, shape)) for colour in colours])

@@ -1,0 +1,746 @@
+"""The estimator that trains a twin network."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNetRegressor
+from skorch.utils import to_numpy
+from torch import Tensor
+from torch.utils.data import Subset
+
+from sklearn_rdm._models._distances import (
+    unit_pair_distances,
+    unit_square_distances,
+    write_unit_square_distances,
+)
+from sklearn_rdm._network._accelerator import reside
+from sklearn_rdm._network._activations import keep_frozen, load_photographs
+from sklearn_rdm._network._backbones import check_photographs
+from sklearn_rdm._network._batches import (
+    ImageBatches,
+    OrderedBatches,
+    PairBatch,
+    PairBatches,
+    PairDataset,
+)
+from sklearn_rdm._network._read_out import (
+    image_features,
+    kept_features,
+    mean_squared_lengths,
+    reference_inputs,
+)
+from sklearn_rdm._network._references import mean_of_images
+from sklearn_rdm._network._shards import shard_threads
+from sklearn_rdm._network._twin_network import Layers, TwinNetwork, normalise
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._process import ONE_AT_A_TIME
+from sklearn_rdm.losses import CorrelationLoss
+from sklearn_rdm.metrics import rdm_spearman_score
+from sklearn_rdm.model_selection._image_splits import as_rows, leaks
+from sklearn_rdm.preprocessing._pooling import as_pooling
+
+__all__ = ["SiameseRDMRegressor"]
+
+BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
+NETWORK_OPTIONS = (
+    "backbone",
+    "layer",
+    "read_out",
+    "weights",
+    "freeze_up_to",
+    "freeze_from",
+    "image_size",
+    "fully_convolutional",
+    "freeze_batch_norm",
+    "dropout",
+    "reference",
+    "spatial_pooling",
+    "noise_ratio",
+    "precision",
+)
+
+
+class SiameseRDMRegressor(NeuralNetRegressor):
+    """Fine-tune a pretrained CNN so that distances of its activations predict dissimilarities.
+
+    Two branches with shared weights see the two images of a pair. The prediction is
+    ``1 - Pearson r(f(x1), f(x2))`` with ``f`` the flattened activations of one layer, from 0 to 2;
+    gradient descent brings it near the observed dissimilarity [1]_. The defaults are the settings
+    that predicted new images best; those of the paper are in :func:`make_agrawal2019`.
+    Each distinct image of a mini-batch is forwarded once, whatever number of pairs it is in.
+
+    It is a :class:`skorch.NeuralNetRegressor`: ``callbacks``, ``optimizer__*``, ``warm_start``,
+    ``partial_fit``, ``save_params`` and so on work as documented there, and all its parameters are
+    accepted here.
+
+    Parameters
+    ----------
+    backbone : str or callable, default="alexnet"
+        A torchvision classification network, "efficientnet_lite0" (1, 2), or a factory or module
+        class that returns a :class:`torch.nn.Module`; user-given networks see images of the size
+        and scaling in their ``pretrained_cfg`` (timm's have one), else resized to 224 x 224 (or
+        ``image_size``) and scaled by ImageNet's mean and standard deviation.
+    layer : str or sequence of str, default=None
+        Layer that is trained to predict: a node name as in torchvision's feature extraction, a
+        module name (its last node), or, for AlexNet and VGG, a name of the papers ("conv4",
+        "relu5_2", "pool5", "fc7"). None takes the input of the last layer with parameters. Several
+        layers are trained together: activations of each, minus the reference's and centred, are
+        divided by the root of the mean of their squared lengths over the training images before
+        training, so that all have the same share, multiplied by a trained weight of its own, 0 or
+        more, and put side by side.
+    read_out : str, default=None
+        Layer that predictions, ``transform`` and ``embed`` are read from, if that is to be another
+        one, before or after ``layer``. Layers after ``layer`` stay as pretrained. Always one layer,
+        unless it names those of ``layer`` again.
+    weights : str, path or None, default="DEFAULT"
+        A name of torchvision's weights, a ``.pth`` or ``.safetensors`` file, or None for random
+        weights.
+    freeze_up_to : str, default=None
+        Layers from the input up to and including this one are never changed. Their activations
+        are computed once per image and ``fit``.
+    freeze_from : str, default=None
+        Layers from this one on are never changed.
+    image_size : int or (height, width), default=None
+        Images are resized to this many pixels, without a crop. None takes the resizing and centre
+        crop that the weights were trained with.
+    fully_convolutional : bool, default=False
+        AlexNet and VGG only. False pools the last convolutional map to the size that the fully
+        connected layers were made for (torchvision's way); True lets these slide over larger maps
+        (the paper's toolbox): an image of 300 x 300 pixels gives VGG's fc7 a map of 3 x 3.
+    freeze_batch_norm : bool, default=True
+        Whether the statistics of batch normalisation stay as pretrained also in trained layers.
+        With False, a prediction in training depends on the other images of the batch.
+    dropout : bool, default=False
+        Whether dropout and stochastic depth of trained layers are active in training, where these
+        are modules (EfficientNet-Lite's drop-connect is a function and stays off).
+    reference : {"auto", "background", "mean", "white", "grey", "black"}, (r, g, b) or None, \
+default="auto"
+        An image whose activations are subtracted from those of every image before the correlation:
+        what all images share because of their common background then no longer counts as
+        similarity. A blank one of this colour (0..1), "background" for a blank one of each image's
+        own ``ImagePairs.background``, or "mean" for the pixel-wise mean of the training images.
+        "auto" is "background" if the training pairs state theirs, and none if they do not.
+        Held-out images are never read for it.
+    spatial_pooling : int or (height, width), default=None
+        Maps are averaged to this many places per channel before the correlation; smaller ones,
+        and layers without a map, stay as they are. None keeps all places.
+    noise_ratio : float, default=0.0
+        The variance of independent noise that is assumed in measured patterns, over the mean
+        variance of the activations of the training images before training. Noise attenuates
+        correlations, most of all those of images to which the response is weak [2]_: with ``x`` the
+        centred activations of an image minus the reference's, and ``s`` the ratio times the mean of
+        ``|x|**2``, the prediction is ``1 - x1 @ x2 / sqrt((|x1|**2 + s) * (|x2|**2 + s))``. 0 is
+        Pearson's correlation; 1 predicts early visual responses better, see the user guide.
+    batching : {"images", "pairs"}, default="images"
+        "images" trains on all labelled pairs among a mini-batch of images (never mixing image sets
+        that share no pair), "pairs" on a mini-batch of random pairs, as in [1]_.
+    batch_size : int, default=48
+        Images or pairs of a mini-batch, as ``batching`` says.
+    criterion : torch loss, default=CorrelationLoss
+        Called with predicted and observed dissimilarities of a mini-batch, shape (n_pairs,).
+        :class:`~sklearn_rdm.losses.CorrelationLoss` is free of scale; :class:`torch.nn.MSELoss` is
+        the paper's. One with the attribute ``needs_index = True`` is also given the images of each
+        pair, (n_pairs, 2).
+    optimizer : torch optimizer, default=torch.optim.AdamW
+        Its own parameters are given as ``optimizer__weight_decay`` and so on.
+    lr : float, default=0.001
+        Learning rate.
+    max_epochs : int, default=10
+        Passes over the images or pairs.
+    subject_pooling : str or SubjectPooling, default="zscore"
+        How subjects, the columns of ``y`` (averaged over time points), become one target, learned
+        on the training pairs only: "zscore" is the paper's mean over subjects of z-scores, rescaled
+        by ``(z + 2) / 5``; see :class:`sklearn_rdm.preprocessing.SubjectPooling`. A one-dimensional
+        ``y`` is the target as it is.
+    train_split : splitter, default=None
+        An image-wise splitter of :mod:`sklearn_rdm.model_selection` whose first split gives the
+        validation pairs of ``fit`` (for early stopping, schedulers, checkpoints).
+    memory : str, path or joblib.Memory, default=None
+        Folder that keeps the activations of frozen layers, found by image content and shared by
+        the folds, candidates and workers of a search, and by later sessions.
+    precision : {None, "float32", "bf16"}, default=None
+        "bf16" runs trained layers in bfloat16 where that is safe (autocast).
+    random_state : int, RandomState or None, default=None
+        Seeds mini-batches, random weights and dropout. The same int gives the same bits, with any
+        number of threads and in any worker.
+    device : str, default="cpu"
+        Where the network runs, e.g. "cuda".
+    verbose : int, default=0
+        1 prints a line per epoch.
+    module : type, default=TwinNetwork
+        The class of the network.
+    **kwargs
+        All other parameters of :class:`skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    module_ : TwinNetwork
+        The trained network.
+    subject_pooling_ : SubjectPooling
+        The pooling as fitted on the training pairs.
+    layer_weights_ : ndarray of shape (n_layers,)
+        The weights of the layers that are trained together, 1 before training.
+    network_options_ : dict
+        The parameters that the network was built with: ``partial_fit`` refuses others.
+    history_ : skorch.history.History
+        Losses and times of every epoch.
+    rng_ : RandomState
+        Where mini-batches are drawn from; ``partial_fit`` goes on with it.
+
+    See Also
+    --------
+    make_agrawal2019 : The models and the training of the paper.
+    FixedRSARegressor : The same read-out of a fixed network, the baseline to beat.
+    sklearn_rdm.model_selection.ImageKFold : Cross-validation that holds out images, not pairs.
+
+    References
+    ----------
+    .. [1] A. Agrawal (2019). "Dissimilarity learning via Siamese network predicts brain imaging
+       data".
+    .. [2] C. Spearman (1904). "The proof and measurement of association between two things",
+       American Journal of Psychology 15, 72-101.
+
+    Examples
+    --------
+    >>> from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+    >>> from sklearn_rdm.datasets import make_rdm_regression
+    >>> data = make_rdm_regression(n_images=6, image_size=64, random_state=0)
+    >>> pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
+    >>> net = SiameseRDMRegressor(
+    ...     "alexnet", "conv2", weights=None, image_size=64, max_epochs=2, random_state=0
+    ... )
+    >>> net.fit(pairs, dissim).predict(pairs).shape
+    (15,)
+    >>> net.transform(data.images).shape
+    (6, 6)
+    """
+
+    def __init__(
+        self,
+        backbone: Any = "alexnet",
+        layer: Layers = None,
+        *,
+        read_out: Layers = None,
+        weights: Any = "DEFAULT",
+        freeze_up_to: str | None = None,
+        freeze_from: str | None = None,
+        image_size: Any = None,
+        fully_convolutional: bool = False,
+        freeze_batch_norm: bool = True,
+        dropout: bool = False,
+        reference: Any = "auto",
+        spatial_pooling: Any = None,
+        noise_ratio: float = 0.0,
+        batching: str = "images",
+        batch_size: int = 48,
+        criterion: Any = CorrelationLoss,
+        optimizer: Any = torch.optim.AdamW,
+        lr: float = 0.001,
+        max_epochs: int = 10,
+        subject_pooling: Any = "zscore",
+        train_split: Any = None,
+        memory: Any = None,
+        precision: str | None = None,
+        random_state: Any = None,
+        device: Any = "cpu",
+        verbose: int = 0,
+        module: Any = TwinNetwork,
+        **kwargs: Any,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.read_out = read_out
+        self.weights = weights
+        self.freeze_up_to = freeze_up_to
+        self.freeze_from = freeze_from
+        self.image_size = image_size
+        self.fully_convolutional = fully_convolutional
+        self.freeze_batch_norm = freeze_batch_norm
+        self.dropout = dropout
+        self.reference = reference
+        self.spatial_pooling = spatial_pooling
+        self.noise_ratio = noise_ratio
+        self.batching = batching
+        self.subject_pooling = subject_pooling
+        self.memory = memory
+        self.precision = precision
+        self.random_state = random_state
+        super().__init__(
+            module,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            train_split=train_split,
+            device=device,
+            verbose=verbose,
+            **kwargs,
+        )
+
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> SiameseRDMRegressor:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...) or (n_pairs, 2) of paths
+            The training pairs.
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            Their observed dissimilarities, in any unit and range (``criterion`` compares them with
+            correlation distances, 0 to 2); NaN where a subject lacks a pair.
+        **fit_params : dict
+            ``epochs`` in place of ``max_epochs``; nothing else. Pairs have no weights.
+
+        Returns
+        -------
+        self : SiameseRDMRegressor
+            The fitted estimator. It is left as it was if the input is refused, or if it is
+            interrupted (Ctrl-C) before the first epoch; later, the weights at hand are kept.
+
+        Raises
+        ------
+        TypeError
+            If it is given another keyword, such as ``sample_weight``.
+        ValueError
+            If there are fewer than 3 images, if dissimilarities are missing, infinite or all
+            equal, if a layer is unknown or named twice, if nothing is left to train, if weights do
+            not fit, if an image has constant activations (and ``noise_ratio`` is 0), or if the loss
+            stops being finite.
+
+        Warns
+        -----
+        UserWarning
+            If subjects are left out because they have fewer than two of the training pairs. Pairs
+            that only they have are then left out as well. If training is interrupted.
+        """
+        _check_fit_params(fit_params)
+        X, y = check_fit_pairs(X, y)
+        self._check_options(X, y)
+        if self.warm_start:
+            self._check_built()
+        with self._undone_on_error():
+            return super().fit(X, y, **fit_params)
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> SiameseRDMRegressor:
+        """Train on from the present weights for ``max_epochs`` more epochs.
+
+        Parameters
+        ----------
+        X, y : as in :meth:`fit`
+            The subjects' pooling of the first call is kept.
+        classes : None
+            Ignored.
+        **fit_params : dict
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        self : SiameseRDMRegressor
+            The fitted estimator. It is left as it was if the input is refused, as in :meth:`fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :meth:`fit`, and if parameters of the network were changed since it was built.
+        """
+        if fit_params.get("_routing_method") != "fit":  # fit has checked all this
+            _check_fit_params(fit_params)
+            X, y = check_fit_pairs(X, y)
+            self._check_options(X, y)
+            self._check_built()
+        # Weights that were neither trained nor loaded are new: nothing is lost with them.
+        trained = self.initialized_ and (self.history or self.module_.is_settled)
+        trained_on = (self.module_, self.optimizer_) if trained else ()
+        try:
+            with self._undone_on_error(*trained_on), self._reproducible():
+                return super().partial_fit(X, y, classes=classes, **fit_params)
+        except _InterruptedBeforeTraining as interrupt:
+            raise KeyboardInterrupt from interrupt
+
+    def fit_loop(
+        self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any
+    ) -> SiameseRDMRegressor:
+        """Train for some epochs (called by ``fit``).
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user interrupts an epoch, with a warning; skorch then ends ``fit`` quietly.
+        """
+        n_epochs = len(self.history)
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        except KeyboardInterrupt as interrupt:
+            if len(self.history) == n_epochs:
+                raise _InterruptedBeforeTraining from interrupt
+            warnings.warn(
+                f"training was interrupted in epoch {len(self.history) - n_epochs}: the weights "
+                "at hand are kept. partial_fit trains them on, fit begins anew.",
+                stacklevel=2,
+            )
+            raise
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict dissimilarities.
+
+        Parameters
+        ----------
+        X : ImagePairs, or array-like of shape (n_pairs, 2, ...) or (n_pairs, 2) of paths
+            Any pairs. Each distinct image is forwarded once.
+
+        Returns
+        -------
+        dissim : ndarray of float32, shape (n_pairs,)
+            ``1 - Pearson r`` of the activations (attenuated by ``noise_ratio``), 0 to 2.
+        """
+        if isinstance(X, torch.utils.data.Dataset):  # skorch's callbacks score their own data
+            return np.concatenate([to_numpy(y) for y in self.forward_iter(X)])
+        check_is_fitted(self)
+        pairs = as_pairs(X)
+        if len(pairs) == 0:
+            return np.empty(0, dtype=np.float32)
+        used, read = pairs.used_images, {"finish": self.module_.normalise, "device": self.device}
+        with shard_threads():
+            if self.memory is None:  # nothing would be kept: run the whole network shard by shard
+                features = image_features(self.module_, pairs, used, **read)
+            else:
+                features = kept_features(self.module_, pairs, self._keep_frozen(pairs), **read)
+        self._check_defined(features, used)
+        return unit_pair_distances(features, np.searchsorted(used, pairs.index))
+
+    def transform(self, X: Any, *, out: Any = None) -> np.ndarray:
+        """Predict the dissimilarity matrix of images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
+            Images; of pairs, all images of their array.
+        out : path, default=None
+            A ``.npy`` file to write, for matrices larger than memory. It appears under this name
+            only when it is whole.
+
+        Returns
+        -------
+        rdm : ndarray or memmap of float32, shape (n_images, n_images)
+            As :meth:`predict` of all pairs; symmetric, zero diagonal. A read-only memmap of the
+            file if ``out`` is given.
+        """
+        check_is_fitted(self)
+        with shard_threads():
+            features = image_features(
+                self.module_, X, finish=self.module_.normalise, device=self.device
+            )
+        self._check_defined(features, np.arange(len(features)))
+        if out is not None:
+            return write_unit_square_distances(features, out)
+        return unit_square_distances(features)
+
+    def embed(self, X: Any) -> np.ndarray:
+        """Compute the activations of images at the read-out layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        activations : ndarray of float32, shape (n_images, n_features)
+            Flattened with channels first, as torchvision returns them; minus the reference's.
+        """
+        check_is_fitted(self)
+        with shard_threads():
+            return image_features(self.module_, X, device=self.device)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Mean over subjects of Spearman's correlation of predicted and observed dissimilarities.
+
+        Parameters
+        ----------
+        X, y : as in :meth:`fit`
+            Held-out pairs.
+
+        Returns
+        -------
+        score : float
+            From -1 to 1, the same as ``rdm_spearman_scorer``; not R2.
+        """
+        return float(rdm_spearman_score(y, self.predict(X)))
+
+    @property
+    def layer_weights_(self) -> np.ndarray:
+        check_is_fitted(self)
+        return to_numpy(self.module_.layer_weights)
+
+    def initialize(self) -> SiameseRDMRegressor:
+        """Load the network and start the random numbers anew (called by ``fit``)."""
+        self.rng_ = check_random_state(self.random_state)
+        with ONE_AT_A_TIME:
+            super().initialize()
+        self.__dict__.pop("subject_pooling_", None)
+        return self
+
+    def initialize_module(self) -> SiameseRDMRegressor:
+        """Build the twin network from the estimator's parameters (called by ``initialize``)."""
+        self.network_options_ = {name: getattr(self, name) for name in NETWORK_OPTIONS}
+        options = self.network_options_ | {"random_state": self.rng_.randint(2**31)}
+        self.module_ = self.module(**options | self.get_params_for("module"))
+        return self
+
+    def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
+        """Split into training and validation pairs by image, pool subjects by the former."""
+        train, valid = np.arange(len(X)), None
+        if self.train_split is not None:
+            split = next(iter(self.train_split.split(X, y)))
+            train, valid = (as_rows(part, len(X)) for part in split)
+            _check_no_leak(X, train, valid)
+        if not hasattr(self, "subject_pooling_"):
+            self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
+        is_settled = self.module_.is_settled  # not if its weights are new, but if they were loaded
+        if not is_settled:
+            self._set_mean_image(X[train])
+        target = self.subject_pooling_.transform(y)
+        pooled = ~np.isnan(target)
+        _check_pooled(pooled, train, valid)
+        dataset = self.get_dataset(X[pooled], target[pooled])
+        if not is_settled:
+            self._set_lengths(dataset, X[train[pooled[train]]])
+            self.module_.settle(X)
+        if valid is None:
+            return dataset, None
+        place = np.cumsum(pooled) - 1
+        train, valid = (place[rows[pooled[rows]]].tolist() for rows in (train, valid))
+        return Subset(dataset, train), Subset(dataset, valid)
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Compute the frozen layers' activations of each image and label the pairs."""
+        if isinstance(X, torch.utils.data.Dataset):
+            return X
+        references, of_image = reference_inputs(self.module_, X, len(X.images), self.device)
+        inputs, places = self._keep_frozen(X)
+        if not self.get_params_for("iterator_train").get("num_workers"):  # they fork: no GPU there
+            inputs, places = reside(inputs, places, self.device)
+        if references is not None and isinstance(inputs, Tensor):
+            references = references.to(inputs.device)
+        return PairDataset(
+            X,
+            y,
+            inputs,
+            places,
+            references=references,
+            reference_of=None if of_image is None else of_image[X.used_images],
+        )
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Iterate over mini-batches, as ``batching`` and ``batch_size`` say when training."""
+        whole: Any = dataset.dataset if isinstance(dataset, Subset) else dataset
+        index = whole.index
+        if isinstance(dataset, Subset):
+            index = index[np.asarray(dataset.indices)]
+        name = "iterator_train" if training else "iterator_valid"
+        options = self.get_params_for(name)
+        batch_size = options.pop("batch_size", self.batch_size)
+        options.pop("shuffle", None)
+        if torch.device(self.device).type == "cuda":
+            options.setdefault("pin_memory", True)
+        batches = (
+            BATCHINGS[self.batching](
+                index, len(index) if batch_size == -1 else batch_size, self.rng_
+            )
+            if training
+            else OrderedBatches(index)
+        )
+        return getattr(self, name)(dataset, batch_sampler=batches, collate_fn=_as_it_is, **options)
+
+    def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
+        """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
+        super().on_epoch_begin(net, *datasets, **kwargs)
+        seed = self.rng_.randint(2**31)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
+        for gpu in self._gpus():
+            torch.cuda.default_generators[gpu].manual_seed(seed)
+
+    def check_data(self, X: Any, y: Any) -> None:
+        """Do nothing: ``fit`` and ``partial_fit`` checked before anything was changed."""
+
+    def infer(self, x: PairBatch, **_: Any) -> Tensor:
+        """Predict the pairs of one mini-batch."""
+        return self.module_(x.to(self.device))
+
+    def get_loss(
+        self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Compute the loss, and stop before a loss that is not finite spoils the weights."""
+        y_true = torch.as_tensor(y_true).to(y_pred.device, non_blocking=True)
+        if getattr(self.criterion_, "needs_index", False):
+            index = X.index.to(y_pred.device, non_blocking=True)
+            loss = self.criterion_(y_pred, y_true, index)
+        else:
+            loss = super().get_loss(y_pred, y_true, X=X, training=training)
+        if not torch.isfinite(loss):
+            self._raise_not_finite(X, loss)
+        return loss
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def _check_options(self, X: ImagePairs, y: np.ndarray) -> None:
+        if self.batching not in BATCHINGS:
+            raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
+        size = self.batch_size
+        if not isinstance(size, Integral) or (size != -1 and size < 1):
+            raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
+        if self.device is None:
+            raise ValueError("device must name where the network runs, such as 'cpu', got None.")
+        if self.train_split is not None and not hasattr(self.train_split, "split"):
+            raise ValueError(
+                "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
+                f"test_size=0.2), got {self.train_split!r}. skorch's own splits cut pairs, so that "
+                "training and validation pairs would share images."
+            )
+        check_photographs(X.images[:1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # given once, when the pooling is fitted to stay
+            as_pooling(self.subject_pooling).fit(y)
+
+    def _check_built(self) -> None:
+        """Refuse to train on a network that the parameters no longer describe."""
+        if not self.initialized_:
+            return
+        for name, built in self.network_options_.items():
+            given = getattr(self, name)
+            if given is not built and repr(given) != repr(built):
+                raise ValueError(
+                    f"{name} was {built!r} when the network was built and is {given!r} now: "
+                    "training cannot go on with another network. Set it back, or fit anew "
+                    "(warm_start=False)."
+                )
+
+    def _set_mean_image(self, pairs: ImagePairs) -> None:
+        if self.module_.mean_image is not None:
+            load = load_photographs(pairs.images, self.module_.preprocessing)
+            self.module_.mean_image.copy_(mean_of_images(load, pairs.used_images))
+
+    def _set_lengths(self, dataset: PairDataset, pairs: ImagePairs) -> None:
+        """Learn from activations before training what layers joined and noise are scaled by."""
+        if self.module_.noise_ratio or self.module_.scale is not None:
+            places = dataset.places[np.isin(dataset.images, pairs.used_images)]
+            kept = dataset.inputs, places
+            lengths = mean_squared_lengths(self.module_, pairs, kept, self.device)
+            self.module_.set_lengths(torch.from_numpy(lengths))
+
+    def _keep_frozen(self, pairs: ImagePairs) -> tuple[Any, np.ndarray]:
+        return keep_frozen(
+            self.module_.trunk,
+            pairs.images,
+            pairs.used_images,
+            self.module_.preprocessing,
+            memory=self.memory,
+            device=self.device,
+        )
+
+    def _check_defined(self, features: np.ndarray, images: np.ndarray) -> None:
+        """Refuse constant activations, NaN once normalised; ``images`` name the rows."""
+        undefined = np.isnan(features[:, 0])
+        if undefined.any():
+            layer = self.module_.names[self.module_.predicting]
+            raise ValueError(_name_constant(images[undefined.argmax()], layer))
+
+    def _raise_not_finite(self, batch: PairBatch, loss: Tensor) -> None:
+        with torch.no_grad():
+            activations = self.module_.activations(batch.to(self.device))
+        finite = torch.isfinite(activations).all(dim=1)
+        constant = finite & torch.isnan(normalise(activations, self.module_.noise[0])[:, 0])
+        if constant.any():
+            image = batch.images[int(constant.int().argmax())]
+            raise ValueError(_name_constant(image, self.module_.names[0]))
+        raise ValueError(
+            f"the loss became {loss.item()} in epoch {len(self.history)}: training diverged. Use "
+            f"a lower lr than {self.lr}."
+        )
+
+    @contextmanager
+    def _reproducible(self) -> Iterator[None]:
+        """Leave global random numbers untouched; same bits on any number of threads."""
+        with shard_threads(), torch.random.fork_rng(self._gpus()):
+            yield
+
+    def _gpus(self) -> list[int]:
+        device = torch.device(self.device)
+        if device.type != "cuda":
+            return []
+        return [torch.cuda.current_device() if device.index is None else device.index]
+
+    @contextmanager
+    def _undone_on_error(self, *trained_on: Any) -> Iterator[None]:
+        """Put the estimator, and parts that the block changes in place, back if it fails."""
+        before = self.__dict__.copy()
+        before |= {k: copy.deepcopy(before[k]) for k in ("history_", "rng_") if k in before}
+        states = [copy.deepcopy(part.state_dict()) for part in trained_on]
+        try:
+            yield
+        except BaseException:  # also if the user interrupts it
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            for part, state in zip(trained_on, states, strict=True):
+                part.load_state_dict(state)
+            raise
+
+
+class _InterruptedBeforeTraining(BaseException):
+    """A KeyboardInterrupt that skorch does not take for the wish to keep what was trained."""
+
+
+def _check_fit_params(fit_params: dict[str, Any]) -> None:
+    unknown = sorted(set(fit_params) - {"epochs", "_routing_method"})
+    if unknown:
+        raise TypeError(
+            f"fit takes no {unknown}: only epochs besides pairs and dissimilarities. Subjects are "
+            "weighted by subject_pooling=SubjectPooling(subject_weight=...); pairs are not."
+        )
+
+
+def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:
+    leaked = leaks(pairs, train, valid)
+    if leaked.any():
+        i, j = pairs.index[valid[leaked.argmax()]]
+        raise ValueError(
+            f"train_split validates on the pair of images {i} and {j}, which both occur in its "
+            "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
+            "splitter of sklearn_rdm.model_selection."
+        )
+
+
+def _check_pooled(pooled: np.ndarray, train: np.ndarray, valid: np.ndarray | None) -> None:
+    for part, rows in (("training", train), ("validation", train if valid is None else valid)):
+        if not pooled[rows].any():
+            raise ValueError(
+                f"no {part} pair was measured by a subject that the pooling has learned: these "
+                "have two training pairs or more. Give more pairs, or another train_split."
+            )
+
+
+def _name_constant(image: int, layer: str) -> str:
+    return (
+        f"image {image} has constant activations at layer {layer!r}, so that its correlation with "
+        "other images is not defined. Leave the image out if it is blank; otherwise read out "
+        "another layer, or train with a lower lr."
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,55 @@
+"""What a bug report needs to know about the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+import sklearn_rdm
+
+__all__ = ["show_versions"]
+
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "joblib",
+    "torch",
+    "torchvision",
+    "skorch",
+    "timm",
+    "transformers",
+    "safetensors",
+    "h5py",
+    "pandas",
+    "rsatoolbox",
+    "matplotlib",
+)
+
+
+def show_versions() -> None:
+    """Print the versions of Python, of this package and of the packages that it uses.
+
+    Paste the output into a bug report.
+
+    Examples
+    --------
+    >>> import sklearn_rdm
+    >>> sklearn_rdm.show_versions()
+    python: ...
+    """
+    versions = {
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "sklearn_rdm": sklearn_rdm.__version__,
+    }
+    for name in PACKAGES:
+        versions[name] = _installed_version(name)
+    for name, version in versions.items():
+        print(f"{name}: {version}")  # noqa: T201
+
+
+def _installed_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,97 @@
+"""Matrices as files hold them: both formats that share the suffix ``.mat``, and every layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+from scipy.spatial.distance import squareform
+
+from sklearn_rdm._pairs._dissimilarities import (
+    check_not_infinite,
+    check_symmetric,
+    count_images,
+    unmask,
+)
+from sklearn_rdm._pairs._extras import import_optional
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # MATLAB v7.3 puts a header of 512 bytes before it
+
+
+def read_mat(path: Any) -> dict[str, np.ndarray]:
+    """Read the top-level variables of a ``.mat`` file of any version, axes in MATLAB's order.
+
+    Struct, cell and text variables of v7.3 files are left out; v5 ones come as scipy gives them.
+    """
+    path = Path(path)
+    with open(path, "rb") as file:
+        start = file.read(520)
+    is_hdf5 = HDF5_SIGNATURE in (start[:8], start[512:])
+    try:
+        return _read_hdf5(path) if is_hdf5 else _read_mat5(path)
+    except ImportError:
+        raise
+    except Exception as error:  # scipy's and h5py's errors for broken files have no common type
+        raise ValueError(f"{str(path)!r} is no readable MATLAB file: {error}") from error
+
+
+def as_square(rdms: Any, source: str) -> np.ndarray:
+    """Return float64 (..., n, n) of square matrices or condensed vectors, symmetric and finite.
+
+    Off the diagonal, that is: what it holds is kept. NaN is a missing value.
+    """
+    rdms = unmask(rdms)
+    square = _make_square(rdms, source)
+    check_symmetric(square, source, _other_reading(rdms.shape))
+    check_not_infinite(square[(..., *np.triu_indices(square.shape[-1], 1))], source)
+    return square
+
+
+def _other_reading(shape: tuple[int, ...]) -> str:
+    """Advice on matrices that are not symmetric as ``as_square`` reads this shape."""
+    if len(shape) > 2 and shape[0] == shape[1] and shape[-2] == shape[-1]:
+        return " The last two axes are read as images: if the first two are, transpose: rdms.T."
+    n_images = count_images(shape[-1])
+    if n_images is None or shape[-2:] != shape[-1:] * 2:
+        return ""
+    return (
+        f" Shape {shape} is read as square, of {shape[-1]} images. If the last axis is the "
+        f"{shape[-1]} pairs of {n_images} images, make each vector square first, with "
+        "scipy.spatial.distance.squareform."
+    )
+
+
+def _make_square(rdms: np.ndarray, source: str) -> np.ndarray:
+    if rdms.dtype.kind not in "uif" or rdms.ndim == 0:
+        raise ValueError(f"{source} must hold numbers, got {rdms.dtype} of shape {rdms.shape}.")
+    rdms = rdms.astype(np.float64, order="C")
+    if rdms.ndim >= 2 and rdms.shape[-1] == rdms.shape[-2]:
+        return rdms
+    if rdms.ndim >= 3 and rdms.shape[0] == rdms.shape[1]:  # MATLAB's habit: subjects last
+        return np.ascontiguousarray(rdms.T)
+    if rdms.ndim > 2 or count_images(rdms.shape[-1]) is None:
+        raise ValueError(
+            f"{source} must have shape (n, n), (n_subjects, n, n), (n_subjects, n_times, n, n), "
+            f"(n_pairs,) or (n_subjects, n_pairs), n_pairs = n * (n - 1) / 2, got {rdms.shape}."
+        )
+    square = np.array([squareform(vector) for vector in np.atleast_2d(rdms)])
+    return square[0] if rdms.ndim == 1 else square
+
+
+def _read_mat5(path: Path) -> dict[str, np.ndarray]:
+    arrays = scipy.io.loadmat(path)
+    return {key: value for key, value in arrays.items() if not key.startswith("__")}
+
+
+def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
+    h5py = import_optional("h5py", "data")
+    with h5py.File(path) as file:
+        return {
+            key: item[()].T  # HDF5 lists MATLAB's column-major axes backwards
+            for key, item in file.items()
+            if isinstance(item, h5py.Dataset)
+            and item.dtype.kind in "uif"
+            and item.attrs.get("MATLAB_class", b"double") not in (b"char", b"cell", b"struct")
+        }

@@ -1,0 +1,64 @@
+"""Scores of predicted dissimilarities, their noise ceiling, chance level and uncertainty.
+
+All scores are ``f(y_true, y_pred, *, ...)`` over pairs of images, signed, and the mean over
+subjects; each has a ready scorer for ``scoring=`` in scikit-learn's tools. Time courses, ``y_true``
+of shape ``(n_pairs, n_subjects, n_times)``, are scored at each time point; a subject's score is the
+mean over its time points. Gaps follow one rule: a pair that a subject lacks (NaN in ``y_true``) is
+left out for this subject (and time point) only; a prediction may not be NaN.
+"""
+
+from sklearn_rdm.metrics._inference import (
+    compare_rdm_scores,
+    rdm_bootstrap,
+    rdm_permutation_test,
+)
+from sklearn_rdm.metrics._noise_ceiling import (
+    NoiseCeilingConvention,
+    noise_ceiling,
+    noise_normalized_r2_score,
+)
+from sklearn_rdm.metrics._scores import (
+    get_rdm_scorer,
+    get_rdm_scorer_names,
+    noise_normalized_r2_scorer,
+    rdm_cosine_score,
+    rdm_cosine_scorer,
+    rdm_kendall_tau_a_score,
+    rdm_kendall_tau_a_scorer,
+    rdm_pearson_score,
+    rdm_pearson_scorer,
+    rdm_rho_a_score,
+    rdm_rho_a_scorer,
+    rdm_spearman_score,
+    rdm_spearman_scorer,
+    rdm_whitened_cosine_score,
+    rdm_whitened_cosine_scorer,
+    rdm_whitened_pearson_score,
+    rdm_whitened_pearson_scorer,
+)
+
+__all__ = [
+    "NoiseCeilingConvention",
+    "compare_rdm_scores",
+    "get_rdm_scorer",
+    "get_rdm_scorer_names",
+    "noise_ceiling",
+    "noise_normalized_r2_score",
+    "noise_normalized_r2_scorer",
+    "rdm_bootstrap",
+    "rdm_cosine_score",
+    "rdm_cosine_scorer",
+    "rdm_kendall_tau_a_score",
+    "rdm_kendall_tau_a_scorer",
+    "rdm_pearson_score",
+    "rdm_pearson_scorer",
+    "rdm_permutation_test",
+    "rdm_rho_a_score",
+    "rdm_rho_a_scorer",
+    "rdm_spearman_score",
+    "rdm_spearman_scorer",
+    "rdm_whitened_cosine_score",
+    "rdm_whitened_cosine_scorer",
+    "rdm_whitened_pearson_score",
+    "rdm_whitened_pearson_scorer",
+]

@@ -1,0 +1,582 @@
+"""Scores of predicted dissimilarities, their noise ceiling, chance level and uncertainty.
+
+All scores are ``f(y_true, y_pred, *, ...)`` over pairs of images, signed, and the mean over
+subjects; each has a ready scorer for ``scoring=`` in scikit-learn's tools. Time courses, ``y_true``
+of shape ``(n_pairs, n_subjects, n_times)``, are scored at each time point; a subject's score is the
+mean over its time points. Gaps follow one rule: a pair that a subject lacks (NaN in ``y_true``) is
+left out for this subject (and time point) only; a prediction may not be NaN.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import make_scorer
+from sklearn.metrics._scorer import _Scorer
+
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+from sklearn_rdm.metrics._inference import compare_rdm_scores, rdm_bootstrap, rdm_permutation_test
+from sklearn_rdm.metrics._noise_ceiling import (
+    NoiseCeilingConvention,
+    noise_ceiling,
+    noise_normalized_r2_score,
+)
+from sklearn_rdm.metrics._similarity import (
+    MEASURES,
+    WHITENED,
+    average_scores,
+    check_covariance,
+    check_index,
+    check_observed,
+    check_predicted,
+    check_time_average,
+    score_columns,
+    warn_undefined,
+)
+
+__all__ = [
+    "NoiseCeilingConvention",
+    "compare_rdm_scores",
+    "get_rdm_scorer",
+    "get_rdm_scorer_names",
+    "noise_ceiling",
+    "noise_normalized_r2_score",
+    "noise_normalized_r2_scorer",
+    "rdm_bootstrap",
+    "rdm_cosine_score",
+    "rdm_cosine_scorer",
+    "rdm_kendall_tau_a_score",
+    "rdm_kendall_tau_a_scorer",
+    "rdm_pearson_score",
+    "rdm_pearson_scorer",
+    "rdm_permutation_test",
+    "rdm_rho_a_score",
+    "rdm_rho_a_scorer",
+    "rdm_spearman_score",
+    "rdm_spearman_scorer",
+    "rdm_whitened_cosine_score",
+    "rdm_whitened_cosine_scorer",
+    "rdm_whitened_pearson_score",
+    "rdm_whitened_pearson_scorer",
+]
+
+
+def rdm_spearman_score(
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+) -> float | np.ndarray:
+    """Compute Spearman's rank correlation of predicted and measured dissimilarities.
+
+    The Pearson correlation of average ranks, ``rho_s = corr(rank(y_s), rank(y_pred))``, for each
+    subject ``s``; the score is the mean over subjects.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
+        left out for this subject only.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    subject_average : bool, default=True
+        Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
+
+    Returns
+    -------
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
+        Between -1 and 1, signed. A subject with fewer than 2 pairs or with constant values (of
+        its own or predicted) scores NaN and is left out of the mean, with an
+        ``UndefinedMetricWarning``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite.
+
+    See Also
+    --------
+    rdm_rho_a_score : The one to prefer if the model predicts many ties.
+    rdm_pearson_score : The one to prefer if the dissimilarities are on an interval scale.
+
+    References
+    ----------
+    .. [1] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
+       10, e1003553 (2014).
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import rdm_spearman_score
+    >>> y_true = [[1, 2], [2, 1], [3, 4], [4, 3]]
+    >>> round(rdm_spearman_score(y_true, [1, 2, 3, 4]), 3)
+    0.8
+    >>> rdm_spearman_score(y_true, [1, 2, 3, 4], subject_average=False)
+    array([1. , 0.6])
+
+    One subject at two time points:
+
+    >>> time_course = [[[1, 2]], [[2, 1]], [[3, 4]], [[4, 3]]]
+    >>> rdm_spearman_score(time_course, [1, 2, 3, 4], time_average=False)
+    array([1. , 0.6])
+    """
+    return _score("spearman", y_true, y_pred, subject_average, time_average)
+
+
+def rdm_pearson_score(
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+) -> float | np.ndarray:
+    """Compute the Pearson correlation of predicted and measured dissimilarities.
+
+    ``r_s = (y_s - mean(y_s)) . (p - mean(p)) / (|y_s - mean(y_s)| |p - mean(p)|)`` for each
+    subject ``s`` and the prediction ``p``; the score is the mean over subjects.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
+        left out for this subject only.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    subject_average : bool, default=True
+        Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
+
+    Returns
+    -------
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
+        Between -1 and 1, signed. NaN as in :func:`rdm_spearman_score`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite.
+
+    See Also
+    --------
+    rdm_whitened_pearson_score : The more sensitive one: pairs that share an image are dependent.
+    rdm_spearman_score : The one to prefer if only the order of the dissimilarities has meaning.
+
+    References
+    ----------
+    .. [1] Walther, A. et al. Reliability of dissimilarity measures for multi-voxel pattern
+       analysis. NeuroImage 137, 188-200 (2016).
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import rdm_pearson_score
+    >>> rdm_pearson_score([1, 2, 3, 6], [0, 1, 2, 5])
+    1.0
+    """
+    return _score("pearson", y_true, y_pred, subject_average, time_average)
+
+
+def rdm_cosine_score(
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+) -> float | np.ndarray:
+    """Compute the cosine similarity of predicted and measured dissimilarities.
+
+    ``cos_s = y_s . p / (|y_s| |p|)`` for each subject ``s`` and the prediction ``p``; the score
+    is the mean over subjects.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities with a meaningful zero, such as crossnobis distances; for
+        correlation distances every model scores near 1. NaN: this subject lacks this pair, which
+        is then left out for this subject only.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    subject_average : bool, default=True
+        Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
+
+    Returns
+    -------
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
+        Between -1 and 1, signed. A subject with fewer than 2 pairs or with zeros only (of its own
+        or predicted) scores NaN and is left out of the mean, with an ``UndefinedMetricWarning``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite.
+
+    See Also
+    --------
+    rdm_whitened_cosine_score : The more sensitive one: pairs that share an image are dependent.
+    rdm_pearson_score : The one to prefer if zero has no meaning.
+
+    References
+    ----------
+    .. [1] Walther, A. et al. Reliability of dissimilarity measures for multi-voxel pattern
+       analysis. NeuroImage 137, 188-200 (2016).
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import rdm_cosine_score
+    >>> round(rdm_cosine_score([3, 4, 0], [4, 3, 0]), 2)
+    0.96
+    """
+    return _score("cosine", y_true, y_pred, subject_average, time_average)
+
+
+def rdm_rho_a_score(
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+) -> float | np.ndarray:
+    """Compute Spearman's correlation without credit for ties, its mean over random tie breaking.
+
+    ``rho_a = 12 sum_k (R_k - m) (Q_k - m) / (P^3 - P)`` over the ``P`` pairs, with the average
+    ranks ``R`` of the subject's and ``Q`` of the predicted dissimilarities and ``m = (P + 1) / 2``;
+    the score is the mean over subjects. Equal to Spearman's correlation if nothing is tied.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
+        left out for this subject only.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    subject_average : bool, default=True
+        Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
+
+    Returns
+    -------
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
+        Between -1 and 1, signed; 0 if one side is constant. A subject with fewer than 2 pairs
+        scores NaN and is left out of the mean, with an ``UndefinedMetricWarning``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite.
+
+    See Also
+    --------
+    rdm_kendall_tau_a_score : The same purpose by counting pairs; slower.
+    rdm_spearman_score : The usual one, which favours models that predict ties.
+
+    References
+    ----------
+    .. [1] Schuett, H. H. et al. Statistical inference on representational geometries. eLife 12,
+       e82566 (2023).
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import rdm_rho_a_score
+    >>> rdm_rho_a_score([1, 2, 3, 4], [0, 0, 1, 1])
+    0.8
+    """
+    return _score("rho_a", y_true, y_pred, subject_average, time_average)
+
+
+def rdm_kendall_tau_a_score(
+    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+) -> float | np.ndarray:
+    """Compute Kendall's tau-a of predicted and measured dissimilarities.
+
+    ``tau_a = (concordant - discordant) / (P (P - 1) / 2)`` over all couples of the ``P`` pairs,
+    for each subject; the score is the mean over subjects. Ties count as neither.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
+        left out for this subject only.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    subject_average : bool, default=True
+        Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
+
+    Returns
+    -------
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
+        Between -1 and 1, signed; 0 if one side is constant. A subject with fewer than 2 pairs
+        scores NaN and is left out of the mean, with an ``UndefinedMetricWarning``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite.
+
+    See Also
+    --------
+    rdm_rho_a_score : Orders models alike in practice and is much faster.
+
+    References
+    ----------
+    .. [1] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
+       10, e1003553 (2014).
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import rdm_kendall_tau_a_score
+    >>> round(rdm_kendall_tau_a_score([1, 2, 3, 4], [0, 0, 1, 1]), 3)
+    0.667
+    """
+    return _score("kendall_tau_a", y_true, y_pred, subject_average, time_average)
+
+
+def rdm_whitened_cosine_score(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    pairs: Any = None,
+    pattern_covariance: Any = None,
+    subject_average: bool = True,
+    time_average: bool = True,
+) -> float | np.ndarray:
+    """Compute the cosine similarity after whitening the dependence of pairs that share an image.
+
+    ``y' V^-1 p / sqrt(y' V^-1 y  p' V^-1 p)`` with ``V = (C S C')**2`` element by element, where
+    a row of ``C`` is +1 and -1 at the two images of a pair and ``S`` is the covariance between
+    images of the noise in the measured patterns. For the complete set of pairs and ``S = I`` it is
+    the linear centred kernel alignment (CKA) of the double-centred matrices.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured squared distances, such as crossnobis. NaN: this subject lacks this pair, which
+        is then left out for this subject only.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
+        Which images each pair compares. None: all pairs of the images, upper triangle row by row.
+        The ready scorer passes the pairs that it scores.
+    pattern_covariance : array-like of shape (n_images, n_images) or (n_images,), default=None
+        ``S``, or its diagonal; row ``i`` is image ``i`` of ``pairs``. None: the identity.
+    subject_average : bool, default=True
+        Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
+
+    Returns
+    -------
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
+        Between -1 and 1, signed. NaN as in :func:`rdm_cosine_score`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`rdm_cosine_score`; and if the pairs are needed but not given, or
+        ``pattern_covariance`` does not fit them or is singular.
+
+    See Also
+    --------
+    rdm_whitened_pearson_score : The one to prefer if zero has no meaning (correlation distance).
+
+    References
+    ----------
+    .. [1] Diedrichsen, J. et al. Comparing representational geometries using whitened unbiased
+       distance-matrix similarity. Neurons, Behavior, Data analysis, and Theory 5 (2021).
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import rdm_whitened_cosine_score
+    >>> round(rdm_whitened_cosine_score([1, 2, 3], [1, 2, 4]), 3)
+    0.987
+    """
+    averages = subject_average, time_average
+    return _score("whitened_cosine", y_true, y_pred, *averages, pairs, pattern_covariance)
+
+
+def rdm_whitened_pearson_score(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    pairs: Any = None,
+    pattern_covariance: Any = None,
+    subject_average: bool = True,
+    time_average: bool = True,
+) -> float | np.ndarray:
+    """Compute the Pearson correlation after whitening the dependence of pairs that share an image.
+
+    As :func:`rdm_whitened_cosine_score`, of the vectors less their means:
+    ``y' V^-1 p / sqrt(y' V^-1 y  p' V^-1 p)`` with ``y - mean(y)`` and ``p - mean(p)``.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities. NaN: this subject lacks this pair, which is then left out for
+        this subject only.
+    y_pred : array-like of shape (n_pairs,)
+        Predicted dissimilarities, finite.
+    pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
+        Which images each pair compares. None: all pairs of the images, upper triangle row by row.
+        The ready scorer passes the pairs that it scores.
+    pattern_covariance : array-like of shape (n_images, n_images) or (n_images,), default=None
+        Covariance between images of the noise in the measured patterns, or its diagonal; row
+        ``i`` is image ``i`` of ``pairs``. None: the identity.
+    subject_average : bool, default=True
+        Whether to return the mean over subjects or one score per subject.
+    time_average : bool, default=True
+        Whether to return the mean over time points or one score per time point.
+
+    Returns
+    -------
+    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
+        Between -1 and 1, signed. NaN as in :func:`rdm_spearman_score`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`rdm_pearson_score`; and if the pairs are needed but not given, or
+        ``pattern_covariance`` does not fit them or is singular.
+
+    See Also
+    --------
+    rdm_whitened_cosine_score : The one to prefer for distances with a meaningful zero.
+
+    References
+    ----------
+    .. [1] Diedrichsen, J. et al. Comparing representational geometries using whitened unbiased
+       distance-matrix similarity. Neurons, Behavior, Data analysis, and Theory 5 (2021).
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import rdm_whitened_pearson_score
+    >>> pairs = [[0, 1], [0, 2], [1, 3], [2, 3]]  # of 4 images, two pairs were not measured
+    >>> round(rdm_whitened_pearson_score([1, 2, 3, 5], [1, 2, 4, 4], pairs=pairs), 3)
+    0.819
+    """
+    averages = subject_average, time_average
+    return _score("whitened_pearson", y_true, y_pred, *averages, pairs, pattern_covariance)
+
+
+def _score(
+    metric: str,
+    y_true: Any,
+    y_pred: Any,
+    subject_average: bool,
+    time_average: bool,
+    pairs: Any = None,
+    pattern_covariance: Any = None,
+) -> float | np.ndarray:
+    observed = check_observed(y_true)
+    check_time_average(time_average, observed)
+    predicted = check_predicted(y_pred, len(observed))
+    measure, index = MEASURES[metric], None
+    if metric in WHITENED:
+        index = check_index(pairs, len(observed))
+        covariance = check_covariance(pattern_covariance, index)
+        measure = partial(measure, covariance=covariance)
+    scores = score_columns(measure, observed, predicted[:, np.newaxis], index)[0]
+    warn_undefined(scores)
+    return average_scores(scores, subject_average=subject_average, time_average=time_average)
+
+
+class _PairsScorer(_Scorer):
+    """Scorer of a measure that must know which images each pair compares.
+
+    ``make_scorer`` passes targets and predictions only. Deriving from its class, and not a
+    function of the estimator, keeps one ``predict`` a fold when several scorers are given.
+    """
+
+    def _score(
+        self, method_caller: Callable, estimator: Any, X: Any, y_true: Any, **kwargs: Any
+    ) -> float:
+        return super()._score(method_caller, estimator, X, y_true, pairs=_scored_index(X), **kwargs)
+
+
+def _scored_index(X: Any) -> np.ndarray:
+    """Images of the pairs that a scorer is given; a torch dataset has no order that is known."""
+    if not (isinstance(X, ImagePairs | Sequence) or hasattr(X, "__array__")):
+        raise TypeError(
+            "this scorer must know which images each pair compares, and was given a "
+            f"{type(X).__name__} instead of pairs. In skorch's EpochScoring, set use_caching=False."
+        )
+    return as_pairs(X).index
+
+
+rdm_spearman_scorer = make_scorer(rdm_spearman_score)
+rdm_pearson_scorer = make_scorer(rdm_pearson_score)
+rdm_cosine_scorer = make_scorer(rdm_cosine_score)
+rdm_rho_a_scorer = make_scorer(rdm_rho_a_score)
+rdm_kendall_tau_a_scorer = make_scorer(rdm_kendall_tau_a_score)
+rdm_whitened_cosine_scorer = _PairsScorer(rdm_whitened_cosine_score, 1, {}, "predict")
+rdm_whitened_pearson_scorer = _PairsScorer(rdm_whitened_pearson_score, 1, {}, "predict")
+noise_normalized_r2_scorer = _PairsScorer(noise_normalized_r2_score, 1, {}, "predict")
+
+_SCORERS = {
+    "cosine": rdm_cosine_scorer,
+    "kendall_tau_a": rdm_kendall_tau_a_scorer,
+    "noise_normalized_r2": noise_normalized_r2_scorer,
+    "pearson": rdm_pearson_scorer,
+    "rho_a": rdm_rho_a_scorer,
+    "spearman": rdm_spearman_scorer,
+    "whitened_cosine": rdm_whitened_cosine_scorer,
+    "whitened_pearson": rdm_whitened_pearson_scorer,
+}
+
+
+def get_rdm_scorer_names() -> list[str]:
+    """List the names that :func:`get_rdm_scorer` knows.
+
+    Returns
+    -------
+    names : list of str
+        In alphabetical order.
+
+    See Also
+    --------
+    get_rdm_scorer : The scorer of a name.
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import get_rdm_scorer_names
+    >>> get_rdm_scorer_names()[:3]
+    ['cosine', 'kendall_tau_a', 'noise_normalized_r2']
+    """
+    return sorted(_SCORERS)
+
+
+def get_rdm_scorer(name: str | Callable, **params: Any) -> Callable:
+    """Get a scorer by name, for ``scoring=`` of scikit-learn's tools.
+
+    Parameters
+    ----------
+    name : str or callable
+        One of :func:`get_rdm_scorer_names`, with or without the leading ``rdm_`` of the score
+        function; a callable is returned as it is.
+    **params : dict
+        Keyword arguments of the score function, such as ``pattern_covariance`` or ``convention``.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y)``; higher is better. A copy, as that of
+        :func:`sklearn.metrics.get_scorer`.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message lists the names.
+
+    See Also
+    --------
+    rdm_spearman_scorer : The same object, imported; the one to prefer in scripts.
+
+    Examples
+    --------
+    >>> from sklearn_rdm.metrics import get_rdm_scorer
+    >>> get_rdm_scorer("spearman")
+    make_scorer(rdm_spearman_score, response_method='predict')
+    >>> get_rdm_scorer("noise_normalized_r2", convention="net2brain")
+    make_scorer(noise_normalized_r2_score, response_method='predict', convention=net2brain)
+    """
+    if callable(name):
+        return name
+    short_name = name.removeprefix("rdm_") if isinstance(name, str) else name
+    if short_name not in _SCORERS:
+        raise ValueError(f"{name!r} is no RDM scorer; the names are {get_rdm_scorer_names()}.")
+    scorer = copy.deepcopy(_SCORERS[short_name])
+    scorer._kwargs.update(params)
+    return scorer

@@ -1,0 +1,335 @@
+"""How alike two vectors of dissimilarities are: one number per subject, one rule for gaps.
+
+Every measure is computed for all subjects and several predictions at once, on columns without
+NaN; what is missing is sorted out before, in one place.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import linalg, sparse
+from scipy.sparse.linalg import LinearOperator, cg
+from scipy.stats import kendalltau
+from sklearn.exceptions import UndefinedMetricWarning
+
+from sklearn_rdm._pairs._dissimilarities import average, count_images
+from sklearn_rdm._pairs._image_pairs import ImagePairs
+
+Measure = Callable[..., np.ndarray]
+MIN_PAIRS = 2
+SINGULAR = 1e-12  # smallest over largest variance of a contrast
+CG_TOLERANCE = 1e-10  # relative residual: scores agree with a dense solve to 8 digits
+
+
+def score_columns(
+    measure: Measure, observed: np.ndarray, predicted: np.ndarray, index: Any = None
+) -> np.ndarray:
+    """Scores (n_predictions, n_subjects[, n_times]) of columns that may lack pairs (NaN)."""
+    labels = observed.reshape(len(observed), math.prod(observed.shape[1:]))
+    scores = np.full((predicted.shape[1], labels.shape[1]), np.nan)
+    for has_prediction, predictions in group_columns(predicted):
+        for has_label, columns in group_columns(labels):
+            rows = np.flatnonzero(has_prediction & has_label)
+            if len(rows) >= MIN_PAIRS:
+                scores[np.ix_(predictions, columns)] = measure(
+                    labels[np.ix_(rows, columns)],
+                    predicted[np.ix_(rows, predictions)],
+                    None if index is None else index[rows],
+                )
+    return scores.reshape(len(scores), *observed.shape[1:])
+
+
+def average_scores(
+    scores: np.ndarray, *, subject_average: bool, time_average: bool
+) -> float | np.ndarray:
+    """Mean of scores (n_subjects[, n_times]): over the time points first, then the subjects."""
+    if scores.ndim == 2 and time_average:
+        scores = average(scores)
+    if subject_average:
+        scores = average(scores.T)
+    return float(scores) if scores.ndim == 0 else scores
+
+
+def group_columns(columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Group columns by the rows that they have: yield (which rows, which columns)."""
+    present = ~np.isnan(columns)
+    if present.all():
+        yield present[:, 0], np.arange(columns.shape[1])
+        return
+    groups: dict[bytes, list[int]] = {}
+    for column, mask in enumerate(present.T):
+        groups.setdefault(mask.tobytes(), []).append(column)
+    for same in groups.values():
+        yield present[:, same[0]], np.array(same)
+
+
+def rank_columns(columns: np.ndarray) -> np.ndarray:
+    """Average ranks of every column without NaN.
+
+    Equal to ``scipy.stats.rankdata(columns, axis=0)``; three times as fast, as numpy's unstable
+    sort is vectorised and scipy's stable one is not.
+    """
+    ranks = np.empty(columns.shape)
+    for column, values in enumerate(np.ascontiguousarray(columns.T)):
+        order = values.argsort()
+        starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))
+        ends = np.append(starts[1:], len(values))
+        ranks[order, column] = np.repeat((starts + ends + 1) / 2, ends - starts)
+    return ranks
+
+
+def get_measure(metric: str) -> Measure:
+    """Measure of a metric's name, with or without the leading ``rdm_``."""
+    try:
+        return MEASURES[metric.removeprefix("rdm_")]
+    except (KeyError, AttributeError):
+        raise ValueError(f"metric must be one of {sorted(MEASURES)}, got {metric!r}.") from None
+
+
+def check_observed(y_true: Any) -> np.ndarray:
+    """Float64 (n_pairs, n_subjects[, n_times]) of measurements; NaN allowed, infinity not."""
+    y_true = np.asarray(y_true, dtype=np.float64)
+    if y_true.ndim not in (1, 2, 3) or y_true.size == 0:
+        raise ValueError(
+            "y_true must have shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, "
+            f"n_times) and hold at least one pair, got {y_true.shape}."
+        )
+    if np.isinf(y_true).any():
+        pair = np.isinf(y_true).reshape(len(y_true), -1).any(axis=1).argmax()
+        raise ValueError(f"y_true of pair {pair} is infinite.")
+    return y_true[:, np.newaxis] if y_true.ndim == 1 else y_true
+
+
+def check_time_average(time_average: bool, observed: np.ndarray) -> None:
+    """Refuse to keep time points apart where there are none."""
+    if not time_average and observed.ndim < 3:
+        raise ValueError(
+            "time_average=False needs y_true of shape (n_pairs, n_subjects, n_times), got no time "
+            "axis. For one subject: y_true[:, np.newaxis, :]."
+        )
+
+
+def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
+    """Float64 (n_pairs,) of finite predictions."""
+    y_pred = np.asarray(y_pred, dtype=np.float64)
+    if y_pred.shape != (n_pairs,):
+        raise ValueError(
+            f"y_pred must have shape ({n_pairs},), one dissimilarity per pair of y_true, got "
+            f"{y_pred.shape}."
+        )
+    finite = np.isfinite(y_pred)
+    if not finite.all():
+        raise ValueError(
+            f"y_pred of pair {finite.argmin()} is {y_pred[finite.argmin()]}: the model diverged, "
+            "or did not predict this pair. Score only finite predictions; those of a "
+            "cross-validation fold by fold (tests and bootstrap: folds=)."
+        )
+    return y_pred
+
+
+def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
+    """Image rows (n_pairs, 2) of ImagePairs, of an index, or of a complete set (None)."""
+    if pairs is None:
+        n_images = count_images(n_pairs)
+        if n_images is None:
+            raise ValueError(
+                f"{n_pairs} pairs are not all pairs of some images: give pairs=, an ImagePairs or "
+                "an (n_pairs, 2) array of image numbers."
+            )
+        return np.column_stack(np.triu_indices(n_images, 1))
+    if not isinstance(pairs, ImagePairs):
+        index = np.asarray(pairs)
+        n_images = int(index.max(initial=0)) + 1 if index.dtype.kind in "ui" else 1
+        pairs = ImagePairs(np.zeros((n_images, 1)), index)
+    if len(pairs) != n_pairs:
+        raise ValueError(f"got {len(pairs)} pairs for {n_pairs} dissimilarities.")
+    return pairs.index
+
+
+def check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:
+    """Rows of the pairs of each fold, as given by an image-wise splitter."""
+    tests = [np.asarray(rows) for rows in folds]
+    for number, rows in enumerate(tests):
+        if rows.dtype.kind not in "ui" or rows.ndim != 1 or len(rows) == 0:
+            raise ValueError(
+                f"fold {number} must be a list of row numbers of pairs, got {rows.dtype} of shape "
+                f"{rows.shape}. Give [test for _, test in cv.split(pairs)]."
+            )
+        if rows.min() < 0 or rows.max() >= n_pairs:
+            raise ValueError(f"fold {number} has rows outside 0 to {n_pairs - 1}.")
+    if not tests:
+        raise ValueError("folds is empty: give the test rows of one fold or more, or None.")
+    return tests
+
+
+def warn_undefined(scores: np.ndarray) -> None:
+    """Tell which subjects, and at which time points, have no score."""
+    undefined = np.argwhere(np.isnan(scores))
+    if len(undefined):
+        what, first = "subject(s)", f"subject {undefined[0][0]}"
+        if scores.ndim == 2:
+            what, first = "subjects' time points", f"{first} at time point {undefined[0][1]}"
+        warnings.warn(
+            f"the score is not defined (NaN) for {len(undefined)} of {scores.size} {what}, first "
+            f"{first}: fewer than {MIN_PAIRS} pairs, or constant dissimilarities or predictions. "
+            "A mean leaves them out.",
+            UndefinedMetricWarning,
+            stacklevel=4,
+        )
+
+
+def _center(columns: np.ndarray) -> np.ndarray:
+    centered = columns - columns.mean(axis=0)
+    centered[:, (columns == columns[0]).all(axis=0)] = 0  # exactly, however the mean was rounded
+    return centered
+
+
+def _cosine(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
+    norms = np.outer(_norms(predicted, predicted), _norms(observed, observed))
+    return _divide(predicted.T @ observed, norms)
+
+
+def _norms(columns: np.ndarray, whitened: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("ij,ij->j", columns, whitened))
+
+
+def _divide(products: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.clip(products / norms, -1, 1)
+
+
+def _pearson(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
+    return _cosine(_center(observed), _center(predicted))
+
+
+def _spearman(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
+    return _pearson(rank_columns(observed), rank_columns(predicted))
+
+
+def _rho_a(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
+    n_pairs = float(len(observed))
+    products = _center(rank_columns(predicted)).T @ _center(rank_columns(observed))
+    return 12 * products / (n_pairs**3 - n_pairs)
+
+
+def _kendall_tau_a(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
+    n_couples = len(observed) * (len(observed) - 1) / 2
+    untied_observed = n_couples - np.array([_count_ties(column) for column in observed.T])
+    untied_predicted = n_couples - np.array([_count_ties(column) for column in predicted.T])
+    # scipy has tau-b only, which is this difference over the root of both untied counts.
+    tau_b = np.array([[kendalltau(x, y).statistic for y in observed.T] for x in predicted.T])
+    differences = np.nan_to_num(tau_b * np.sqrt(np.outer(untied_predicted, untied_observed)))
+    return np.rint(differences) / n_couples
+
+
+def _count_ties(values: np.ndarray) -> float:
+    counts = np.unique(values, return_counts=True)[1]
+    return float((counts * (counts - 1) // 2).sum())
+
+
+def _whitened_cosine(
+    observed: np.ndarray, predicted: np.ndarray, index: np.ndarray, covariance: Any = None
+) -> np.ndarray:
+    columns = np.hstack([observed, predicted])
+    whitened = _unmix_pairs(columns, index, covariance)
+    norms = _norms(columns, whitened)
+    n_subjects = observed.shape[1]
+    products = predicted.T @ whitened[:, :n_subjects]
+    return _divide(products, np.outer(norms[n_subjects:], norms[:n_subjects]))
+
+
+def _whitened_pearson(
+    observed: np.ndarray, predicted: np.ndarray, index: np.ndarray, covariance: Any = None
+) -> np.ndarray:
+    return _whitened_cosine(_center(observed), _center(predicted), index, covariance)
+
+
+def _unmix_pairs(columns: np.ndarray, index: np.ndarray, covariance: Any) -> np.ndarray:
+    """Solve ``V z = column``; V, as large as n_pairs squared, is never formed."""
+    images, rows = np.unique(index, return_inverse=True)
+    rows = rows.reshape(-1, 2)
+    if covariance is not None:
+        return _unmix_covariance(columns, rows, covariance[np.ix_(images, images)])
+    # For independent images V = B B' + 2 I, B = 1 where a pair has an image: Woodbury's identity.
+    n_pairs = len(rows)
+    entries = (np.ones(2 * n_pairs), (np.repeat(np.arange(n_pairs), 2), rows.ravel()))
+    incidence = sparse.csr_array(entries, shape=(n_pairs, len(images)))
+    inner = 2 * np.eye(len(images)) + (incidence.T @ incidence).toarray()
+    return (columns - incidence @ linalg.solve(inner, incidence.T @ columns, assume_a="pos")) / 2
+
+
+def _unmix_covariance(columns: np.ndarray, rows: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    n_images, n_pairs = len(covariance), len(rows)
+    first, second = rows.T
+    centering = np.eye(n_images) - 1 / n_images
+    variances, components = linalg.eigh(centering @ covariance @ centering)
+    # One is 0, that of the mean image, which no pair measures.
+    if variances[1] <= SINGULAR * variances[-1]:
+        raise ValueError(
+            "pattern_covariance is singular between the images of these pairs, or has a negative "
+            "eigenvalue. Shrink it, for example with sklearn.covariance.ledoit_wolf."
+        )
+    precision = components[:, 1:] / variances[1:] @ components[:, 1:].T
+
+    def symmetric(weights: np.ndarray) -> np.ndarray:
+        shape = (n_images, n_images)
+        half = sparse.coo_array((weights.ravel(), (first, second)), shape=shape).toarray()
+        return half + half.T
+
+    def mix(weights: np.ndarray) -> np.ndarray:
+        # (V w)_q = sum_p (c_q' S c_p)^2 w_p = c_q' S (sum_p w_p c_p c_p') S c_q
+        laplacian = -symmetric(weights)
+        np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
+        mixed = covariance @ laplacian @ covariance
+        diagonal = np.diag(mixed)
+        return diagonal[first] + diagonal[second] - 2 * mixed[first, second]
+
+    def unmix_complete(distances: np.ndarray) -> np.ndarray:
+        # The exact inverse of ``mix`` if no pair is missing, else a good first guess.
+        gram = centering @ symmetric(distances) @ centering
+        return (precision @ gram @ precision)[first, second] / 2
+
+    shape = (n_pairs, n_pairs)
+    mixing = LinearOperator(shape, matvec=mix, dtype=np.float64)
+    guess = LinearOperator(shape, matvec=unmix_complete, dtype=np.float64)
+    solutions = [cg(mixing, column, rtol=CG_TOLERANCE, M=guess) for column in columns.T]
+    if any(failed for _, failed in solutions):
+        raise ValueError(
+            "whitening does not converge: pattern_covariance is nearly singular. Shrink it, for "
+            "example with sklearn.covariance.ledoit_wolf."
+        )
+    return np.column_stack([solution for solution, _ in solutions])
+
+
+def check_covariance(covariance: Any, index: np.ndarray) -> np.ndarray | None:
+    if covariance is None:
+        return None
+    covariance = np.asarray(covariance, dtype=np.float64)
+    if covariance.ndim == 1:
+        covariance = np.diag(covariance)
+    n_images = index.max() + 1
+    if covariance.shape != (len(covariance), len(covariance)) or len(covariance) < n_images:
+        raise ValueError(
+            f"pattern_covariance must be ({n_images}, {n_images}) or ({n_images},), one row per "
+            f"image of pairs, got {covariance.shape}."
+        )
+    if not (np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)):
+        raise ValueError("pattern_covariance must be finite and symmetric.")
+    return covariance
+
+
+MEASURES: dict[str, Measure] = {
+    "cosine": _cosine,
+    "kendall_tau_a": _kendall_tau_a,
+    "pearson": _pearson,
+    "rho_a": _rho_a,
+    "spearman": _spearman,
+    "whitened_cosine": _whitened_cosine,
+    "whitened_pearson": _whitened_pearson,
+}
+WHITENED = frozenset({"whitened_cosine", "whitened_pearson"})

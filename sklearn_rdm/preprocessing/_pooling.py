@@ -1,0 +1,318 @@
+"""The dissimilarities of several subjects as one target per pair."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from sklearn_rdm._pairs._dissimilarities import (
+    average_times,
+    can_be_learned,
+    check_dissimilarities,
+    check_varying,
+)
+from sklearn_rdm._pairs._image_pairs import ImagePairs
+
+__all__ = ["SubjectPooling"]
+
+METHODS = ("zscore", "mean", "rank")
+OF_SUBJECTS = ("mean_", "scale_", "sorted_", "weights_")
+
+
+class SubjectPooling(TransformerMixin, BaseEstimator):
+    """Pool the dissimilarities of several subjects to one target per pair.
+
+    What it needs to know of each subject (mean, spread, ranks, reliability) it learns in ``fit``,
+    so that an estimator that fits it on its training pairs never looks at held-out ones. Every
+    estimator of this package does so through its parameter ``subject_pooling``. Time courses are
+    averaged first, each pair and subject over the time points that it has.
+
+    A subject that has fewer than two of the pairs given to ``fit``, as happens where a fold holds
+    out the images that it saw, is left out with a warning.
+
+    Subjects of several targets may stand side by side, such as 15 of fMRI and 15 of MEG:
+    ``np.column_stack([fmri, meg.mean(axis=2)])``. Their z-scores or ranks are then comparable, and
+    ``subject_weight=np.repeat([2, 1], 15)`` lets fMRI count twice.
+
+    Parameters
+    ----------
+    method : {"zscore", "mean", "rank"}, default="zscore"
+        With ``d`` the dissimilarity of a pair for subject ``s``, and averages taken over the
+        subjects that have the pair:
+
+        - "zscore": ``(mean_s((d - m_s) / sd_s) + 2) / 5``, the paper's [1]_; ``m_s`` and ``sd_s``
+          (population) are over the pairs given to ``fit``. Mostly within 0..1.
+        - "mean": ``mean_s(d)``, in the units of the data. A pair that some subject lacks is
+          comparable to the others only if all subjects use the same scale.
+        - "rank": the mean over subjects of the rank of ``d`` among the pairs given to ``fit``,
+          ties averaged, scaled to 0..1. Values beyond those seen get 0 or 1.
+
+    rescale : bool, default=True
+        Whether the mean z-score ``z`` (method "zscore") becomes ``(z + 2) / 5``, on the scale of
+        correlation distances. The paper did so for MEG, not for fMRI.
+    subject_weight : array-like of shape (n_subjects,), "reliability" or None, default=None
+        None averages all subjects alike; an array gives the weight of each, 0 or more.
+        "reliability" weights each subject by the Pearson correlation [2]_ of its z-scored (method
+        "mean": raw, "rank": ranked) dissimilarities with the average of the other subjects',
+        negative ones clipped to 0. Pairs that only subjects of weight 0 have get the plain mean of
+        these.
+
+    Attributes
+    ----------
+    n_subjects_ : int or None
+        Number of subjects in ``fit``; None for one-dimensional targets, which need no pooling and
+        have none of the other attributes.
+    mean_, scale_ : ndarray of shape (n_subjects,)
+        Mean and standard deviation per subject (method "zscore"); NaN for one that is left out.
+    sorted_ : list of ndarray
+        The sorted dissimilarities of each subject (method "rank"); none for one that is left out.
+    weights_ : ndarray of shape (n_subjects,)
+        Weights in the average; ones if ``subject_weight`` is None. 0 for one that is left out.
+
+    See Also
+    --------
+    FeatureReweightedRSARegressor : With ``subject_pooling=None`` fits every subject by itself.
+
+    References
+    ----------
+    .. [1] A. Agrawal (2019). "Dissimilarity learning via Siamese network predicts brain imaging
+       data".
+    .. [2] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
+       10, e1003553 (2014). Each subject's correlation with the others is one term of their lower
+       bound of the noise ceiling; to weight subjects by it is this package's choice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rdm.preprocessing import SubjectPooling
+    >>> dissim = np.array([[0.1, 10], [0.2, 20], [0.3, np.nan], [0.4, 40]])
+    >>> SubjectPooling().fit_transform(dissim).round(3)
+    array([0.159, 0.329, 0.489, 0.668])
+    >>> SubjectPooling("rank").fit_transform(dissim)
+    array([0.        , 0.41666667, 0.66666667, 1.        ])
+    >>> SubjectPooling("mean", subject_weight=[9, 1]).fit_transform(dissim)
+    array([1.09, 2.18, 0.3 , 4.36])
+    """
+
+    def __init__(
+        self, method: str = "zscore", *, rescale: bool = True, subject_weight: Any = None
+    ) -> None:
+        self.method = method
+        self.rescale = rescale
+        self.subject_weight = subject_weight
+
+    def fit(self, y: Any) -> SubjectPooling:
+        """Learn each subject's scale and weight.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            Dissimilarities, NaN where a subject lacks a pair.
+
+        Returns
+        -------
+        self : SubjectPooling
+            The fitted pooling.
+
+        Raises
+        ------
+        ValueError
+            If a subject's dissimilarities are all equal, if no subject has two, if a pair has
+            none, if a parameter is not among the ones documented, or if ``subject_weight`` has not
+            one weight per subject, has negative ones, or only zeros for those with two.
+
+        Warns
+        -----
+        UserWarning
+            If subjects are left out because they have fewer than two of these pairs.
+        """
+        y = check_dissimilarities(y, len(y))
+        weights = self._check_parameters(1 if y.ndim == 1 else y.shape[1])
+        if y.ndim == 1:
+            for name in OF_SUBJECTS:  # an earlier fit may have left them
+                if hasattr(self, name):
+                    delattr(self, name)
+            self.n_subjects_ = None
+            return self
+        check_varying(y)
+        learned = check_learned(y)
+        if weights is not None and not weights[learned].any():
+            raise ValueError(
+                f"subject_weight is 0 for all subjects but {np.flatnonzero(~learned).tolist()}, "
+                "which have fewer than two of these pairs: there is nothing to learn."
+            )
+        self.n_subjects_ = y.shape[1]
+        y = average_times(y)
+        filled = np.where(learned, y, 0)  # numpy warns of columns without a number
+        self.mean_ = np.where(learned, np.nanmean(filled, axis=0), np.nan)
+        self.scale_ = np.where(learned, np.nanstd(filled, axis=0), np.nan)
+        known = np.where(learned, y, np.nan)
+        self.sorted_ = [np.sort(column[~np.isnan(column)]) for column in known.T]
+        weights = _reliabilities(self._rescale(y)) if weights is None else weights
+        self.weights_ = weights * learned
+        return self
+
+    def transform(self, y: Any) -> np.ndarray:
+        """Pool the subjects.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            Dissimilarities of the subjects given to ``fit``; any pairs.
+
+        Returns
+        -------
+        pooled : ndarray of float64, shape (n_pairs,)
+            One target per pair, NaN where no subject has one that ``fit`` did not leave out;
+            one-dimensional targets are returned as they are.
+
+        Raises
+        ------
+        ValueError
+            If the number of subjects is not that of ``fit``, or a dissimilarity is infinite.
+        """
+        check_is_fitted(self)
+        options = {"ensure_2d": False, "allow_nd": True, "ensure_all_finite": "allow-nan"}
+        y = average_times(check_array(y, dtype=np.float64, input_name="y", **options))
+        n_subjects = None if y.ndim == 1 else y.shape[1]
+        if n_subjects != self.n_subjects_:
+            raise ValueError(
+                f"this pooling was fitted on {_name_subjects(self.n_subjects_)}, but is given "
+                f"{_name_subjects(n_subjects)}: give the subjects of fit, in the same order."
+            )
+        if y.ndim == 1:
+            return y
+        pooled = _weighted_mean(self._rescale(y), self.weights_)
+        return (pooled + 2) / 5 if self.method == "zscore" and self.rescale else pooled
+
+    def fit_transform(self, y: Any) -> np.ndarray:
+        """Fit to the dissimilarities, then pool them.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            As in ``fit``.
+
+        Returns
+        -------
+        pooled : ndarray of float64, shape (n_pairs,)
+            As from ``transform``.
+        """
+        return self.fit(y).transform(y)
+
+    def _check_parameters(self, n_subjects: int) -> np.ndarray | None:
+        """Return the subjects' weights; None if they are learned."""
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {METHODS}, got {self.method!r}.")
+        if self.subject_weight is None:
+            return np.ones(n_subjects)
+        if isinstance(self.subject_weight, str) and self.subject_weight == "reliability":
+            return None if n_subjects > 1 else np.ones(1)
+        return _check_weights(self.subject_weight, n_subjects)
+
+    def _rescale(self, y: np.ndarray) -> np.ndarray:
+        """Every subject on the scale on which subjects are averaged, NaN where left out."""
+        y = np.where(np.isnan(self.mean_), np.nan, y)
+        if self.method == "mean":
+            return y
+        if self.method == "zscore":
+            return (y - self.mean_) / self.scale_
+        return np.column_stack([_ranks(c, s) for c, s in zip(y.T, self.sorted_, strict=True)])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def as_pooling(subject_pooling: Any) -> Any:
+    """Return an unfitted pooling: of this method if a name is given, else a clone."""
+    if isinstance(subject_pooling, str):
+        return SubjectPooling(subject_pooling)
+    if not hasattr(subject_pooling, "fit_transform"):
+        raise ValueError(
+            f"subject_pooling must be one of {METHODS}, or a transformer such as SubjectPooling("
+            f"'zscore', subject_weight='reliability'), got {subject_pooling!r}."
+        )
+    return clone(subject_pooling)
+
+
+def check_learned(y: np.ndarray) -> np.ndarray:
+    """Whether each subject has two pairs or more, (n_subjects,), with a warning of the others."""
+    learned = can_be_learned(y)
+    if not learned.all():
+        warnings.warn(
+            f"subjects {np.flatnonzero(~learned).tolist()} (columns of y) have fewer than two of "
+            f"these {len(y)} pairs, and are left out: nothing can be learned of them.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return learned
+
+
+def pool_pairs(
+    subject_pooling: Any, pairs: ImagePairs, y: np.ndarray
+) -> tuple[ImagePairs, np.ndarray]:
+    """Pairs that have a pooled target, and their targets.
+
+    A pair has none if the only subjects that have it were left out.
+    """
+    target = as_pooling(subject_pooling).fit_transform(y)
+    pooled = ~np.isnan(target)
+    return pairs[pooled], target[pooled]
+
+
+def _check_weights(subject_weight: Any, n_subjects: int) -> np.ndarray:
+    weights = np.asarray(subject_weight)
+    if weights.dtype.kind not in "uif" or weights.shape != (n_subjects,):
+        raise ValueError(
+            f"subject_weight must be None, 'reliability' or one number per subject, {n_subjects} "
+            f"here, got {subject_weight!r}."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(
+            "subject_weight must be finite, 0 or more, and more than 0 for one subject at least, "
+            f"got {weights.tolist()}."
+        )
+    return weights.astype(np.float64)
+
+
+def _name_subjects(n_subjects: int | None) -> str:
+    return "one-dimensional targets" if n_subjects is None else f"{n_subjects} subject(s)"
+
+
+def _ranks(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Ranks of the values among those seen (sorted), ties averaged, scaled to 0..1."""
+    below = np.searchsorted(seen, values, side="left")
+    up_to = np.searchsorted(seen, values, side="right")
+    ranks = ((below + up_to - 1) / 2 / (len(seen) - 1)).clip(0, 1)
+    return np.where(np.isnan(values), np.nan, ranks)
+
+
+def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean over the subjects that have the pair; unweighted where these have no weight."""
+    present = ~np.isnan(values)
+    weights = weights * present
+    weights = np.where(weights.any(axis=1, keepdims=True), weights, present)
+    total = weights.sum(axis=1)
+    weighted = np.where(present, values, 0) * weights
+    return np.divide(weighted.sum(axis=1), total, out=np.full(len(values), np.nan), where=total > 0)
+
+
+def _reliabilities(values: np.ndarray) -> np.ndarray:
+    """Correlation of each subject with the mean of the others, over the pairs it shares."""
+    n_subjects = values.shape[1]
+    reliabilities = np.zeros(n_subjects)
+    for subject in range(n_subjects):
+        others = _weighted_mean(np.delete(values, subject, axis=1), np.ones(n_subjects - 1))
+        shared = ~np.isnan(values[:, subject]) & ~np.isnan(others)
+        own, others = values[shared, subject], others[shared]
+        if shared.sum() > 1 and own.std() > 0 and others.std() > 0:
+            reliabilities[subject] = max(np.corrcoef(own, others)[0, 1], 0)
+    return reliabilities
