@@ -196,7 +196,7 @@ def override(net: SiameseRDMRegressor, backbone: str) -> None:
     for name in ("layer", "read_out", "freeze_up_to", "freeze_from"):
         layer = getattr(net, name)
         net.set_params(**{name: layers.get(layer, layer)})
-    net.set_params(backbone=backbone, fully_convolutional=False)
+    net.set_params(backbone=backbone, module__fully_convolutional=False)
 
 
 def splits(

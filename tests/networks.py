@@ -7,7 +7,8 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+from sklearn_rdm import ImagePairs, LayerActivations, SiameseRDMRegressor
+from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm.datasets import make_rdm_regression
 
 # A loss and steps that the textbook below can write out.
@@ -134,3 +135,53 @@ def on_backgrounds(pairs):
     """The same pairs, every other image with a white background, the others with a grey one."""
     colours = np.where(np.arange(len(pairs.images)) % 2, "white", "grey")
     return ImagePairs(pairs.images, pairs.index, background=colours)
+
+
+# A network of one layer after another, and its activations by hand
+
+SIZE = 24
+
+
+class Small(nn.Module):
+    """A network whose first layers work in place, as in most networks."""
+
+    def __init__(self, stride=2):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 5, stride=stride)
+        self.relu = nn.ReLU(inplace=True)
+        self.second = nn.Conv2d(4, 6, 3)
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.head = nn.Linear(24, 5)
+
+    def forward(self, x):
+        x = self.second(self.relu(self.first(x)))
+        return self.head(self.pool(x).flatten(1))
+
+
+def make_images(n_images, seed=0, size=SIZE):
+    shape = (n_images, size, size, 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def features_of(layer="second", **options):
+    options = {"weights": None, "image_size": SIZE, "random_state": 0, **options}
+    return LayerActivations(options.pop("backbone", Small), layer, **options)
+
+
+def by_hand(images, layer="second", size=SIZE, seed=0):
+    """Activations by the network's own modules, all images in one batch."""
+    backbone = load_backbone(Small, None, image_size=size, random_state=seed)
+    network, x = backbone.network, backbone.preprocessing(images)
+    with torch.no_grad():
+        first = network.first(x)
+        relu = first.clamp(min=0)
+        second = network.second(relu)
+        pool = network.pool(second)
+        head = network.head(pool.flatten(1))
+    layers = {"first": first, "relu": relu, "second": second, "pool": pool, "head": head}
+    return layers[layer].flatten(1).numpy()
+
+
+def assert_close(actual, expected):
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)

@@ -81,7 +81,7 @@ def problem():
 @pytest.mark.parametrize(("n_epochs", "averaged"), [(1, 1), (3, 3), (4, 4), (9, 4)])
 def test_weights_are_the_mean_of_the_last_epochs(problem, n_epochs, averaged, freeze_batch_norm):
     recorder = Recorder()
-    net = tiny_net(WeightAveraging(n_epochs), recorder, freeze_batch_norm=freeze_batch_norm)
+    net = tiny_net(WeightAveraging(n_epochs), recorder, module__freeze_batch_norm=freeze_batch_norm)
     net.fit(*problem)
     for name, value in weights(net).items():
         epochs = torch.stack([epoch[name] for epoch in recorder.epochs_[-averaged:]])
@@ -95,7 +95,7 @@ def test_training_that_stops_early_is_averaged_over_its_last_epochs(problem):
     recorder = Recorder()
     stopping = EarlyStopping("train_loss", patience=3, threshold=1.0)  # of which nothing is better
     net = tiny_net(stopping, WeightAveraging(2), recorder, max_epochs=20).fit(*problem)
-    assert len(recorder.epochs_) == 3  # stopped before it was recorded
+    assert len(recorder.epochs_) == 4
     name = "trunk.network.conv2.weight"
     expected = torch.stack([epoch[name] for epoch in recorder.epochs_[-2:]]).mean(0)
     torch.testing.assert_close(weights(net)[name], expected)

@@ -56,7 +56,7 @@ ESTIMATORS = {
     "LayerActivations": LayerActivations(TinyNetwork, "relu2", image_size=48, random_state=0),
     "SiameseRDMRegressor": tiny_net(),
     "SiameseRDMRegressor, frozen": tiny_net(
-        freeze_up_to="relu1", batching="pairs", reference="white", dropout=True
+        freeze_up_to="relu1", batching="pairs", reference="white", module__dropout=True
     ),
 }
 SEE_PHOTOGRAPHS = (LayerActivations, LayerEpochSearchCV, SiameseRDMRegressor)

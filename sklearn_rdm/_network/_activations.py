@@ -1,56 +1,34 @@
-"""Compute activations once per image, keep them, and give them out as features."""
+"""Activations of a fixed network as features of images."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import tempfile
-import weakref
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
-from joblib import Memory
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_rdm._network._accelerator import BATCH_SIZE, is_host
-from sklearn_rdm._network._backbones import Preprocessing, load_backbone
+from sklearn_rdm._network._backbones import load_backbone
+from sklearn_rdm._network._forward import Photographs, Run, compute_rows
+from sklearn_rdm._network._frozen import keep_rows, store_key
+from sklearn_rdm._network._read_out import as_features, check_spatial_pooling
 from sklearn_rdm._network._references import (
-    References,
     check_reference,
     find_references,
     mean_of_images,
     settle_reference,
 )
-from sklearn_rdm._network._shards import SHARD_SIZE, map_in_threads, pad_to_shard, shard_threads
-from sklearn_rdm._network._trunk import Trunk, as_features, check_spatial_pooling
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
-from sklearn_rdm._pairs._images import (
-    are_paths,
-    check_images,
-    image_digests,
-    list_images,
-    read_image,
-)
+from sklearn_rdm._network._shards import shard_threads
+from sklearn_rdm._network._store import has_location
+from sklearn_rdm._network._trunk import Trunk
+from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs._image_pairs import as_pairs
+from sklearn_rdm._pairs._images import are_paths
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 
-__all__ = [
-    "LayerActivations",
-    "allocate",
-    "check_image_source",
-    "compute_rows",
-    "keep_frozen",
-    "load_photographs",
-]
-
-MEMORY_BUDGET = 2 << 30  # bytes of one array of activations; a larger one goes to a temporary file
-STORED_AT_ONCE = 256  # images; what a killed process loses at most
+__all__ = ["LayerActivations"]
 
 
 class LayerActivations(TransformerMixin, BaseEstimator):
@@ -73,10 +51,12 @@ class LayerActivations(TransformerMixin, BaseEstimator):
     fully_convolutional : bool, default=False
         Whether AlexNet's and VGG's fully connected layers slide over maps of any size.
     reference : {"auto", "background", "mean", "white", "grey", "black"}, (r, g, b) or None, \
-default=None
+default="auto"
         An image whose activations are subtracted from those of every image: a blank one of this
-        colour (0..1) or of each image's own background (:class:`ImagePairs` holds it; "auto": if
-        that given to ``fit`` does), or the pixel-wise mean of the images given to ``fit``.
+        colour (0..1) or of each image's own background (:class:`ImagePairs` holds it), or the
+        pixel-wise mean of the images given to ``fit``. "auto" is "background" if the images given
+        to ``fit`` state theirs, and none if they do not: as in :class:`SiameseRDMRegressor`, so
+        that a baseline and a trained network differ by training alone.
     spatial_pooling : int or (height, width), default=None
         Maps are averaged to this many places per channel; smaller ones, and layers without a
         map, stay as they are. None keeps all places.
@@ -126,7 +106,7 @@ default=None
         weights: Any = "DEFAULT",
         image_size: Any = None,
         fully_convolutional: bool = False,
-        reference: Any = None,
+        reference: Any = "auto",
         spatial_pooling: Any = None,
         device: str = "cpu",
         memory: Any = None,
@@ -182,8 +162,9 @@ default=None
         self.reference_ = settle_reference(self.reference, X)
         self.mean_image_ = None
         if isinstance(self.reference, str) and self.reference == "mean":
-            images, rows = _used_images(X)
-            self.mean_image_ = mean_of_images(load_photographs(images, self.preprocessing_), rows)
+            photographs = Photographs(X, self.preprocessing_)
+            rows = _used_rows(X, len(photographs))
+            self.mean_image_ = mean_of_images(photographs.load, rows)
         ends = np.cumsum(sizes).tolist()
         names = [layer or node for layer, node in zip(layers, self.trunk_.layers, strict=True)]
         self.layer_slices_ = {
@@ -229,45 +210,34 @@ default=None
         """
         check_is_fitted(self, "trunk_")
         X = _pairs_or_images(X)
-        images, rows = _used_images(X)
-        references = find_references(
-            self.reference_, X, len(images), self.preprocessing_, self.mean_image_
-        )
-        load = load_photographs(images, self.preprocessing_)
-
-        def compute(some: np.ndarray) -> np.ndarray:
-            return compute_rows(self._flat_activations, load, some, self.device)
-
-        settings = f"{self.preprocessing_}{check_spatial_pooling(self.spatial_pooling) or ''}"
-        folder = store_folder(self.memory, self.trunk_, "whole", settings, self.device)
+        photographs = Photographs(X, self.preprocessing_)
+        rows = _used_rows(X, len(photographs))
         with shard_threads():
-            if folder is None or are_paths(images):
-                features = compute(rows)
-            else:
-                stored, places = stored_rows(folder, images, rows, compute)
-                features = allocate((len(places), *stored.shape[1:]))
-                np.take(stored, places, axis=0, out=features, mode="clip")  # "raise" copies
-            if references is not None:
-                self._subtract(features, references, rows)
+            features = self._features(X, photographs, rows)
         if not isinstance(X, ImagePairs):
             return features
         groups = None if X.image_groups is None else X.image_groups[rows]
         return ImagePairs(features, np.searchsorted(rows, X.index), image_groups=groups)
 
-    def _flat_activations(self, inputs: Tensor) -> Tensor:
+    def _features(self, X: Any, photographs: Photographs, rows: np.ndarray) -> np.ndarray:
+        run: Run = self._run
+        load, device = photographs.load, self.device
+        if has_location(self.memory):
+            settings = f"{self.preprocessing_}{check_spatial_pooling(self.spatial_pooling) or ''}"
+            key = store_key(self.trunk_, "whole", settings, device)
+            kept = keep_rows(run, photographs, rows, memory=self.memory, key=key, device=device)
+            load, run, device = kept.load, _as_it_is, "cpu"
+        references = find_references(
+            self.reference_, X, len(photographs), self.preprocessing_, self.mean_image_
+        )
+        if references is not None:
+            values = references.values(self._run, self.device).to(device)
+            run = references.subtracted(run, values)
+        return compute_rows(load, run, rows, device)
+
+    def _run(self, inputs: Tensor, _: np.ndarray) -> Tensor:
         pooling = check_spatial_pooling(self.spatial_pooling)
         return torch.cat([as_features(values, pooling) for values in self.trunk_(inputs)], dim=1)
-
-    def _subtract(self, features: np.ndarray, references: References, rows: np.ndarray) -> None:
-        subtracted = compute_rows(
-            self._flat_activations,
-            lambda some: references.images[some],
-            np.arange(len(references.images)),
-            self.device,
-        )
-        for start in range(0, len(rows), SHARD_SIZE):  # all at once would need a copy of features
-            shard = slice(start, start + SHARD_SIZE)
-            features[shard] -= subtracted[references.of_image[rows[shard]]]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -284,211 +254,10 @@ def _pairs_or_images(X: Any) -> Any:
     return as_pairs(X) if are_pairs else X
 
 
-def _used_images(X: Any) -> tuple[Any, np.ndarray]:
-    """Images, and which of them are needed."""
-    if isinstance(X, ImagePairs):
-        return X.images, X.used_images
-    images = check_image_source(X)
-    return images, np.arange(len(images))
+def _used_rows(X: Any, n_images: int) -> np.ndarray:
+    """Which of the images are needed."""
+    return X.used_images if isinstance(X, ImagePairs) else np.arange(n_images)
 
 
-def check_image_source(images: Any) -> Any:
-    """Return an image array, or a list of the paths of image files."""
-    return list_images(images) if are_paths(images) else check_images(images)
-
-
-def load_photographs(images: Any, preprocessing: Preprocessing) -> Callable[[np.ndarray], Tensor]:
-    """Return what makes network inputs of some rows of an image array or of a list of paths."""
-    if are_paths(images):
-        return lambda rows: torch.cat([preprocessing(read_image(images[i])[None]) for i in rows])
-    return lambda rows: preprocessing(images[rows])
-
-
-def compute_rows(
-    function: Callable[[Tensor], Tensor],
-    load: Callable[[np.ndarray], Tensor],
-    rows: np.ndarray,
-    device: Any = "cpu",
-    *,
-    subtracted: Tensor | None = None,
-    subtracted_of: np.ndarray | None = None,
-    finish: Callable[[Tensor], Tensor] | None = None,
-) -> np.ndarray:
-    """Stack ``function(load(shard))`` over shards of ``rows``, without gradients, as float32.
-
-    Parameters
-    ----------
-    function, load, device
-        The network, what makes its inputs of some rows, and where it runs.
-    rows : ndarray of int
-        What to load.
-    subtracted, subtracted_of : Tensor and ndarray of int, shape (len(rows),), default=None
-        Values to subtract from the results, and which of them from those of each row.
-    finish : callable, default=None
-        What is done with the results of a shard then.
-    """
-    size = SHARD_SIZE if is_host(device) else BATCH_SIZE
-    starts = range(0, len(rows), size)
-
-    def load_padded(start: int) -> Tensor:
-        return pad_to_shard(load(rows[start : start + size]))
-
-    def run(start: int, inputs: Tensor) -> np.ndarray:
-        shard = slice(start, start + size)
-        with torch.no_grad():
-            values = function(inputs.to(device, non_blocking=True)).float()
-            if subtracted is not None and subtracted_of is not None:
-                which = pad_to_shard(torch.from_numpy(subtracted_of[shard])).to(device)
-                values = values - subtracted[which]
-            if finish is not None:
-                values = finish(values)
-            return values[: len(rows[shard])].cpu().numpy()
-
-    first = run(0, load_padded(0))
-    out = allocate((len(rows), *first.shape[1:]))
-    out[: len(first)] = first
-
-    def load_and_fill(start: int) -> None:
-        out[start : start + size] = run(start, load_padded(start))
-
-    if is_host(device):
-        for _ in map_in_threads(load_and_fill, starts[1:]):
-            pass
-    else:  # one forward pass at a time, while threads decode what follows
-        for start, inputs in zip(starts[1:], map_in_threads(load_padded, starts[1:]), strict=True):
-            out[start : start + size] = run(start, inputs)
-    return out
-
-
-def allocate(shape: Sequence[int]) -> np.ndarray:
-    """Empty float32 array, in a temporary file if it exceeds the budget."""
-    if 4 * int(np.prod(shape, dtype=np.int64)) <= MEMORY_BUDGET:
-        return np.empty(shape, dtype=np.float32)
-    handle, path = tempfile.mkstemp(prefix="sklearn_rdm_")
-    os.close(handle)
-    array = np.memmap(path, np.float32, "w+", shape=tuple(shape))
-    weakref.finalize(array, os.unlink, path)  # until then worker processes can map it by its name
-    return array
-
-
-def keep_frozen(
-    trunk: Trunk,
-    images: np.ndarray,
-    rows: np.ndarray,
-    preprocessing: Preprocessing,
-    *,
-    memory: Any = None,
-    device: Any = "cpu",
-) -> tuple[Any, np.ndarray]:
-    """Compute what the frozen prefix makes of some images, once.
-
-    Parameters
-    ----------
-    trunk, preprocessing
-        The cut network and what feeds it.
-    images, rows : ndarray
-        Photographs, and which of them are needed.
-    memory : str, path or joblib.Memory, default=None
-        Where the result is kept and looked up first, if any layer is frozen.
-
-    Returns
-    -------
-    inputs : array-like
-        Inputs of ``trunk.suffix``, to be indexed by arrays of places.
-    places : ndarray of int, shape (len(rows),)
-        Where in ``inputs`` the images are.
-    """
-    load = load_photographs(images, preprocessing)
-
-    def compute(some: np.ndarray) -> np.ndarray:
-        return compute_rows(trunk.prefix, load, some, device)
-
-    if trunk.has_prefix:
-        folder = store_folder(memory, trunk, "prefix", preprocessing, device)
-        if folder is not None:
-            return stored_rows(folder, images, rows, compute)
-    elif 12 * len(rows) * np.prod(preprocessing.size) > MEMORY_BUDGET:
-        return _Photographs(load), rows  # decoding again is cheaper than reading floats from disk
-    return compute(rows), np.arange(len(rows))
-
-
-class _Photographs:
-    """Network inputs made of photographs each time they are asked for."""
-
-    def __init__(self, load: Callable[[np.ndarray], Tensor]) -> None:
-        self.load = load
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return self.load(rows).numpy()
-
-
-def store_folder(
-    memory: Any, trunk: Trunk, part: Literal["prefix", "whole"], settings: Any, device: Any
-) -> Path | None:
-    """Folder of one network's activations below a joblib memory, None without one.
-
-    ``settings`` are what the activations depend on besides the network, such as preprocessing; on
-    a GPU, they are rounded otherwise.
-    """
-    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
-    if not isinstance(memory, Memory):
-        raise TypeError(f"memory must be a folder or a joblib.Memory, got {memory!r}.")
-    if memory.location is None:
-        return None
-    where = "" if is_host(device) else torch.device(device).type
-    key = f"{trunk.key(part)}{settings}{where}"
-    name = image_digests([np.frombuffer(key.encode(), np.uint8)])[0]
-    return Path(memory.location) / "sklearn_rdm" / name.tobytes().hex()
-
-
-def stored_rows(
-    folder: Path,
-    images: np.ndarray,
-    rows: np.ndarray,
-    compute: Callable[[np.ndarray], np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Look images up by content in a store on disk, computing and adding those it lacks.
-
-    The store is two files that only grow: rows of activations, and one digest per row that is
-    written after its row. A row without its digest, left by a killed process, is overwritten.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    digests = [digest.tobytes() for digest in image_digests(images[row] for row in rows)]
-    with FileLock(folder / "lock"):
-        place = {digest: i for i, digest in enumerate(_stored_digests(folder))}
-        missing = {d: row for d, row in zip(digests, rows, strict=True) if d not in place}
-        for start in range(0, len(missing), STORED_AT_ONCE):
-            new = list(missing)[start : start + STORED_AT_ONCE]
-            _append(folder, len(place), new, compute(np.array([missing[d] for d in new])))
-            place |= {digest: len(place) + i for i, digest in enumerate(new)}
-    shape = json.loads((folder / "shape.json").read_text())
-    activations = np.memmap(
-        folder / "activations.float32", np.float32, "r", shape=(len(place), *shape)
-    )
-    return activations, np.array([place[digest] for digest in digests])
-
-
-def _stored_digests(folder: Path) -> list[bytes]:
-    try:
-        shape = json.loads((folder / "shape.json").read_text())
-        n_whole = (folder / "activations.float32").stat().st_size // (4 * math.prod(shape))
-        content = (folder / "digests").read_bytes()[: 16 * n_whole]
-    except (FileNotFoundError, json.JSONDecodeError):
-        return []
-    return [content[i : i + 16] for i in range(0, len(content) - 15, 16)]
-
-
-def _append(folder: Path, n_stored: int, digests: list[bytes], activations: np.ndarray) -> None:
-    if n_stored == 0:
-        (folder / "shape.json").write_text(json.dumps(activations.shape[1:]))
-    _write_at(folder / "activations.float32", n_stored * activations[0].nbytes, activations.data)
-    _write_at(folder / "digests", n_stored * 16, b"".join(digests))
-
-
-def _write_at(path: Path, position: int, content: bytes | memoryview) -> None:
-    with open(path, "r+b" if path.exists() else "w+b") as file:
-        file.seek(position)
-        file.write(content)
-        file.truncate()
-        file.flush()
-        os.fsync(file.fileno())
+def _as_it_is(inputs: Tensor, _: np.ndarray) -> Tensor:
+    return inputs

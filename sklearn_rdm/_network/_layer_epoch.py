@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 
 from sklearn_rdm._models._meta import RDMMetaRegressor
-from sklearn_rdm._network._read_out import predict_layers
+from sklearn_rdm._network._image_reader import open_images
+from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._siamese import SiameseRDMRegressor
 from sklearn_rdm._pairs._image_pairs import ImagePairs, check_fit_pairs
 from sklearn_rdm.callbacks import _averaged_weights
@@ -183,7 +184,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             final = clone(self.estimator).set_params(read_out=layer, max_epochs=epoch)
             final.fit(pairs, y)
         elif keep:
-            final = _predicting_by(layer, self.estimator, runs[0][0], layers)
+            final = _predicting_by(layer, self.estimator, runs[0][0])
         self.scores_, self.mean_scores_ = scores, mean
         self.best_layer_, self.best_epoch_ = layer, epoch
         self.best_score_ = float(mean[row, column])
@@ -264,25 +265,34 @@ class _LayerScores(Callback):
     """Score every candidate layer on held-out pairs after every epoch."""
 
     def __init__(
-        self, n_layers: int, pairs: ImagePairs, y: np.ndarray, scorer: Any, keep: bool
+        self, layers: Sequence[Layers], pairs: ImagePairs, y: np.ndarray, scorer: Any, keep: bool
     ) -> None:
-        self.n_layers, self.pairs, self.y = n_layers, pairs, y
+        self.layers, self.pairs, self.y = layers, pairs, y
         self.scorer, self.keep = scorer, keep
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         self.scores_: list[list[float]] = []
-        self.kept_ = net._keep_frozen(self.pairs)
+        self.reader_ = open_images(
+            net.module_,
+            self.pairs,
+            self.pairs.used_images,
+            memory=net.memory,
+            device=net.device,
+        )
         self.best_score_, self.best_state_ = -np.inf, None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:  # noqa: ARG002
         with _averaged_weights(net):
-            dissim = predict_layers(net.module_, self.pairs, self.kept_, net.device)
-            scores = [self._score(layer) for layer in dissim[-self.n_layers :]]
+            dissim = dict(zip(net.module_.all_read_outs, self._predict(), strict=True))
+            scores = [self._score(dissim[net.module_.read_out_of(layer)]) for layer in self.layers]
             self.scores_.append(scores)
             highest = np.nanmax([-np.inf, *scores])
             if self.keep and highest > self.best_score_:
                 self.best_score_ = highest
                 self.best_state_ = copy.deepcopy(net.module_.state_dict())
+
+    def _predict(self) -> np.ndarray:
+        return self.reader_.predict_all(self.pairs)
 
     def _score(self, dissim: np.ndarray) -> float:
         if not np.isfinite(dissim).all():
@@ -314,7 +324,7 @@ def _train(
     keep: bool,
 ) -> tuple[Any, list[list[float]]]:
     """Train on one split; return the network if it is kept, and its scores by epoch and layer."""
-    scores = _LayerScores(len(layers), pairs[test], y[test], scorer, keep)
+    scores = _LayerScores(layers, pairs[test], y[test], scorer, keep)
     net = clone(estimator)
     callbacks = [] if net.callbacks in (None, "disable") else list(net.callbacks)
     net.callbacks = [*callbacks, ("scores of all layers", scores)]
@@ -327,16 +337,13 @@ def _train(
     return net, scores.scores_
 
 
-def _predicting_by(layer: str, estimator: Any, net: Any, layers: list[str]) -> Any:
+def _predicting_by(layer: Layers, estimator: Any, net: Any) -> Any:
     """The network that was trained with candidates, as if it had one of them as its read-out.
 
     Built anew, without what only other candidates need, so that its parameters describe it.
     """
     final = clone(estimator).set_params(read_out=layer).initialize()
-    state = net.module_.state_dict()
-    chosen = len(net.module_.read_outs) - len(layers) + layers.index(layer)
-    state["noise"] = state["noise"][[0, chosen]]
-    final.module_.load_state_dict({name: state[name] for name in final.module_.state_dict()})
+    final.module_.take_over(net.module_, read_out=layer)
     for learned in ("history_", "rng_", "subject_pooling_"):
         setattr(final, learned, getattr(net, learned))
     return final

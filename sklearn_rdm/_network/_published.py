@@ -12,7 +12,7 @@ from sklearn_rdm.preprocessing import SubjectPooling
 __all__ = ["make_agrawal2019"]
 
 _ALEXNET = {"backbone": "alexnet", "layer": "fc8", "freeze_from": "conv5"}
-_VGG = {"backbone": "vgg16", "layer": "fc8", "read_out": "fc7", "fully_convolutional": True}
+_VGG = {"backbone": "vgg16", "layer": "fc8", "read_out": "fc7", "module__fully_convolutional": True}
 _AGRAWAL2019: dict[str, dict[str, Any]] = {
     "meg_early": {**_ALEXNET, "read_out": "relu4", "batch_size": 16, "max_epochs": 164},
     "meg_late": {**_VGG, "batch_size": 16, "max_epochs": 13},

@@ -1,179 +1,204 @@
-"""Read layers of a twin network out, for many images, shard by shard."""
+"""What is read of a network's layers: the features whose correlation predicts a dissimilarity."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from sklearn_rdm._models._distances import unit_pair_distances
-from sklearn_rdm._network._accelerator import take
-from sklearn_rdm._network._activations import check_image_source, compute_rows, load_photographs
-from sklearn_rdm._network._references import find_references
-from sklearn_rdm._network._shards import SHARD_SIZE, pad_to_shard
-from sklearn_rdm._network._twin_network import TwinNetwork, normalise
-from sklearn_rdm._pairs._image_pairs import ImagePairs
+__all__ = ["Layers", "ReadOut", "as_features", "check_layers", "check_spatial_pooling"]
 
-__all__ = [
-    "image_features",
-    "kept_features",
-    "mean_squared_lengths",
-    "predict_layers",
-    "reference_inputs",
-]
+Layers = str | Sequence[str] | None  # what is read out: one layer, or several as one
+
+ROUNDING = 1e-6  # float32: centred activations below this share of their size are rounding noise
+WEIGHT_RATE = 10  # an optimiser's step that suits a CNN's weights is small for those of layers
 
 
-def image_features(
-    module: TwinNetwork,
-    source: Any,
-    rows: np.ndarray | None = None,
-    *,
-    finish: Callable[[Tensor], Tensor] | None = None,
-    device: Any = "cpu",
-) -> np.ndarray:
-    """Run the whole network on photographs: (n_images, n_features) of the predicting layer.
+class ReadOut(nn.Module):
+    """The activations of one layer, or of several weighted ones, as features to correlate.
+
+    Several layers are each centred, scaled to equal mean squared length, multiplied by a learned
+    non-negative weight, and concatenated.
 
     Parameters
     ----------
-    module : TwinNetwork
-        The network, which is put into evaluation mode.
-    source : ImagePairs, images, paths or a folder
-        Of pairs, the array of their images.
-    rows : ndarray of int, default=None
-        Which images; None takes all.
-    finish : callable, default=None
-        What is done with the features of a shard, after the references' were subtracted.
-    device : str
-        Where the network is.
-    """
-    images = source.images if isinstance(source, ImagePairs) else check_image_source(source)
-    rows = np.arange(len(images)) if rows is None else rows
-    load = load_photographs(images, module.preprocessing)
+    layers : sequence of str
+        Node names of the layers.
+    n_features : sequence of int
+        Features of each layer, after pooling.
+    spatial_pooling : (height, width) or None
+        Maps are averaged to this size.
 
-    def run(photographs: Tensor) -> Tensor:
-        return module.read_out(module.trunk.prefix(photographs))
-
-    references, of_image = reference_inputs(module, source, len(images), device)
-    of_row = None if of_image is None else of_image[rows]
-    subtracted = _at_read_out(module, references, module.read_out, device)
-    return compute_rows(
-        run, load, rows, device, subtracted=subtracted, subtracted_of=of_row, finish=finish
-    )
-
-
-def kept_features(
-    module: TwinNetwork,
-    pairs: ImagePairs,
-    kept: tuple[Any, np.ndarray],
-    *,
-    read: Callable[[Tensor], Tensor] | None = None,
-    finish: Callable[[Tensor], Tensor] | None = None,
-    device: Any = "cpu",
-) -> np.ndarray:
-    """As :func:`image_features` for ``pairs.used_images``, from what frozen layers made of them.
-
-    Parameters
+    Attributes
     ----------
-    kept : (inputs, places)
-        As :func:`sklearn_rdm._network._activations.keep_frozen` returns them.
-    read : callable, default=None
-        What is read of a shard at the cut; None for the predicting layer.
+    log_weight : Parameter of shape (n_layers,), or None
+        Of several layers: logarithms, divided by 10, of their weights.
+    scale : Tensor of shape (n_layers,), or None
+        Of several layers: what their centred activations are multiplied by before the weights.
+    noise : Tensor of shape ()
+        Added to the squared length of the centred features.
     """
-    inputs, places = kept
-    references, of_image = reference_inputs(module, pairs, len(pairs.images), device)
-    of_row = None if of_image is None else of_image[pairs.used_images]
 
-    read = read or module.read_out
-    subtracted = _at_read_out(module, references, read, device)
-    return compute_rows(
-        read,
-        partial(take, inputs),
-        places,
-        device,
-        subtracted=subtracted,
-        subtracted_of=of_row,
-        finish=finish,
-    )
+    def __init__(
+        self,
+        layers: Sequence[str],
+        n_features: Sequence[int],
+        spatial_pooling: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers, self.spatial_pooling = tuple(layers), spatial_pooling
+        self.n_features = sum(n_features)
+        several = len(self.layers) > 1
+        self.log_weight = nn.Parameter(torch.zeros(len(layers))) if several else None
+        self.scale: Tensor | None
+        self.register_buffer("scale", torch.ones(len(layers)) if several else None)
+        self.noise: Tensor
+        self.register_buffer("noise", torch.zeros(()))
+
+    def forward(self, activations: Mapping[str, Tensor]) -> Tensor:
+        """Features (n_images, n_features) of the activations of layers, given by name.
+
+        Linear but for the layers' weights, so that references may be subtracted afterwards.
+        """
+        features = self._features(activations)
+        if self.scale is None:
+            return features[0]
+        factors = self.scale * self.weights
+        parts = zip(features, factors, strict=True)
+        return torch.cat([factor * _centred(rows) for rows, factor in parts], dim=1)
+
+    def raw_features(self, activations: Mapping[str, Tensor]) -> Tensor:
+        """Features of all layers side by side, neither centred nor weighted."""
+        return torch.cat(self._features(activations), dim=1)
+
+    @property
+    def name(self) -> str:
+        """What the read-out is called in messages."""
+        return " + ".join(self.layers)
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights of the layers, (n_layers,); 1 before training."""
+        if self.log_weight is None:
+            return torch.ones(len(self.layers))
+        return torch.exp(WEIGHT_RATE * self.log_weight)
+
+    def set_lengths(self, mean_squares: Tensor, noise_ratio: float) -> None:
+        """Scale several layers to equal shares, and noise to the features.
+
+        Parameters
+        ----------
+        mean_squares : Tensor of shape (n_layers,)
+            Squared lengths of the centred activations of each layer, means over the training
+            images before training.
+        noise_ratio : float
+            The noise over the mean squared length of the features.
+        """
+        if self.scale is not None:
+            constant = (mean_squares == 0).nonzero().flatten().tolist()
+            if constant:
+                raise ValueError(
+                    f"layer {self.layers[constant[0]]!r} is constant for all training images "
+                    "before training: leave it out of the layers."
+                )
+            n_layers = len(self.layers)
+            self.scale.copy_((n_layers * mean_squares).rsqrt())
+            mean_squares = torch.full_like(mean_squares, 1 / n_layers)  # of the scaled activations
+        self.noise.copy_(noise_ratio * mean_squares.sum())
+
+    def correlations(self, features: Tensor) -> Tensor:
+        """Correlations of all rows; NaN for rows that are constant up to rounding, without noise.
+
+        Pearson's, as independent noise would attenuate it: ``noise`` is added to the squared
+        lengths. The lengths of the centred rows come from their products, so that few operations,
+        forward and backward, are as large as the features.
+        """
+        products, mean = _CentredProducts.apply(features)
+        length = (products.diagonal() + self.noise).sqrt()
+        uncentred = (length.detach().square() + features.shape[1] * mean.square()).sqrt()
+        length = torch.where(length > ROUNDING * uncentred, length, torch.nan)
+        return products / (length[:, None] * length)
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Centre each row and scale it, so that products are the same as :meth:`correlations`.
+
+        To length 1 without noise, less with it. Without, rows that are constant up to rounding
+        become NaN.
+        """
+        centred = features - features.mean(dim=1, keepdim=True)
+        length = torch.hypot(centred.norm(dim=1), self.noise.sqrt())
+        varies = length > ROUNDING * features.detach().norm(dim=1)
+        return centred / torch.where(varies, length, torch.nan)[:, None]
+
+    def _features(self, activations: Mapping[str, Tensor]) -> list[Tensor]:
+        return [as_features(activations[layer], self.spatial_pooling) for layer in self.layers]
 
 
-def predict_layers(
-    module: TwinNetwork, pairs: ImagePairs, kept: tuple[Any, np.ndarray], device: Any = "cpu"
-) -> np.ndarray:
-    """Correlation distances by all read-outs, (n_read_outs, n_pairs), in one pass.
-
-    Those of images with constant activations are NaN.
-    """
-    read, split = _side_by_side(module.all_read_outs)
-
-    def finish(features: Tensor) -> Tensor:
-        parts = zip(split(features), module.noise, strict=True)
-        return torch.cat([normalise(part, noise) for part, noise in parts], dim=1)
-
-    features = kept_features(module, pairs, kept, read=read, finish=finish, device=device)
-    index = np.searchsorted(pairs.used_images, pairs.index)
-    parts = split(torch.from_numpy(features))
-    return np.stack([unit_pair_distances(part.numpy(), index) for part in parts])
+def as_features(activations: Tensor, spatial_pooling: tuple[int, int] | None) -> Tensor:
+    """Average larger maps to this size and flatten: (n_images, n_features) of float32."""
+    activations = activations.float()
+    if spatial_pooling is not None and activations.ndim == 4:
+        (height, width), (most_high, most_wide) = activations.shape[2:], spatial_pooling
+        size = min(height, most_high), min(width, most_wide)
+        activations = nn.functional.adaptive_avg_pool2d(activations, size)
+    return activations.flatten(1)
 
 
-def mean_squared_lengths(
-    module: TwinNetwork, pairs: ImagePairs, kept: tuple[Any, np.ndarray], device: Any = "cpu"
-) -> np.ndarray:
-    """Squared lengths of the centred activations of all the trunk's layers, (n_layers,).
-
-    Means over ``pairs.used_images``.
-    """
-    read, split = _side_by_side(module.layer_features)
-
-    def finish(features: Tensor) -> Tensor:
-        return torch.stack(
-            [layer.var(dim=1, correction=0) * layer.shape[1] for layer in split(features)], dim=1
-        )
-
-    lengths = kept_features(module, pairs, kept, read=read, finish=finish, device=device)
-    return lengths.mean(axis=0)
-
-
-def _side_by_side(
-    read_parts: Callable[[Tensor], list[Tensor]],
-) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Any]]:
-    """Read all parts as one row per image, and a function that parts the row."""
-    sizes: list[int] = []
-
-    def read(inputs: Tensor) -> Tensor:
-        parts = read_parts(inputs)
-        sizes[:] = [part.shape[1] for part in parts]
-        return torch.cat(parts, dim=1)
-
-    return read, lambda features: features.split(sizes, dim=1)
-
-
-def reference_inputs(
-    module: TwinNetwork, source: Any, n_images: int, device: Any = "cpu"
-) -> tuple[Tensor | None, np.ndarray | None]:
-    """References of ``source`` at the network's cut, and which of them each image has."""
-    found = find_references(
-        module.reference, source, n_images, module.preprocessing, module.mean_image
-    )
-    if found is None:
-        return None, None
-    shards = found.images.split(SHARD_SIZE)
-    return torch.cat([_at_cut(module, shard, device).cpu() for shard in shards]), found.of_image
-
-
-def _at_cut(module: TwinNetwork, images: Tensor, device: Any) -> Tensor:
-    return module.trunk.prefix(pad_to_shard(images).to(device))[: len(images)]
-
-
-def _at_read_out(
-    module: TwinNetwork, inputs: Tensor | None, read: Callable[[Tensor], Tensor], device: Any
-) -> Tensor | None:
-    """What is read of references, given at the cut, in evaluation mode."""
-    module.eval()
-    if inputs is None:
+def check_spatial_pooling(size: Any) -> tuple[int, int] | None:
+    """Return what maps are averaged to as (height, width), None for not at all."""
+    if size is None:
         return None
-    values = compute_rows(read, lambda some: inputs[some], np.arange(len(inputs)), device)
-    return torch.from_numpy(values).to(device)
+    sides = [size] * 2 if isinstance(size, Integral) else size
+    whole = isinstance(sides, Sequence) and all(isinstance(side, Integral) for side in sides)
+    if not whole or len(sides) != 2 or min(sides) < 1:
+        raise ValueError(
+            "spatial_pooling must be None, or the positive int or (height, width) that maps are "
+            f"averaged to, got {size!r}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def check_layers(layers: Layers) -> list[str | None]:
+    """Return the layers of a read-out as a list."""
+    if layers is None or isinstance(layers, str):
+        return [layers]
+    names = isinstance(layers, Sequence) and [isinstance(name, str) for name in layers]
+    if not names or not all(names):
+        raise ValueError(
+            f"layer must be None, the name of a layer, or names of several, got {layers!r}."
+        )
+    return list(layers)
+
+
+def _centred(rows: Tensor) -> Tensor:
+    """Rows minus their means; zero where they are constant up to rounding."""
+    centred = rows - rows.mean(dim=1, keepdim=True)
+    with torch.no_grad():
+        varies = centred.norm(dim=1) > ROUNDING * rows.norm(dim=1)
+    return centred * varies[:, None]
+
+
+class _CentredProducts(torch.autograd.Function):
+    """Products of all rows, each centred, and the rows' means.
+
+    The gradient is a mixture of the centred rows, ``(G + G') X``: its rows are centred as they
+    are, so that one product is the whole backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
+        mean = rows.mean(dim=1)
+        centred = rows - mean[:, None]
+        ctx.save_for_backward(centred)
+        ctx.mark_non_differentiable(mean)
+        return centred @ centred.T, mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+        (centred,) = ctx.saved_tensors
+        return (gradient + gradient.T) @ centred

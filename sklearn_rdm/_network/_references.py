@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sklearn_rdm._network._backbones import Preprocessing
+from sklearn_rdm._network._forward import Run, compute_rows
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._images import COLOURS, as_colour
 
@@ -21,6 +22,7 @@ __all__ = [
     "is_auto",
     "mean_of_images",
     "settle_reference",
+    "subtract",
 ]
 
 IMAGES_AT_ONCE = 8
@@ -40,6 +42,41 @@ class References:
 
     images: Tensor
     of_image: np.ndarray
+
+    def load(self, rows: np.ndarray) -> Tensor:
+        """Inputs of the network of some references."""
+        return self.images[rows]
+
+    def values(self, run: Run, device: Any) -> Tensor:
+        """Values (n_references, ...) that ``run`` makes of the references."""
+        rows = np.arange(len(self.images))
+        return torch.from_numpy(compute_rows(self.load, run, rows, device)).to(device)
+
+    def subtracted(self, run: Run, values: Tensor) -> Run:
+        """As ``run``, minus the value of each image's reference."""
+
+        def run_and_subtract(inputs: Tensor, rows: np.ndarray) -> Tensor:
+            which = torch.from_numpy(self.of_image[rows]).to(values.device)
+            return subtract(run(inputs, rows), values, which)
+
+        return run_and_subtract
+
+
+def subtract(activations: Tensor, of_references: Tensor, which: Tensor) -> Tensor:
+    """Activations minus those of each row's reference.
+
+    Parameters
+    ----------
+    activations : Tensor of shape (n_images, n_features)
+        Of images.
+    of_references : Tensor of shape (n_references, n_features)
+        Of references.
+    which : Tensor of int64, shape (n_images,)
+        The reference of each image.
+    """
+    # A product, as the gradient of indexing is summed in any order on a GPU.
+    one_hot = nn.functional.one_hot(which, len(of_references))
+    return activations - one_hot.to(activations) @ of_references
 
 
 def check_reference(reference: Any) -> None:

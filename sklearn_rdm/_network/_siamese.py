@@ -6,6 +6,8 @@ import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from inspect import signature
 from numbers import Integral
 from typing import Any
 
@@ -24,7 +26,6 @@ from sklearn_rdm._models._distances import (
     write_unit_square_distances,
 )
 from sklearn_rdm._network._accelerator import reside
-from sklearn_rdm._network._activations import keep_frozen, load_photographs
 from sklearn_rdm._network._backbones import check_photographs
 from sklearn_rdm._network._batches import (
     ImageBatches,
@@ -33,16 +34,16 @@ from sklearn_rdm._network._batches import (
     PairBatches,
     PairDataset,
 )
-from sklearn_rdm._network._read_out import (
-    image_features,
-    kept_features,
-    mean_squared_lengths,
-    reference_inputs,
-)
+from sklearn_rdm._network._forward import Photographs
+from sklearn_rdm._network._frozen import Kept
+from sklearn_rdm._network._image_reader import ImageReader, open_images
+from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._references import mean_of_images
 from sklearn_rdm._network._shards import shard_threads
-from sklearn_rdm._network._twin_network import Layers, TwinNetwork, normalise
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._network._store import has_location
+from sklearn_rdm._network._twin_network import TwinNetwork
+from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.metrics import rdm_spearman_score
@@ -52,22 +53,8 @@ from sklearn_rdm.preprocessing._pooling import as_pooling
 __all__ = ["SiameseRDMRegressor"]
 
 BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
-NETWORK_OPTIONS = (
-    "backbone",
-    "layer",
-    "read_out",
-    "weights",
-    "freeze_up_to",
-    "freeze_from",
-    "image_size",
-    "fully_convolutional",
-    "freeze_batch_norm",
-    "dropout",
-    "reference",
-    "spatial_pooling",
-    "noise_ratio",
-    "precision",
-)
+# Parameters that are the network's: read off it, so that they are listed once.
+NETWORK_OPTIONS = tuple(set(signature(TwinNetwork).parameters) - {"random_state", "candidates"})
 
 
 class SiameseRDMRegressor(NeuralNetRegressor):
@@ -113,16 +100,6 @@ class SiameseRDMRegressor(NeuralNetRegressor):
     image_size : int or (height, width), default=None
         Images are resized to this many pixels, without a crop. None takes the resizing and centre
         crop that the weights were trained with.
-    fully_convolutional : bool, default=False
-        AlexNet and VGG only. False pools the last convolutional map to the size that the fully
-        connected layers were made for (torchvision's way); True lets these slide over larger maps
-        (the paper's toolbox): an image of 300 x 300 pixels gives VGG's fc7 a map of 3 x 3.
-    freeze_batch_norm : bool, default=True
-        Whether the statistics of batch normalisation stay as pretrained also in trained layers.
-        With False, a prediction in training depends on the other images of the batch.
-    dropout : bool, default=False
-        Whether dropout and stochastic depth of trained layers are active in training, where these
-        are modules (EfficientNet-Lite's drop-connect is a function and stays off).
     reference : {"auto", "background", "mean", "white", "grey", "black"}, (r, g, b) or None, \
 default="auto"
         An image whose activations are subtracted from those of every image before the correlation:
@@ -180,7 +157,15 @@ default="auto"
     module : type, default=TwinNetwork
         The class of the network.
     **kwargs
-        All other parameters of :class:`skorch.NeuralNet`.
+        All other parameters of :class:`skorch.NeuralNet`, and of the network as ``module__...``:
+
+        - ``module__freeze_batch_norm=True``: the statistics of batch normalisation stay as
+          pretrained also in trained layers. With False, a prediction in training depends on the
+          other images of the batch.
+        - ``module__dropout=False``: whether dropout and stochastic depth of trained layers are
+          active in training, where these are modules.
+        - ``module__fully_convolutional=False``: of AlexNet and VGG, whether fully connected layers
+          slide over larger maps (the paper's toolbox) or see a pooled map (torchvision).
 
     Attributes
     ----------
@@ -235,9 +220,6 @@ default="auto"
         freeze_up_to: str | None = None,
         freeze_from: str | None = None,
         image_size: Any = None,
-        fully_convolutional: bool = False,
-        freeze_batch_norm: bool = True,
-        dropout: bool = False,
         reference: Any = "auto",
         spatial_pooling: Any = None,
         noise_ratio: float = 0.0,
@@ -264,9 +246,6 @@ default="auto"
         self.freeze_up_to = freeze_up_to
         self.freeze_from = freeze_from
         self.image_size = image_size
-        self.fully_convolutional = fully_convolutional
-        self.freeze_batch_norm = freeze_batch_norm
-        self.dropout = dropout
         self.reference = reference
         self.spatial_pooling = spatial_pooling
         self.noise_ratio = noise_ratio
@@ -323,16 +302,21 @@ default="auto"
             If subjects are left out because they have fewer than two of the training pairs. Pairs
             that only they have are then left out as well. If training is interrupted.
         """
-        _check_fit_params(fit_params)
-        X, y = check_fit_pairs(X, y)
-        self._check_options(X, y)
-        if self.warm_start:
-            self._check_built()
+        X, y = self._checked(X, y, fit_params)
+        goes_on = self.warm_start and self.initialized_
         with self._undone_on_error():
-            return super().fit(X, y, **fit_params)
+            if goes_on:
+                self._check_built()
+            else:
+                self.initialize()
+            return self._train(X, y, **fit_params)
 
     def partial_fit(
-        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any = None,
+        classes: Any = None,  # noqa: ARG002  # scikit-learn's
+        **fit_params: Any,
     ) -> SiameseRDMRegressor:
         """Train on from the present weights for ``max_epochs`` more epochs.
 
@@ -355,42 +339,55 @@ default="auto"
         TypeError, ValueError
             As in :meth:`fit`, and if parameters of the network were changed since it was built.
         """
-        if fit_params.get("_routing_method") != "fit":  # fit has checked all this
-            _check_fit_params(fit_params)
-            X, y = check_fit_pairs(X, y)
-            self._check_options(X, y)
-            self._check_built()
-        # Weights that were neither trained nor loaded are new: nothing is lost with them.
-        trained = self.initialized_ and (self.history or self.module_.is_settled)
-        trained_on = (self.module_, self.optimizer_) if trained else ()
-        try:
-            with self._undone_on_error(*trained_on), self._reproducible():
-                return super().partial_fit(X, y, classes=classes, **fit_params)
-        except _InterruptedBeforeTraining as interrupt:
-            raise KeyboardInterrupt from interrupt
+        X, y = self._checked(X, y, fit_params)
+        with self._undone_on_error():
+            if self.initialized_:
+                self._check_built()
+            else:
+                self.initialize()
+            return self._train(X, y, **fit_params)
 
-    def fit_loop(
-        self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any
-    ) -> SiameseRDMRegressor:
-        """Train for some epochs (called by ``fit``).
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If the user interrupts an epoch, with a warning; skorch then ends ``fit`` quietly.
-        """
+    def _train(self, X: ImagePairs, y: np.ndarray, **fit_params: Any) -> SiameseRDMRegressor:
+        """Train for some epochs; if the user interrupts one, keep the weights at hand."""
         n_epochs = len(self.history)
-        try:
-            return super().fit_loop(X, y, epochs, **fit_params)
-        except KeyboardInterrupt as interrupt:
-            if len(self.history) == n_epochs:
-                raise _InterruptedBeforeTraining from interrupt
-            warnings.warn(
-                f"training was interrupted in epoch {len(self.history) - n_epochs}: the weights "
-                "at hand are kept. partial_fit trains them on, fit begins anew.",
-                stacklevel=2,
-            )
-            raise
+        with shard_threads(), torch.random.fork_rng(self._gpus()):
+            self.notify("on_train_begin", X=X, y=y)
+            try:
+                self.fit_loop(X, y, **fit_params)
+            except _StoppedByCallback:
+                pass
+            except KeyboardInterrupt:
+                if len(self.history) == n_epochs:
+                    raise
+                warnings.warn(
+                    f"training was interrupted in epoch {len(self.history) - n_epochs}: the "
+                    "weights at hand are kept. partial_fit trains them on, fit begins anew.",
+                    stacklevel=3,
+                )
+            self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call a method of all callbacks (as skorch does).
+
+        A callback that ends training after an epoch, as :class:`skorch.callbacks.EarlyStopping`
+        does, raises KeyboardInterrupt. That is no interruption: the callbacks after it still see
+        the end of this epoch.
+        """
+        if method_name != "on_epoch_end":
+            super().notify(method_name, **cb_kwargs)
+            return
+        stopped = False
+        self.on_epoch_end(self, **cb_kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                callback.on_epoch_end(self, **cb_kwargs)
+            except KeyboardInterrupt as interrupt:
+                if not _is_raised_by(interrupt, callback.on_epoch_end):
+                    raise
+                stopped = True
+        if stopped:
+            raise _StoppedByCallback
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict dissimilarities.
@@ -411,14 +408,10 @@ default="auto"
         pairs = as_pairs(X)
         if len(pairs) == 0:
             return np.empty(0, dtype=np.float32)
-        used, read = pairs.used_images, {"finish": self.module_.normalise, "device": self.device}
-        with shard_threads():
-            if self.memory is None:  # nothing would be kept: run the whole network shard by shard
-                features = image_features(self.module_, pairs, used, **read)
-            else:
-                features = kept_features(self.module_, pairs, self._keep_frozen(pairs), **read)
-        self._check_defined(features, used)
-        return unit_pair_distances(features, np.searchsorted(used, pairs.index))
+        used = pairs.used_images
+        return unit_pair_distances(
+            self._unit_features(pairs, used), np.searchsorted(used, pairs.index)
+        )
 
     def transform(self, X: Any, *, out: Any = None) -> np.ndarray:
         """Predict the dissimilarity matrix of images.
@@ -438,11 +431,7 @@ default="auto"
             file if ``out`` is given.
         """
         check_is_fitted(self)
-        with shard_threads():
-            features = image_features(
-                self.module_, X, finish=self.module_.normalise, device=self.device
-            )
-        self._check_defined(features, np.arange(len(features)))
+        features = self._unit_features(X)
         if out is not None:
             return write_unit_square_distances(features, out)
         return unit_square_distances(features)
@@ -462,7 +451,8 @@ default="auto"
         """
         check_is_fitted(self)
         with shard_threads():
-            return image_features(self.module_, X, device=self.device)
+            reader = self._open(X)
+            return reader.features(np.arange(len(reader.photographs)))
 
     def score(self, X: Any, y: Any) -> float:
         """Mean over subjects of Spearman's correlation of predicted and observed dissimilarities.
@@ -482,7 +472,7 @@ default="auto"
     @property
     def layer_weights_(self) -> np.ndarray:
         check_is_fitted(self)
-        return to_numpy(self.module_.layer_weights)
+        return to_numpy(self.module_.trained.weights)
 
     def initialize(self) -> SiameseRDMRegressor:
         """Load the network and start the random numbers anew (called by ``fit``)."""
@@ -494,9 +484,11 @@ default="auto"
 
     def initialize_module(self) -> SiameseRDMRegressor:
         """Build the twin network from the estimator's parameters (called by ``initialize``)."""
-        self.network_options_ = {name: getattr(self, name) for name in NETWORK_OPTIONS}
-        options = self.network_options_ | {"random_state": self.rng_.randint(2**31)}
-        self.module_ = self.module(**options | self.get_params_for("module"))
+        options = {name: getattr(self, name) for name in NETWORK_OPTIONS if hasattr(self, name)}
+        self.network_options_ = options | self.get_params_for("module")
+        self.module_ = self.module(
+            **{"random_state": self.rng_.randint(2**31)} | self.network_options_
+        )
         return self
 
     def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
@@ -510,13 +502,13 @@ default="auto"
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
         is_settled = self.module_.is_settled  # not if its weights are new, but if they were loaded
         if not is_settled:
-            self._set_mean_image(X[train])
+            self._settle_mean_image(X[train])
         target = self.subject_pooling_.transform(y)
         pooled = ~np.isnan(target)
         _check_pooled(pooled, train, valid)
         dataset = self.get_dataset(X[pooled], target[pooled])
         if not is_settled:
-            self._set_lengths(dataset, X[train[pooled[train]]])
+            self._settle_lengths(dataset, X[train[pooled[train]]])
             self.module_.settle(X)
         if valid is None:
             return dataset, None
@@ -528,20 +520,16 @@ default="auto"
         """Compute the frozen layers' activations of each image and label the pairs."""
         if isinstance(X, torch.utils.data.Dataset):
             return X
-        references, of_image = reference_inputs(self.module_, X, len(X.images), self.device)
-        inputs, places = self._keep_frozen(X)
+        reader = open_images(self.module_, X, X.used_images, memory=self.memory, device=self.device)
+        assert reader.kept is not None
+        inputs, places = reader.kept.values, reader.kept.places
         if not self.get_params_for("iterator_train").get("num_workers"):  # they fork: no GPU there
             inputs, places = reside(inputs, places, self.device)
-        if references is not None and isinstance(inputs, Tensor):
-            references = references.to(inputs.device)
-        return PairDataset(
-            X,
-            y,
-            inputs,
-            places,
-            references=references,
-            reference_of=None if of_image is None else of_image[X.used_images],
-        )
+        references, reference_of = reader.references_at_cut(X.used_images)
+        if references is not None:
+            where = inputs.device if isinstance(inputs, Tensor) else "cpu"
+            references = references.to(where)
+        return PairDataset(X, y, inputs, places, references, reference_of)
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Iterate over mini-batches, as ``batching`` and ``batch_size`` say when training."""
@@ -598,7 +586,11 @@ default="auto"
         tags.input_tags.two_d_array = False
         return tags
 
-    def _check_options(self, X: ImagePairs, y: np.ndarray) -> None:
+    def _checked(self, X: Any, y: Any, fit_params: dict[str, Any]) -> tuple[ImagePairs, np.ndarray]:
+        """Pairs and dissimilarities to train on, once all that is given was looked at."""
+        _check_fit_params(fit_params)
+        X, y = check_fit_pairs(X, y)
+        check_photographs(X.images[:1])
         if self.batching not in BATCHINGS:
             raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
         size = self.batch_size
@@ -612,17 +604,13 @@ default="auto"
                 f"test_size=0.2), got {self.train_split!r}. skorch's own splits cut pairs, so that "
                 "training and validation pairs would share images."
             )
-        check_photographs(X.images[:1])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # given once, when the pooling is fitted to stay
-            as_pooling(self.subject_pooling).fit(y)
+        return X, y
 
     def _check_built(self) -> None:
         """Refuse to train on a network that the parameters no longer describe."""
-        if not self.initialized_:
-            return
+        now = self.get_params_for("module")
         for name, built in self.network_options_.items():
-            given = getattr(self, name)
+            given = now[name] if name in now else getattr(self, name, None)
             if given is not built and repr(given) != repr(built):
                 raise ValueError(
                     f"{name} was {built!r} when the network was built and is {given!r} now: "
@@ -630,54 +618,54 @@ default="auto"
                     "(warm_start=False)."
                 )
 
-    def _set_mean_image(self, pairs: ImagePairs) -> None:
+    def _settle_mean_image(self, pairs: ImagePairs) -> None:
         if self.module_.mean_image is not None:
-            load = load_photographs(pairs.images, self.module_.preprocessing)
+            load = Photographs(pairs, self.module_.preprocessing).load
             self.module_.mean_image.copy_(mean_of_images(load, pairs.used_images))
 
-    def _set_lengths(self, dataset: PairDataset, pairs: ImagePairs) -> None:
+    def _settle_lengths(self, dataset: PairDataset, pairs: ImagePairs) -> None:
         """Learn from activations before training what layers joined and noise are scaled by."""
-        if self.module_.noise_ratio or self.module_.scale is not None:
-            places = dataset.places[np.isin(dataset.images, pairs.used_images)]
-            kept = dataset.inputs, places
-            lengths = mean_squared_lengths(self.module_, pairs, kept, self.device)
-            self.module_.set_lengths(torch.from_numpy(lengths))
+        if self.module_.learns_lengths:
+            reader = open_images(self.module_, pairs, keep=False, device=self.device)
+            reader = replace(reader, kept=Kept(dataset.inputs, dataset.images, dataset.places))
+            self.module_.set_lengths(reader.mean_squared_lengths(pairs.used_images))
 
-    def _keep_frozen(self, pairs: ImagePairs) -> tuple[Any, np.ndarray]:
-        return keep_frozen(
-            self.module_.trunk,
-            pairs.images,
-            pairs.used_images,
-            self.module_.preprocessing,
+    def _open(self, X: Any, rows: np.ndarray | None = None) -> ImageReader:
+        """What is needed to read images; frozen layers' activations are kept if memory is given."""
+        return open_images(
+            self.module_,
+            X,
+            rows,
+            keep=has_location(self.memory),
             memory=self.memory,
             device=self.device,
         )
 
-    def _check_defined(self, features: np.ndarray, images: np.ndarray) -> None:
-        """Refuse constant activations, NaN once normalised; ``images`` name the rows."""
+    def _unit_features(self, X: Any, rows: np.ndarray | None = None) -> np.ndarray:
+        """Features of images whose products are correlations; constant ones raise an error."""
+        with shard_threads():
+            reader = self._open(X, rows)
+            rows = np.arange(len(reader.photographs)) if rows is None else rows
+            features = reader.unit_features(rows)
         undefined = np.isnan(features[:, 0])
         if undefined.any():
-            layer = self.module_.names[self.module_.predicting]
-            raise ValueError(_name_constant(images[undefined.argmax()], layer))
+            image = rows[undefined.argmax()]
+            raise ValueError(_name_constant(image, self.module_.predicting.name))
+        return features
 
     def _raise_not_finite(self, batch: PairBatch, loss: Tensor) -> None:
         with torch.no_grad():
-            activations = self.module_.activations(batch.to(self.device))
-        finite = torch.isfinite(activations).all(dim=1)
-        constant = finite & torch.isnan(normalise(activations, self.module_.noise[0])[:, 0])
+            features = self.module_.features(batch.to(self.device))
+        read_out = self.module_.trained
+        finite = torch.isfinite(features).all(dim=1)
+        constant = finite & torch.isnan(read_out.normalise(features)[:, 0])
         if constant.any():
             image = batch.images[int(constant.int().argmax())]
-            raise ValueError(_name_constant(image, self.module_.names[0]))
+            raise ValueError(_name_constant(image, read_out.name))
         raise ValueError(
             f"the loss became {loss.item()} in epoch {len(self.history)}: training diverged. Use "
             f"a lower lr than {self.lr}."
         )
-
-    @contextmanager
-    def _reproducible(self) -> Iterator[None]:
-        """Leave global random numbers untouched; same bits on any number of threads."""
-        with shard_threads(), torch.random.fork_rng(self._gpus()):
-            yield
 
     def _gpus(self) -> list[int]:
         device = torch.device(self.device)
@@ -686,27 +674,40 @@ default="auto"
         return [torch.cuda.current_device() if device.index is None else device.index]
 
     @contextmanager
-    def _undone_on_error(self, *trained_on: Any) -> Iterator[None]:
-        """Put the estimator, and parts that the block changes in place, back if it fails."""
+    def _undone_on_error(self) -> Iterator[None]:
+        """Put the estimator back as it was if the block fails: no trained weights are lost."""
         before = self.__dict__.copy()
         before |= {k: copy.deepcopy(before[k]) for k in ("history_", "rng_") if k in before}
-        states = [copy.deepcopy(part.state_dict()) for part in trained_on]
+        trained = [] if not self._has_learned() else [self.module_, self.optimizer_]
+        states = [copy.deepcopy(part.state_dict()) for part in trained]
         try:
             yield
         except BaseException:  # also if the user interrupts it
             self.__dict__.clear()
             self.__dict__.update(before)
-            for part, state in zip(trained_on, states, strict=True):
+            for part, state in zip(trained, states, strict=True):
                 part.load_state_dict(state)
             raise
 
+    def _has_learned(self) -> bool:
+        """Whether weights were trained or loaded, which training on would change in place."""
+        return self.initialized_ and bool(self.history or self.module_.is_settled)
 
-class _InterruptedBeforeTraining(BaseException):
-    """A KeyboardInterrupt that skorch does not take for the wish to keep what was trained."""
+
+class _StoppedByCallback(Exception):
+    """A callback ended the training after an epoch."""
+
+
+def _is_raised_by(interrupt: BaseException, function: Any) -> bool:
+    """Whether the function itself raised this: Ctrl-C is raised wherever Python is just then."""
+    innermost = interrupt.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    return innermost is not None and innermost.tb_frame.f_code is function.__func__.__code__
 
 
 def _check_fit_params(fit_params: dict[str, Any]) -> None:
-    unknown = sorted(set(fit_params) - {"epochs", "_routing_method"})
+    unknown = sorted(set(fit_params) - {"epochs"})
     if unknown:
         raise TypeError(
             f"fit takes no {unknown}: only epochs besides pairs and dissimilarities. Subjects are "

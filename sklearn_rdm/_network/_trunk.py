@@ -9,7 +9,6 @@ import math
 import operator
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -22,7 +21,7 @@ from torchvision.models.feature_extraction import NodePathTracer
 from sklearn_rdm._network._accelerator import put_channels_last
 from sklearn_rdm._network._backbones import Backbone, load_weights
 
-__all__ = ["Trunk", "as_features", "check_spatial_pooling"]
+__all__ = ["Trunk"]
 
 # As in torchvision's feature extraction, whose node names are ours.
 LEAF_MODULES = [
@@ -192,30 +191,6 @@ class Trunk(nn.Module):
         }
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not any(_within(name, target) for target in targets))
-
-
-def check_spatial_pooling(size: Any) -> tuple[int, int] | None:
-    """Return what maps are averaged to as (height, width), None for not at all."""
-    if size is None:
-        return None
-    sides = [size] * 2 if isinstance(size, Integral) else size
-    whole = isinstance(sides, Sequence) and all(isinstance(side, Integral) for side in sides)
-    if not whole or len(sides) != 2 or min(sides) < 1:
-        raise ValueError(
-            "spatial_pooling must be None, or the positive int or (height, width) that maps are "
-            f"averaged to, got {size!r}."
-        )
-    return int(sides[0]), int(sides[1])
-
-
-def as_features(activations: Tensor, spatial_pooling: tuple[int, int] | None) -> Tensor:
-    """Average larger maps to this size and flatten: (n_images, n_features) of float32."""
-    activations = activations.float()
-    if spatial_pooling is not None and activations.ndim == 4:
-        (height, width), (most_high, most_wide) = activations.shape[2:], spatial_pooling
-        size = min(height, most_high), min(width, most_wide)
-        activations = nn.functional.adaptive_avg_pool2d(activations, size)
-    return activations.flatten(1)
 
 
 class _LayerNames:

@@ -147,7 +147,7 @@ def test_one_forward_pass_at_a_time(gpu, monkeypatch):
     # Several at once would each fill the GPU with activations.
     images = make_rdm_regression(n_images=20, image_size=64, random_state=0).images
     net = network(freeze_up_to="conv1").initialize()
-    monkeypatch.setattr("sklearn_rdm._network._activations.BATCH_SIZE", 2)
+    monkeypatch.setattr("sklearn_rdm._network._forward.BATCH_SIZE", 2)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     running, most, calls = [0], [0], [0]

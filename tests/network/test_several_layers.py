@@ -27,6 +27,7 @@ from tests.networks import (
     weights,
 )
 
+LOG_WEIGHT = "read_outs.0.log_weight"
 LAYERS = ["relu1", "relu2", "relu3"]
 FOLDS = ImageKFold(2, shuffle=True, random_state=0)
 
@@ -101,7 +102,7 @@ COLOURS = {
         {"freeze_up_to": "relu1"},
         {"freeze_up_to": "relu3"},  # the weights of the layers are trained alone
         {"freeze_from": "conv2"},
-        {"freeze_batch_norm": False},
+        {"module__freeze_batch_norm": False},
     ],
     ids=str,
 )
@@ -144,7 +145,7 @@ def test_gradients_are_those_of_the_formula(freeze_up_to, noise_ratio):
     assert len(recorder.steps_) == 6
     for step in recorder.steps_:
         network = plain_network(step["weights"])
-        log_weight = step["weights"]["log_weight"].requires_grad_()
+        log_weight = step["weights"][LOG_WEIGHT].requires_grad_()
         shares = torch.exp(10 * log_weight) ** 2 / (3 * squares)
         layers = minus_blank(network, pairs.images, white)
         distances = plain_distances(layers, shares, noise_ratio)[tuple(step["index"].T)]
@@ -152,9 +153,9 @@ def test_gradients_are_those_of_the_formula(freeze_up_to, noise_ratio):
         loss.backward()
         assert step["loss"] == pytest.approx(loss.item(), rel=1e-4)
         expected = {f"trunk.network.{k}": p.grad for k, p in network.named_parameters()}
-        expected["log_weight"] = log_weight.grad
+        expected[LOG_WEIGHT] = log_weight.grad
         trained = {name for name, p in net.module_.named_parameters() if p.requires_grad}
-        assert "log_weight" in trained
+        assert LOG_WEIGHT in trained
         largest = max(expected[name].norm() for name in trained)
         for name in trained:
             difference = (step["gradients"][name] - expected[name]).norm()
@@ -273,7 +274,6 @@ def test_one_layer_may_be_read_out_of_a_network_trained_by_several(read_out):
     net = joined_net(read_out=read_out, max_epochs=2).fit(pairs, y)
     trained = weights(joined_net(max_epochs=2).fit(pairs, y))
     ours = weights(net)
-    del trained["noise"]  # one of each read-out
     assert all(torch.equal(ours[name], trained[name]) for name in trained)
     rdm = 1 - np.corrcoef(net.embed(pairs.images).astype(float))
     np.testing.assert_allclose(net.predict(pairs), rdm[tuple(pairs.index.T)], atol=1e-5)

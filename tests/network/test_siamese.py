@@ -197,7 +197,7 @@ def test_gradients_know_the_noise(batching):
     )
     pairs, y = make_pairs(6, 64)
     recorder = record_fit(net, pairs, y)
-    (noise,) = net.module_.noise.tolist()
+    noise = float(net.module_.trained.noise)
     assert_equals_textbook("alexnet", net, pairs, y, recorder, noise=noise)
 
 
@@ -412,17 +412,17 @@ def test_noise_attenuates_the_correlation(reference, params):
 def test_noise_is_settled_by_the_first_fit_and_saved(tmp_path):
     pairs, y = make_pairs()
     net = tiny_net(noise_ratio=1.0).fit(pairs, y)
-    noise = net.module_.noise.clone()
+    noise = net.module_.trained.noise.clone()
     assert noise > 0
     dimmed = ImagePairs(pairs.images // 2, pairs.index)
     net.partial_fit(dimmed, y)
-    assert torch.equal(net.module_.noise, noise)
+    assert torch.equal(net.module_.trained.noise, noise)
     net.save_params(f_params=tmp_path / "net.pt")
     loaded = tiny_net(noise_ratio=1.0).initialize()
     loaded.load_params(f_params=tmp_path / "net.pt")
     np.testing.assert_array_equal(loaded.predict(pairs), net.predict(pairs))
     net.fit(dimmed, y)
-    assert not torch.equal(net.module_.noise, noise)
+    assert not torch.equal(net.module_.trained.noise, noise)
 
 
 def test_images_without_a_response_are_noise_alone(constant_image):
@@ -459,7 +459,6 @@ def test_another_read_out_does_not_change_the_training(read_out):
     net = tiny_net(read_out=read_out, max_epochs=2, optimizer__weight_decay=0.1).fit(pairs, y)
     trained = tiny_net(max_epochs=2, optimizer__weight_decay=0.1).fit(pairs, y)
     ours, theirs = weights(net), weights(trained)
-    del theirs["noise"]  # one of each layer
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     if read_out == "fc":  # behind the trained layer: as it was
         fresh = weights(tiny_net(layer="fc").initialize())
@@ -683,8 +682,8 @@ def test_what_is_frozen_keeps_its_bits(memory, freeze_batch_norm, dropout, tmp_p
     net = tiny_net(
         freeze_up_to="relu1",
         freeze_from="conv3",
-        freeze_batch_norm=freeze_batch_norm,
-        dropout=dropout,
+        module__freeze_batch_norm=freeze_batch_norm,
+        module__dropout=dropout,
         memory=str(tmp_path) if memory else None,
         max_epochs=2,
     )
@@ -732,8 +731,8 @@ def test_parameters_not_to_be_trained_have_no_gradient():
 REPRODUCIBLE = {
     "images": {"freeze_up_to": "relu1"},
     "pairs": {"freeze_up_to": "relu1", "batching": "pairs", "batch_size": 9},
-    "dropout": {"freeze_up_to": "relu1", "dropout": True},
-    "batch norm": {"freeze_up_to": "relu1", "freeze_batch_norm": False},
+    "dropout": {"freeze_up_to": "relu1", "module__dropout": True},
+    "batch norm": {"freeze_up_to": "relu1", "module__freeze_batch_norm": False},
     "reference": {"freeze_up_to": "conv1", "reference": "white"},
     "squeezenet": {
         "backbone": "squeezenet1_1",
@@ -811,7 +810,7 @@ def test_random_state_instance_goes_on():
     assert not same_bits(first, net.fit(pairs, y))
 
 
-@pytest.mark.parametrize("params", [{}, {"dropout": True}, {"batching": "pairs"}])
+@pytest.mark.parametrize("params", [{}, {"module__dropout": True}, {"batching": "pairs"}])
 def test_global_random_numbers_are_untouched(params):
     pairs, y = make_pairs(9)
     split = ImageShuffleSplit(1, test_size=3, random_state=0)
@@ -832,7 +831,7 @@ def test_global_random_numbers_are_untouched(params):
     [
         {"batching": "pairs"},
         {"batching": "images"},
-        {"dropout": True},
+        {"module__dropout": True},
         {"optimizer__momentum": 0.9},
     ],
 )
@@ -1082,7 +1081,6 @@ REFUSED = {
     "unknown backbone": ({"backbone": "alexnot"}, None, ValueError, "unknown backbone 'alexnot'"),
     "missing weights": ({"weights": "no.pth"}, None, FileNotFoundError, "no weights file 'no.pth'"),
     "unknown weights": ({"weights": "V7"}, None, ValueError, "weights='V7' is not known"),
-    "fully convolutional": ({"fully_convolutional": True}, None, ValueError, "AlexNet and the VGG"),
     "image size": ({"image_size": -3}, None, ValueError, "image size must be a positive int"),
     "batching": ({"batching": "all"}, None, ValueError, "batching must be one of .*'all'"),
     "batch size 0": ({"batch_size": 0}, None, ValueError, "batch_size must be a positive int"),
@@ -1114,7 +1112,7 @@ REFUSED = {
     ),
     "train_split skorch": ({"train_split": ValidSplit(3)}, None, ValueError, "skorch's own splits"),
     "pooling": ({"subject_pooling": "sum"}, None, ValueError, "method must be one of .*'sum'"),
-    "memory": ({"memory": 3, "freeze_up_to": "conv1"}, None, ValueError, "'memory' should be None"),
+    "memory": ({"memory": 3, "freeze_up_to": "conv1"}, None, TypeError, "memory must be a folder"),
     "lr": (
         {"lr": 1e30},
         None,
@@ -1143,8 +1141,8 @@ def test_refused_fit_leaves_the_net_as_it_was(name):
         net.fit(*spoiled)
     assert same_bits(net, fitted)
     assert list(net.history) == history
-    np.testing.assert_array_equal(net.predict(pairs), predicted)
     net.set_params(**good)
+    np.testing.assert_array_equal(net.predict(pairs), predicted)
     longer = tiny_net(max_epochs=4, optimizer__momentum=0.9).fit(pairs, y)
     assert same_bits(net.partial_fit(pairs, y), longer)
 
@@ -1165,6 +1163,12 @@ def test_refused_training_on_leaves_the_net_as_it_was(name, verb):
     net.set_params(lr=0.1, max_epochs=1)
     longer = tiny_net(max_epochs=2, optimizer__momentum=0.9).fit(pairs, y)
     assert same_bits(train_on(pairs, y), longer)
+
+
+def test_fully_connected_layers_slide_in_few_networks():
+    net = tiny_net(module__fully_convolutional=True)
+    with pytest.raises(ValueError, match="AlexNet and the VGG"):
+        net.fit(*make_pairs(8))
 
 
 def test_unknown_parameters_are_refused():
@@ -1416,7 +1420,7 @@ def test_an_interrupt_before_training_leaves_the_estimator_as_it_was(monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_siamese, "keep_frozen", interrupt)
+        patch.setattr(_siamese, "open_images", interrupt)
         for method in (net.fit, net.partial_fit):
             with pytest.raises(KeyboardInterrupt):
                 method(pairs, y)
@@ -1444,7 +1448,7 @@ def test_left_out_subjects_are_told_once():
 def test_fits_in_threads_are_those_of_one_after_the_other():
     pairs, y = make_pairs(12)
     random_state = torch.get_rng_state()
-    nets = [tiny_net(weights=None, random_state=seed, dropout=True) for seed in range(4)]
+    nets = [tiny_net(weights=None, random_state=seed, module__dropout=True) for seed in range(4)]
 
     def fit(net):
         return clone(net).fit(pairs, y).predict(pairs)

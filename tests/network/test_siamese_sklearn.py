@@ -39,7 +39,7 @@ from sklearn_rdm import (
     LinearTwinRSARegressor,
     SiameseRDMRegressor,
 )
-from sklearn_rdm._network import _activations
+from sklearn_rdm._network._forward import Photographs
 from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.metrics import (
     rdm_pearson_scorer,
@@ -170,13 +170,9 @@ def test_grid_search_forwards_every_image_through_a_frozen_prefix_once(
     pairs, y, memory, monkeypatch
 ):
     forwarded = []
-    compute_rows = _activations.compute_rows
+    load = Photographs.load
     monkeypatch.setattr(
-        _activations,
-        "compute_rows",
-        lambda function, load, rows, *rest: (
-            forwarded.extend(rows) or compute_rows(function, load, rows, *rest)
-        ),
+        Photographs, "load", lambda self, rows: forwarded.extend(rows) or load(self, rows)
     )
     grid = {"freeze_up_to": ["relu1", "relu2"], "lr": [0.01, 0.1]}
     search = GridSearchCV(tiny_net(memory=memory), grid, cv=FOLDS, scoring=rdm_spearman_scorer)
@@ -474,7 +470,7 @@ def test_epoch_scoring_by_the_net_itself(pairs, y, use_caching):
 
 
 def test_scoring_during_training_does_not_change_it(pairs, y):
-    quiet = tiny_net(max_epochs=3, dropout=True, train_split=INNER).fit(pairs, y)
+    quiet = tiny_net(max_epochs=3, module__dropout=True, train_split=INNER).fit(pairs, y)
     scorings = [
         ("cached", EpochScoring(rdm_spearman_scorer, name="a", lower_is_better=False)),
         (
