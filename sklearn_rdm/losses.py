@@ -51,6 +51,8 @@ class CorrelationLoss(nn.Module):
     tensor(0.)
     """
 
+    any_unit = True
+
     def __init__(self) -> None:
         super().__init__()
 
@@ -68,7 +70,8 @@ class CorrelationLoss(nn.Module):
             0 (same pattern) to 2 (opposite); 1, without gradient, where the predicted or the
             observed ones of the batch are all equal.
         """
-        return 1 - nn.functional.cosine_similarity(_centred(y_pred), _centred(y_true), dim=0)
+        predicted, observed = _to_unit_scale(y_pred), _to_unit_scale(y_true)
+        return 1 - nn.functional.cosine_similarity(_centred(predicted), _centred(observed), dim=0)
 
 
 class CosineLoss(nn.Module):
@@ -106,6 +109,8 @@ class CosineLoss(nn.Module):
     tensor(0.4000)
     """
 
+    any_unit = True
+
     def __init__(self) -> None:
         super().__init__()
 
@@ -122,7 +127,7 @@ class CosineLoss(nn.Module):
         loss : Tensor of shape ()
             0 (proportional) to 2 (opposite); 1 where all predicted or all observed ones are 0.
         """
-        return 1 - _unit(y_pred) @ _unit(y_true)
+        return 1 - _unit(_to_unit_scale(y_pred)) @ _unit(_to_unit_scale(y_true))
 
 
 class WhitenedCorrelationLoss(nn.Module):
@@ -139,6 +144,9 @@ class WhitenedCorrelationLoss(nn.Module):
     ----------
     needs_index : bool
         True: :class:`SiameseRDMRegressor` calls it with the images of each pair as well.
+    any_unit : bool
+        True: :class:`SiameseRDMRegressor` divides the target by a power of two near its largest
+        value, so that float32 holds targets in any unit.
 
     See Also
     --------
@@ -174,6 +182,7 @@ class WhitenedCorrelationLoss(nn.Module):
     """
 
     needs_index = True
+    any_unit = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +208,8 @@ class WhitenedCorrelationLoss(nn.Module):
         ValueError
             If ``index`` has another shape.
         """
-        return _whitened_cosine_loss(_centred(y_pred), _centred(y_true), index)
+        predicted, observed = _to_unit_scale(y_pred), _to_unit_scale(y_true)
+        return _whitened_cosine_loss(_centred(predicted), _centred(observed), index)
 
 
 class WhitenedCosineLoss(nn.Module):
@@ -214,6 +224,9 @@ class WhitenedCosineLoss(nn.Module):
     ----------
     needs_index : bool
         True: :class:`SiameseRDMRegressor` calls it with the images of each pair as well.
+    any_unit : bool
+        True: :class:`SiameseRDMRegressor` divides the target by a power of two near its largest
+        value, so that float32 holds targets in any unit.
 
     See Also
     --------
@@ -239,6 +252,7 @@ class WhitenedCosineLoss(nn.Module):
     """
 
     needs_index = True
+    any_unit = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,7 +277,7 @@ class WhitenedCosineLoss(nn.Module):
         ValueError
             If ``index`` has another shape.
         """
-        return _whitened_cosine_loss(y_pred, y_true, index)
+        return _whitened_cosine_loss(_to_unit_scale(y_pred), _to_unit_scale(y_true), index)
 
 
 class ScaledMSELoss(nn.Module):
@@ -274,7 +288,8 @@ class ScaledMSELoss(nn.Module):
     the pairs of the mini-batch, ``a = max(cov(y_pred, y_true), 0) / var(y_pred)`` and
     ``b = mean(y_true) - a * mean(y_pred)``, so that the loss is
     ``var(y_true) * (1 - max(r, 0)^2)`` with Pearson's ``r``. The squared error of the paper,
-    for targets in any unit: the network need not learn the scale of the measurement. Batches in
+    for targets in any unit: the network need not learn the scale of the measurement. (In ``fit``
+    the unit is a power of two near the largest target.) Batches in
     which dissimilarities vary more count more. Needs mini-batches of several pairs:
     ``batching="images"``.
 
@@ -307,6 +322,8 @@ class ScaledMSELoss(nn.Module):
     tensor(50.)
     """
 
+    any_unit = True
+
     def __init__(self) -> None:
         super().__init__()
 
@@ -323,11 +340,12 @@ class ScaledMSELoss(nn.Module):
         loss : Tensor of shape ()
             0 (same pattern) to the variance of the observed ones (no or a negative correlation).
         """
-        predicted, observed = _centred(y_pred), _centred(y_true)
+        predicted, observed = _centred(_to_unit_scale(y_pred)), _centred(_to_unit_scale(y_true))
         with torch.no_grad():  # at the best scale, a change of the scale does not change the loss
             power = predicted @ predicted
             scale = (predicted @ observed).clamp(min=0) / torch.where(power > 0, power, 1)
-        return (scale * predicted - observed).square().mean()
+        loss = (scale * predicted - observed).square().mean()
+        return torch.ldexp(loss, 2 * _exponent(y_true))
 
 
 class RankLoss(nn.Module):
@@ -386,6 +404,8 @@ class RankLoss(nn.Module):
     tensor(0.6670)
     """
 
+    any_unit = True
+
     def __init__(self, scale: float = 20.0) -> None:
         super().__init__()
         if not 0 < scale < float("inf"):
@@ -431,6 +451,16 @@ class _RankLossSum(torch.autograd.Function):
     def backward(ctx: Any, total_gradient: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return total_gradient * gradient, None, None
+
+
+def _to_unit_scale(values: Tensor) -> Tensor:
+    """Values times a power of two, which is exact, so that squares neither overflow nor vanish."""
+    return torch.ldexp(values, -_exponent(values))
+
+
+def _exponent(values: Tensor) -> Tensor:
+    """Of the power of two at or above the largest magnitude, within those of float32."""
+    return torch.frexp(values.detach().abs().max()).exponent.clamp(-126, 126)
 
 
 def _whitened_cosine_loss(y_pred: Tensor, y_true: Tensor, index: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from sklearn_rdm.losses import (
     WhitenedCosineLoss,
 )
 from sklearn_rdm.metrics import rdm_whitened_cosine_score, rdm_whitened_pearson_score
+from tests.networks import make_pairs
 
 LOSSES = [CosineLoss, ScaledMSELoss, RankLoss]
 all_losses = pytest.mark.parametrize("loss", LOSSES)
@@ -533,3 +534,59 @@ def test_whitened_losses_do_not_hide_undefined_predictions(loss):
 def test_whitened_losses_refuse_an_index_of_other_pairs(loss, index):
     with pytest.raises(ValueError, match=r"index must have shape \(6, 2\)"):
         loss()(*draw(6), index)
+
+
+# Units
+
+
+UNITS = [1e-35, 1e-25, 1e-12, 1e-9, 1e9, 1e19, 1e30]
+
+
+def some_pairs(n_images=9):
+    index = torch.combinations(torch.arange(n_images))
+    generator = torch.Generator().manual_seed(0)
+    predicted, observed = torch.rand(2, len(index), dtype=torch.float64, generator=generator)
+    return predicted, observed, index
+
+
+def loss_and_slope(loss, predicted, observed, index):
+    predicted = predicted.clone().requires_grad_()
+    arguments = (index,) if getattr(loss, "needs_index", False) else ()
+    value = loss(predicted, observed, *arguments)
+    (slope,) = torch.autograd.grad(value, predicted)
+    return value.detach(), slope
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize(
+    "loss",
+    [CorrelationLoss(), CosineLoss(), WhitenedCorrelationLoss(), WhitenedCosineLoss(), RankLoss()],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_the_unit_of_the_target_changes_neither_loss_nor_gradient(loss, unit):
+    predicted, observed, index = some_pairs()
+    expected = loss_and_slope(loss, predicted.float(), observed.float(), index)
+    found = loss_and_slope(loss, predicted.float(), (observed * unit).float(), index)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    in_float64 = loss_and_slope(loss, predicted, observed, index)
+    torch.testing.assert_close(found[0].double(), in_float64[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1e-9, 1e9, 1e18])
+def test_the_scaled_squared_error_is_in_squared_units(unit):
+    predicted, observed, index = some_pairs()
+    expected = ScaledMSELoss()(predicted, observed * unit)
+    found = ScaledMSELoss()(predicted.float(), (observed * unit).float())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-25, 1e19, 1e300])
+@pytest.mark.parametrize(
+    "criterion", [CorrelationLoss, ScaledMSELoss, WhitenedCosineLoss, RankLoss]
+)
+def test_training_does_not_depend_on_the_unit_of_the_target(criterion, unit):
+    pairs, y = make_pairs(8)
+    one = tiny_net(criterion=criterion, max_epochs=2).fit(pairs, y[:, 0])
+    other = tiny_net(criterion=criterion, max_epochs=2).fit(pairs, y[:, 0] * unit)
+    assert one.history[-1, "train_loss"] != one.history[0, "train_loss"]
+    np.testing.assert_allclose(other.predict(pairs), one.predict(pairs), rtol=1e-2, atol=1e-3)

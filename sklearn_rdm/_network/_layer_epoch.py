@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.model_selection import ParameterGrid
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
@@ -51,6 +52,10 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     layers : sequence of str
         Candidate read-outs, before, at or after ``layer``, named as for the estimator. If it trains
         several layers together, these may be one candidate, given as its ``layer`` is.
+    param_grid : dict or list of dict, default=None
+        Other parameters of the estimator to choose with the layer and the epoch, as in
+        :class:`sklearn.model_selection.GridSearchCV`: how much to freeze, the learning rate. One
+        network is trained per fold and combination.
     cv : int, splitter or iterable of (train, test), default=5
         Image-wise splits; an int is ``ImageKFold(cv)``.
     scoring : str or scorer, default="rdm_spearman"
@@ -69,10 +74,13 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     Attributes
     ----------
     scores_ : ndarray of shape (n_splits, n_layers, n_epochs)
-        Score of the held-out pairs of every split. NaN where a layer's activations were constant,
-        and after the epoch in which a callback stopped the training of that split.
+        Score of the held-out pairs of every split, with the chosen parameters. NaN where a layer's
+        activations were constant, and after the epoch in which a callback stopped the training of
+        that split.
     mean_scores_ : ndarray of shape (n_layers, n_epochs)
         Their mean over splits; NaN where any is.
+    best_params_ : dict
+        The chosen combination of ``param_grid``; empty without one. Of equals, the first.
     best_layer_ : str or sequence of str
         The layer of the highest mean score; of equals, the first in ``layers``.
     best_epoch_ : int
@@ -81,6 +89,9 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         The highest mean score. It is the best of many: too high an estimate for new images.
     best_estimator_ : SiameseRDMRegressor
         The network that predicts.
+    cv_results_ : dict
+        ``params``: the combinations of ``param_grid``; ``scores``: ndarray of shape
+        (n_combinations, n_splits, n_layers, n_epochs), those of each.
 
     See Also
     --------
@@ -122,8 +133,9 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     def __init__(
         self,
         estimator: Any,
-        layers: Sequence[str],
+        layers: Sequence[Layers],
         *,
+        param_grid: Any = None,
         cv: Any = 5,
         scoring: Any = "rdm_spearman",
         refit: bool = True,
@@ -132,6 +144,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     ) -> None:
         self.estimator = estimator
         self.layers = layers
+        self.param_grid = param_grid
         self.cv = cv
         self.scoring = scoring
         self.refit = refit
@@ -163,31 +176,33 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         """
         pairs, y = check_fit_pairs(X, y)
         layers, scorer = self._checked_layers(), get_rdm_scorer(self.scoring)
+        candidates = list(ParameterGrid(self.param_grid or {}))
         splits = list(check_image_cv(self.cv, pairs, y))
         keep = not self.refit and len(splits) == 1
         runs = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-            delayed(_train)(self.estimator, layers, pairs, y, train, test, scorer, keep)
-            for train, test in splits
+            delayed(_train)(
+                clone(self.estimator).set_params(**params), layers, pairs, y, split, scorer, keep
+            )
+            for params in candidates
+            for split in splits
         )
-        scores = np.full((len(splits), len(layers), self.estimator.max_epochs), np.nan)
-        for split, (_, found) in enumerate(runs):
-            scores[split, :, : len(found)] = np.transpose(found)
-        mean = scores.mean(axis=0)
-        if np.isnan(mean).all():
+        scores = _as_array([found for _, found in runs], len(candidates), len(splits))
+        means = scores.mean(axis=1)
+        if np.isnan(means).all():
             raise ValueError(
                 f"no score of the layers {layers} is defined: their activations, or the "
                 "dissimilarities of the held-out pairs, are constant."
             )
-        column, row = np.unravel_index(np.nanargmax(mean.T), mean.T.shape)
-        layer, epoch = layers[row], int(column) + 1
+        best, epoch, row = _first_highest(means)
+        chosen = clone(self.estimator).set_params(**candidates[best])
         if self.refit:
-            final = clone(self.estimator).set_params(read_out=layer, max_epochs=epoch)
-            final.fit(pairs, y)
+            final = chosen.set_params(read_out=layers[row], max_epochs=epoch).fit(pairs, y)
         elif keep:
-            final = _predicting_by(layer, self.estimator, runs[0][0])
-        self.scores_, self.mean_scores_ = scores, mean
-        self.best_layer_, self.best_epoch_ = layer, epoch
-        self.best_score_ = float(mean[row, column])
+            final = _predicting_by(layers[row], chosen, runs[best][0])
+        self.cv_results_ = {"params": candidates, "scores": scores}
+        self.scores_, self.mean_scores_ = scores[best], means[best]
+        self.best_params_, self.best_layer_, self.best_epoch_ = candidates[best], layers[row], epoch
+        self.best_score_ = float(means[best, row, epoch - 1])
         self.__dict__.pop("best_estimator_", None)
         if self.refit or keep:
             self.best_estimator_ = final
@@ -244,18 +259,21 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         check_is_fitted(self)
         return self.best_estimator_.embed(X)
 
-    def _checked_layers(self) -> list[str]:
+    def _checked_layers(self) -> list[Layers]:
         if not isinstance(self.estimator, SiameseRDMRegressor):
             raise TypeError(
                 "estimator must be a SiameseRDMRegressor, whose layers can be read out after every "
                 f"epoch, got {self.estimator!r}. Search the layers of other models with "
                 "GridSearchCV over LayerActivations."
             )
-        if self.estimator.max_epochs < 1:
-            raise ValueError(
-                f"max_epochs of the estimator must be at least 1, got {self.estimator.max_epochs}."
-            )
-        layers = [self.layers] if isinstance(self.layers, str) else list(self.layers)
+        for params in ParameterGrid(self.param_grid or {}):
+            max_epochs = params.get("max_epochs", self.estimator.max_epochs)
+            if max_epochs < 1:
+                raise ValueError(
+                    f"max_epochs of the estimator must be at least 1, got {max_epochs}."
+                )
+        one = isinstance(self.layers, str)
+        layers = cast(list[Layers], [self.layers] if one else list(self.layers))
         if not layers or any(layer in layers[:place] for place, layer in enumerate(layers)):
             raise ValueError(f"layers must name at least one layer, each once, got {layers}.")
         return layers
@@ -314,18 +332,17 @@ class _Predicted(RegressorMixin, BaseEstimator):
 
 
 def _train(
-    estimator: Any,
-    layers: list[str],
+    net: SiameseRDMRegressor,
+    layers: list[Layers],
     pairs: ImagePairs,
     y: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
+    split: tuple[np.ndarray, np.ndarray],
     scorer: Any,
     keep: bool,
 ) -> tuple[Any, list[list[float]]]:
     """Train on one split; return the network if it is kept, and its scores by epoch and layer."""
+    train, test = split
     scores = _LayerScores(layers, pairs[test], y[test], scorer, keep)
-    net = clone(estimator)
     callbacks = [] if net.callbacks in (None, "disable") else list(net.callbacks)
     net.callbacks = [*callbacks, ("scores of all layers", scores)]
     net.set_params(module__candidates=tuple(layers))
@@ -337,12 +354,28 @@ def _train(
     return net, scores.scores_
 
 
-def _predicting_by(layer: Layers, estimator: Any, net: Any) -> Any:
+def _as_array(found: list[list[list[float]]], n_candidates: int, n_splits: int) -> np.ndarray:
+    """Scores by epoch and layer of every training, (n_candidates, n_splits, n_layers, n_epochs)."""
+    n_epochs = max(len(scores) for scores in found)
+    array = np.full((len(found), len(found[0][0]), n_epochs), np.nan)
+    for place, scores in zip(array, found, strict=True):
+        place[:, : len(scores)] = np.transpose(scores)
+    return array.reshape(n_candidates, n_splits, *array.shape[1:])
+
+
+def _first_highest(means: np.ndarray) -> tuple[int, int, int]:
+    """Candidate, epoch (from 1) and layer of the highest mean; the first of equals, in turn."""
+    by_epoch = means.transpose(0, 2, 1)
+    candidate, column, row = np.unravel_index(np.nanargmax(by_epoch), by_epoch.shape)
+    return int(candidate), int(column) + 1, int(row)
+
+
+def _predicting_by(layer: Layers, estimator: SiameseRDMRegressor, net: Any) -> Any:
     """The network that was trained with candidates, as if it had one of them as its read-out.
 
     Built anew, without what only other candidates need, so that its parameters describe it.
     """
-    final = clone(estimator).set_params(read_out=layer).initialize()
+    final = estimator.set_params(read_out=layer).initialize()
     final.module_.take_over(net.module_, read_out=layer)
     for learned in ("history_", "rng_", "subject_pooling_"):
         setattr(final, learned, getattr(net, learned))

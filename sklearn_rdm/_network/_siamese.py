@@ -7,15 +7,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from inspect import signature
+from inspect import Parameter, signature
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNetRegressor
+from skorch import NeuralNet, NeuralNetRegressor
 from skorch.utils import to_numpy
 from torch import Tensor
 from torch.utils.data import Subset
@@ -368,11 +369,16 @@ default="auto"
         return self
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Call a method of all callbacks (as skorch does).
+        """Call a method of all callbacks, as skorch does.
 
         A callback that ends training after an epoch, as :class:`skorch.callbacks.EarlyStopping`
         does, raises KeyboardInterrupt. That is no interruption: the callbacks after it still see
         the end of this epoch.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user interrupts.
         """
         if method_name != "on_epoch_end":
             super().notify(method_name, **cb_kwargs)
@@ -506,6 +512,8 @@ default="auto"
         target = self.subject_pooling_.transform(y)
         pooled = ~np.isnan(target)
         _check_pooled(pooled, train, valid)
+        if getattr(self.criterion, "any_unit", False):
+            target = _in_unit_scale(target, train)
         dataset = self.get_dataset(X[pooled], target[pooled])
         if not is_settled:
             self._settle_lengths(dataset, X[train[pooled[train]]])
@@ -580,6 +588,31 @@ default="auto"
         if not torch.isfinite(loss):
             self._raise_not_finite(X, loss)
         return loss
+
+    __repr__ = BaseEstimator.__repr__  # what differs from the defaults, also inside a search
+
+    def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
+        """Get the parameters; of those that only skorch names, the ones that were given.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to add the parameters of parts, such as callbacks.
+        **kwargs : dict
+            As in skorch.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        params = super().get_params(deep=deep, **kwargs)
+        ours, defaults = signature(type(self)).parameters, _defaults(NeuralNet)
+        return {
+            name: value
+            for name, value in params.items()
+            if name in ours or not (name.startswith("_") or value is defaults.get(name, Parameter))
+        }
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -706,6 +739,11 @@ def _is_raised_by(interrupt: BaseException, function: Any) -> bool:
     return innermost is not None and innermost.tb_frame.f_code is function.__func__.__code__
 
 
+def _defaults(estimator: type) -> dict[str, Any]:
+    parameters = signature(estimator).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
 def _check_fit_params(fit_params: dict[str, Any]) -> None:
     unknown = sorted(set(fit_params) - {"epochs"})
     if unknown:
@@ -733,6 +771,12 @@ def _check_pooled(pooled: np.ndarray, train: np.ndarray, valid: np.ndarray | Non
                 f"no {part} pair was measured by a subject that the pooling has learned: these "
                 "have two training pairs or more. Give more pairs, or another train_split."
             )
+
+
+def _in_unit_scale(target: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """The target over a power of two, which is exact, so that float32 holds it in any unit."""
+    _, exponent = np.frexp(np.nanmax(np.abs(target[train]), initial=0))
+    return np.ldexp(target, -exponent)
 
 
 def _name_constant(image: int, layer: str) -> str:

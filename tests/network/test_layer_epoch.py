@@ -243,3 +243,34 @@ def test_the_kept_network_is_what_its_parameters_say(tmp_path):
     loaded = clone(kept).initialize()
     loaded.load_params(f_params=tmp_path / "kept.pt")
     np.testing.assert_array_equal(loaded.predict(pairs), kept.predict(pairs))
+
+
+def test_other_parameters_are_chosen_with_the_layer_and_the_epoch():
+    pairs, y = make_pairs(12)
+    net, cv = tiny_net(max_epochs=2), ImageKFold(3)
+    grid = [{"freeze_up_to": ["relu1"], "lr": [0.1, 0.3]}, {"layer": ["relu2"]}]
+    search = LayerEpochSearchCV(net, LAYERS, param_grid=grid, cv=cv).fit(pairs, y)
+    assert search.cv_results_["scores"].shape == (3, 3, len(LAYERS), 2)
+    alone = [
+        LayerEpochSearchCV(clone(net).set_params(**params), LAYERS, cv=cv).fit(pairs, y)
+        for params in search.cv_results_["params"]
+    ]
+    for scores, one in zip(search.cv_results_["scores"], alone, strict=True):
+        np.testing.assert_array_equal(scores, one.scores_)
+    best = max(alone, key=lambda one: one.best_score_)
+    assert search.best_params_ == search.cv_results_["params"][alone.index(best)]
+    assert (search.best_layer_, search.best_epoch_) == (best.best_layer_, best.best_epoch_)
+    np.testing.assert_array_equal(search.predict(pairs), best.predict(pairs))
+
+
+def test_the_kept_network_has_the_chosen_parameters():
+    pairs, y = make_pairs(12)
+    grid = {"lr": [0.1, 1e-6]}
+    search = LayerEpochSearchCV(
+        tiny_net(max_epochs=2), LAYERS, param_grid=grid, cv=ONE_SPLIT, refit=False
+    ).fit(pairs, y)
+    alone = LayerEpochSearchCV(
+        tiny_net(max_epochs=2, **search.best_params_), LAYERS, cv=ONE_SPLIT, refit=False
+    ).fit(pairs, y)
+    assert search.best_estimator_.lr == search.best_params_["lr"]
+    np.testing.assert_array_equal(search.predict(pairs), alone.predict(pairs))

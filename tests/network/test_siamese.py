@@ -15,8 +15,8 @@ from joblib import Parallel, delayed
 from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import KFold
-from skorch.callbacks import Callback
+from sklearn.model_selection import GridSearchCV, KFold
+from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import ValidSplit
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -1468,3 +1468,91 @@ def test_a_reference_may_be_a_tuple_or_an_array(colour):
     assert same_bits(
         tiny_net(reference=colour).fit(pairs, y), tiny_net(reference="white").fit(pairs, y)
     )
+
+
+# Callbacks that end training
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_early_stopping_is_no_interruption(patience):
+    pairs, y = make_pairs(12)
+    stopping = EarlyStopping("train_loss", patience=patience, threshold=1.0)
+    net = tiny_net(max_epochs=9, callbacks=[stopping])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.fit(pairs, y)
+    assert len(net.history) == patience + 1
+    complete = set(tiny_net(max_epochs=1).fit(pairs, y).history[-1])
+    assert all(set(row) >= complete for row in net.history)
+    assert same_bits(net, tiny_net(max_epochs=patience + 1).fit(pairs, y))
+
+
+class InterruptedInScoring(Callback):
+    def on_epoch_end(self, net, **kwargs):  # noqa: ARG002
+        self.score()
+
+    def score(self):
+        raise KeyboardInterrupt  # as Ctrl-C while something is computed
+
+
+def test_an_interrupt_within_a_callback_is_told():
+    pairs, y = make_pairs()
+    net = tiny_net(max_epochs=3, callbacks=[InterruptedInScoring()])
+    with pytest.warns(UserWarning, match="interrupted in epoch 1"):
+        net.fit(pairs, y)
+
+
+# What is shown
+
+
+def test_what_differs_from_the_defaults_is_shown():
+    net = SiameseRDMRegressor("vgg16", "conv4", lr=0.01, module__dropout=True)
+    shown = "SiameseRDMRegressor(backbone='vgg16', layer='conv4', lr=0.01, module__dropout=True)"
+    assert " ".join(repr(net).split()) == shown
+    assert " ".join(repr(clone(net)).split()) == shown
+    search = GridSearchCV(net, {"lr": [0.1, 0.2]})
+    assert shown in " ".join(repr(search).split())
+    assert repr(SiameseRDMRegressor()) == "SiameseRDMRegressor()"
+
+
+def test_a_fitted_net_is_shown_as_before():
+    net = tiny_net(max_epochs=1)
+    before = repr(net)
+    assert repr(net.fit(*make_pairs())) == before
+
+
+def test_pages_show_no_inner_parameters_of_skorch():
+    page = SiameseRDMRegressor("vgg16", module__dropout=True)._repr_html_()
+    assert "vgg16" in page
+    assert not [name for name in ("_params_to_validate", "compile", "iterator_") if name in page]
+
+
+def test_parameters_that_only_skorch_names_are_kept_if_given():
+    net = clone(SiameseRDMRegressor(iterator_train__num_workers=2, warm_start=True))
+    assert net.iterator_train__num_workers == 2
+    assert net.warm_start
+    assert net.get_params()["iterator_train__num_workers"] == 2
+
+
+# One way down
+
+
+@pytest.mark.parametrize("as_paths", [False, True])
+def test_transform_and_embed_look_frozen_activations_up(tmp_path, monkeypatch, as_paths):
+    images = make_data(6).images
+    if as_paths:
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / f"{number}.png")
+    source = sorted(map(str, tmp_path.glob("*.png"))) if as_paths else images
+    net = tiny_net(freeze_up_to="relu2", max_epochs=1).fit(*make_pairs())
+    expected = net.transform(source), net.embed(source)
+    net.set_params(memory=str(tmp_path / "memory"))
+    forwarded, prefix = [], net.module_.trunk.prefix
+    monkeypatch.setattr(
+        net.module_.trunk, "prefix", lambda inputs: forwarded.append(1) or prefix(inputs)
+    )
+    for again in range(2):
+        forwarded.clear()
+        np.testing.assert_array_equal(net.transform(source), expected[0])
+        np.testing.assert_array_equal(net.embed(source), expected[1])
+        assert bool(forwarded) == (again == 0)
