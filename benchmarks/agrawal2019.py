@@ -153,7 +153,7 @@ def run(target: str, options: argparse.Namespace) -> list[list[Any]]:
 def score(observed: np.ndarray, *predicted: np.ndarray) -> list[float]:
     """Score predictions, and bracket them by the noise ceiling of the same pairs."""
     scores = [rdm_spearman_score(observed, p) for p in predicted]
-    scores += noise_ceiling(observed, convention="rsatoolbox", metric="spearman")
+    scores += noise_ceiling(observed, convention="rsatoolbox")
     assert np.isfinite(scores).all()
     return scores
 

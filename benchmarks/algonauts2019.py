@@ -568,7 +568,7 @@ def summarise(
             for metric, found_null in nulls.items():
                 found_null.append(
                     rdm_permutation_test(
-                        pairs[part.test], scored, found, metric=metric, random_state=number
+                        pairs[part.test], scored, found, scoring=metric, random_state=number
                     ).null_distribution
                 )
     percents = [100 * float(np.mean(np.square(each))) / ceiling for each in by_seed.values()]

@@ -160,9 +160,7 @@ def evaluate(
     }
     interval = rdm_bootstrap(*data, over="images", n_resamples=n_resamples, **drawing)
     null = rdm_permutation_test(*data, n_permutations=n_resamples, **drawing)
-    ceilings = [
-        noise_ceiling(dissim[test], convention="rsatoolbox", metric="spearman") for test in tests
-    ]
+    ceilings = [noise_ceiling(dissim[test], convention="rsatoolbox") for test in tests]
     low, high = interval.confidence_interval
     lower, upper = np.mean(ceilings, axis=0)
     return {

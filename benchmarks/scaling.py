@@ -112,7 +112,7 @@ def score(n_pairs: int, n_subjects: int) -> Callable[[], object]:
 
 def ceiling_of_subjects(n_subjects: int) -> Callable[[], object]:
     dissim = np.random.default_rng(0).random((7000, n_subjects))
-    return lambda: noise_ceiling(dissim)
+    return lambda: noise_ceiling(dissim, convention="algonauts2019")
 
 
 def ridge_of_features(n_features: int) -> Callable[[], object]:

@@ -80,7 +80,7 @@ API = [
         "The scores as scikit-learn takes them: ``scoring=rdm_spearman_scorer``.",
         [
             "metrics.get_rdm_scorer",
-            "metrics.get_rdm_scorer_names",
+            "metrics.make_rdm_scorer",
             "metrics.rdm_spearman_scorer",
             "metrics.rdm_pearson_scorer",
             "metrics.rdm_kendall_tau_a_scorer",

@@ -104,7 +104,7 @@ scores = [
     rdm_spearman_score(test_dissim, predicted, subject_average=False)
     for predicted in (baseline, finetuned)
 ]
-ceiling = noise_ceiling(test_dissim, convention="rsatoolbox", metric="spearman")
+ceiling = noise_ceiling(test_dissim)
 null = rdm_permutation_test(test_pairs, test_dissim, finetuned, random_state=0)
 
 print(f"fixed layer  r = {scores[0].mean():.3f}")

@@ -16,7 +16,7 @@ from sklearn_rdm._pairs._dissimilarities import average_times
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pairs._images import flatten_images
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
-from sklearn_rdm.metrics._similarity import MEASURES, score_columns
+from sklearn_rdm.metrics._measures import MEASURES, score_columns
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.model_selection._splitters import check_image_cv
 from sklearn_rdm.preprocessing._pooling import as_pooling, check_learned

@@ -6,18 +6,69 @@ Knows neither images nor pairs of them: one row per pair is all that these funct
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-SYMMETRY_TOLERANCE = 1e-6  # of the largest absolute dissimilarity: float32 files pass
+SYMMETRY_TOLERANCE = 1e-6  # of an entry, or of the matrix's median: float32 files pass
 
 
-def unmask(rdms: Any) -> np.ndarray:
-    """Return matrices as an array, NaN where a masked array has none."""
-    if np.ma.isMaskedArray(rdms):
-        rdms = np.ma.filled(rdms.astype(float), np.nan)
-    return np.asarray(rdms)
+def as_real(values: Any, name: str) -> np.ndarray:
+    """Return real numbers as a float64 array, NaN where a value is masked or missing.
+
+    The one door for what users give as dissimilarities, observed or predicted.
+
+    Parameters
+    ----------
+    values : array-like
+        Numbers. Masked entries, None and pandas' NA are missing.
+    name : str
+        What they are called in messages.
+
+    Raises
+    ------
+    TypeError
+        If they are no real numbers: dates, complex numbers, text.
+    ValueError
+        If they make no rectangular array.
+    """
+    if values is None:
+        raise TypeError(f"{name} must be real numbers, got None.")
+    if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
+        values = [as_real(value, name) for value in values]
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    try:
+        array = values if np.ma.isMaskedArray(values) else np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}.") from error
+    if array.dtype.kind == "O":
+        array = _numbers_of_objects(array, name)
+    if array.dtype.kind not in "buif":
+        raise TypeError(
+            f"{name} must be real numbers, got an array of {array.dtype}. Convert them to "
+            "dissimilarities first: a complex number has no order, a date no zero."
+        )
+    if np.ma.isMaskedArray(array):
+        return np.ma.filled(array.astype(np.float64), np.nan)
+    return array.astype(np.float64, copy=False)
+
+
+def _numbers_of_objects(array: np.ndarray, name: str) -> np.ndarray:
+    mask = np.ma.getmaskarray(array)
+    numbers = np.full(array.shape, np.nan)
+    for place in np.argwhere(~mask):
+        value = np.ma.getdata(array)[tuple(place)]
+        if value is None or type(value).__name__ == "NAType" or value is np.ma.masked:
+            continue
+        if not isinstance(value, Real | np.bool_) or isinstance(value, np.timedelta64):
+            raise TypeError(
+                f"{name} must be real numbers, but entry {place.tolist()} is {value!r} "
+                f"({type(value).__name__})."
+            )
+        numbers[tuple(place)] = float(value)
+    return numbers
 
 
 def condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
@@ -25,14 +76,11 @@ def condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
     n_pairs = n_images * (n_images - 1) // 2
     if n_pairs == 0:
         raise ValueError(f"a dissimilarity needs 2 images, got {n_images}.")
-    if rdms.dtype.kind not in "uif":
-        raise TypeError(f"rdms must be numbers, got {rdms.dtype}.")
     if rdms.ndim >= 2 and rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 4:
-        rdms = rdms.astype(np.float64)
         check_symmetric(rdms)
         condensed = rdms[(..., *np.triu_indices(n_images, 1))]
     elif rdms.ndim in (1, 2, 3) and rdms.shape[-1] == n_pairs:
-        condensed = rdms.astype(np.float64)
+        condensed = rdms
     else:
         raise ValueError(
             f"for {n_images} images, rdms must have shape ({n_images}, {n_images}), (n_subjects, "
@@ -61,7 +109,7 @@ def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
     """
     if y is None:
         raise ValueError("dissimilarities are required: fit(pairs, dissim), got None.")
-    y = np.asarray(y, dtype=np.float64)
+    y = as_real(y, "dissimilarities")
     if y.ndim not in (1, 2, 3) or len(y) != n_pairs or y.size == 0:
         raise ValueError(
             f"dissimilarities must have shape ({n_pairs},), ({n_pairs}, n_subjects) or ({n_pairs}, "
@@ -148,12 +196,26 @@ def check_symmetric(rdms: np.ndarray, source: str = "rdms", advice: str = "") ->
     """Refuse square matrices (..., n, n) that differ from their mirror images off the diagonal."""
     off_diagonal = np.where(np.eye(rdms.shape[-1], dtype=bool), 0, rdms)
     mirrored = np.swapaxes(off_diagonal, -1, -2)
-    finite = np.abs(off_diagonal[np.isfinite(off_diagonal)])
-    tolerance = SYMMETRY_TOLERANCE * finite.max(initial=0)
-    same = np.isclose(off_diagonal, mirrored, rtol=0, atol=tolerance, equal_nan=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Of the larger of the two, so that no large entry hides what is wrong elsewhere; rounding
+        # of a matrix that was computed adds a little of its typical size.
+        largest = np.maximum(np.abs(off_diagonal), np.abs(mirrored))
+        tolerance = SYMMETRY_TOLERANCE * np.fmax(largest, _typical_size(off_diagonal))
+        same = np.abs(off_diagonal - mirrored) <= tolerance
+    same |= (off_diagonal == mirrored) | (np.isnan(off_diagonal) & np.isnan(mirrored))
     if not same.all():
         *place, i, j = (int(k) for k in np.argwhere(~same)[0])
         raise ValueError(
             f"{source} must be symmetric, but rdms{[*place, i, j]} = {rdms[(*place, i, j)]} and "
             f"rdms{[*place, j, i]} = {rdms[(*place, j, i)]}.{advice}"
         )
+
+
+def _typical_size(off_diagonal: np.ndarray) -> np.ndarray:
+    """Median magnitude of the entries of each matrix, (..., 1, 1)."""
+    n_images = off_diagonal.shape[-1]
+    upper = np.abs(off_diagonal[(..., *np.triu_indices(n_images, 1))])
+    upper = np.where(np.isfinite(upper), upper, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nan_to_num(np.nanmedian(upper, axis=-1))[..., np.newaxis, np.newaxis]

@@ -16,10 +16,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sklearn_rdm._pairs._dissimilarities import (
+    as_real,
     check_dissimilarities,
     check_varying,
     condense,
-    unmask,
 )
 from sklearn_rdm._pairs._images import (
     COLOURS,
@@ -129,7 +129,7 @@ class ImagePairs:
                 "rdms are an object of rsatoolbox: give the array "
                 "sklearn_rdm.io.from_rsatoolbox(rdms).rdms."
             )
-        dissim = np.moveaxis(condense(unmask(rdms), len(images)), -1, 0)
+        dissim = np.moveaxis(condense(as_real(rdms, "rdms"), len(images)), -1, 0)
         labelled = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
         if not labelled.any():
             raise ValueError("rdms hold no dissimilarity at all: every pair is NaN.")
@@ -246,7 +246,7 @@ class ImagePairs:
             If a pair occurs twice, in either order, with different values: average repeated
             trials first.
         """
-        dissim = np.asarray(dissim, dtype=float)
+        dissim = as_real(dissim, "dissimilarities")
         if len(dissim) != len(self):
             raise ValueError(f"got {len(dissim)} dissimilarities for {len(self)} pairs.")
         n_images = len(self.images)

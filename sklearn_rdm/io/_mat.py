@@ -10,10 +10,10 @@ import scipy.io
 from scipy.spatial.distance import squareform
 
 from sklearn_rdm._pairs._dissimilarities import (
+    as_real,
     check_not_infinite,
     check_symmetric,
     count_images,
-    unmask,
 )
 from sklearn_rdm._pairs._extras import import_optional
 
@@ -42,7 +42,7 @@ def as_square(rdms: Any, source: str) -> np.ndarray:
 
     Off the diagonal, that is: what it holds is kept. NaN is a missing value.
     """
-    rdms = unmask(rdms)
+    rdms = as_real(rdms, source)
     square = _make_square(rdms, source)
     check_symmetric(square, source, _other_reading(rdms.shape))
     check_not_infinite(square[(..., *np.triu_indices(square.shape[-1], 1))], source)
@@ -64,9 +64,9 @@ def _other_reading(shape: tuple[int, ...]) -> str:
 
 
 def _make_square(rdms: np.ndarray, source: str) -> np.ndarray:
-    if rdms.dtype.kind not in "uif" or rdms.ndim == 0:
-        raise ValueError(f"{source} must hold numbers, got {rdms.dtype} of shape {rdms.shape}.")
-    rdms = rdms.astype(np.float64, order="C")
+    if rdms.ndim == 0:
+        raise ValueError(f"{source} must hold matrices, got one number.")
+    rdms = np.ascontiguousarray(rdms)
     if rdms.ndim >= 2 and rdms.shape[-1] == rdms.shape[-2]:
         return rdms
     if rdms.ndim >= 3 and rdms.shape[0] == rdms.shape[1]:  # MATLAB's habit: subjects last

@@ -7,41 +7,37 @@ mean over its time points. Gaps follow one rule: a pair that a subject lacks (Na
 left out for this subject (and time point) only; a prediction may not be NaN.
 """
 
-from sklearn_rdm.metrics._inference import (
-    compare_rdm_scores,
-    rdm_bootstrap,
-    rdm_permutation_test,
-)
-from sklearn_rdm.metrics._noise_ceiling import (
-    NoiseCeilingConvention,
-    noise_ceiling,
-    noise_normalized_r2_score,
+from sklearn_rdm.metrics._bootstrap import compare_rdm_scores, rdm_bootstrap
+from sklearn_rdm.metrics._noise_ceiling import NoiseCeilingConvention, noise_ceiling
+from sklearn_rdm.metrics._normalized import noise_normalized_r2_score
+from sklearn_rdm.metrics._permutation import rdm_permutation_test
+from sklearn_rdm.metrics._scorers import (
+    get_rdm_scorer,
+    make_rdm_scorer,
+    noise_normalized_r2_scorer,
+    rdm_cosine_scorer,
+    rdm_kendall_tau_a_scorer,
+    rdm_pearson_scorer,
+    rdm_rho_a_scorer,
+    rdm_spearman_scorer,
+    rdm_whitened_cosine_scorer,
+    rdm_whitened_pearson_scorer,
 )
 from sklearn_rdm.metrics._scores import (
-    get_rdm_scorer,
-    get_rdm_scorer_names,
-    noise_normalized_r2_scorer,
     rdm_cosine_score,
-    rdm_cosine_scorer,
     rdm_kendall_tau_a_score,
-    rdm_kendall_tau_a_scorer,
     rdm_pearson_score,
-    rdm_pearson_scorer,
     rdm_rho_a_score,
-    rdm_rho_a_scorer,
     rdm_spearman_score,
-    rdm_spearman_scorer,
     rdm_whitened_cosine_score,
-    rdm_whitened_cosine_scorer,
     rdm_whitened_pearson_score,
-    rdm_whitened_pearson_scorer,
 )
 
 __all__ = [
     "NoiseCeilingConvention",
     "compare_rdm_scores",
     "get_rdm_scorer",
-    "get_rdm_scorer_names",
+    "make_rdm_scorer",
     "noise_ceiling",
     "noise_normalized_r2_score",
     "noise_normalized_r2_scorer",

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_rdm._pairs._dissimilarities import average, average_times
-from sklearn_rdm.metrics._similarity import (
+from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,
-    WHITENED,
-    average_scores,
     check_folds,
     check_index,
     check_observed,
-    check_predicted,
     check_time_average,
-    get_measure,
-    group_columns,
-    score_columns,
     warn_undefined,
 )
+from sklearn_rdm.metrics._measures import (
+    Measure,
+    average_scores,
+    get_measure,
+    score_columns,
+    to_unit_scale,
+)
 
-POOL_OF_METRIC = {
-    "cosine": "rms",
-    "kendall_tau_a": "rank",
-    "pearson": "zscore",
-    "rho_a": "rank",
-    "spearman": "rank",
-    "whitened_cosine": "rms",
-    "whitened_pearson": "zscore",
-}
-POOLINGS = ("mean", "metric", "rank", "rms", "zscore")
+POOLINGS = ("auto", "mean", "rank", "rms", "zscore")
 
 
 @dataclass(frozen=True)
@@ -45,14 +35,14 @@ class NoiseCeilingConvention:
 
     Parameters
     ----------
-    metric : str, default="spearman"
-        Measure between a subject and the pooled subjects, a name of :func:`get_rdm_scorer`.
-    pooling : {"mean", "rank", "zscore", "rms", "metric"}, default="metric"
+    scoring : str, default="spearman"
+        Score of the pooled subjects for each subject, a name of :func:`get_rdm_scorer`.
+    pooling : {"auto", "mean", "rank", "zscore", "rms"}, default="auto"
         How subjects are averaged: as they are, as ranks (of one range), z-scored, divided by
-        their root mean square, or by what suits the metric (ranks for rank correlations, z-scores
-        for Pearson, root mean square for cosine).
+        their root mean square. "auto" is what suits the score: ranks for rank correlations,
+        z-scores for Pearson, root mean square for cosine.
     squared : bool, default=False
-        Whether the measure is squared for each subject, after the mean over its time points and
+        Whether the score is squared for each subject, after the mean over its time points and
         before the mean over subjects.
     bound : {"lower", "upper"}, default="lower"
         Which bound normalises a score: other subjects against each subject, or all of them.
@@ -79,20 +69,20 @@ class NoiseCeilingConvention:
     Examples
     --------
     >>> from sklearn_rdm.metrics import NoiseCeilingConvention, noise_ceiling
-    >>> mine = NoiseCeilingConvention(metric="pearson", pooling="mean")
+    >>> mine = NoiseCeilingConvention(scoring="pearson", pooling="mean")
     >>> lower, upper = noise_ceiling([[1, 2], [2, 1], [3, 3]], convention=mine)
     >>> round(lower, 3), round(upper, 3)
     (0.5, 0.866)
     """
 
-    metric: str = "spearman"
-    pooling: str = "metric"
+    scoring: str = "spearman"
+    pooling: str = "auto"
     squared: bool = False
     bound: str = "lower"
     aggregation: str = "mean_of_ratios"
 
     def __post_init__(self) -> None:
-        get_measure(self.metric)
+        get_measure(self.scoring)
         for field, known in {
             "pooling": POOLINGS,
             "bound": ("lower", "upper"),
@@ -100,6 +90,16 @@ class NoiseCeilingConvention:
         }.items():
             if getattr(self, field) not in known:
                 raise ValueError(f"{field} must be one of {known}, got {getattr(self, field)!r}.")
+
+    @property
+    def measure(self) -> Measure:
+        """What compares a subject with the pooled subjects."""
+        return get_measure(self.scoring)
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether it must be known which images each pair compares."""
+        return self.measure.needs_pairs
 
 
 CONVENTIONS = {
@@ -115,8 +115,8 @@ CONVENTIONS = {
 def noise_ceiling(
     y: Any,
     *,
-    convention: str | NoiseCeilingConvention = "algonauts2019",
-    metric: str | None = None,
+    convention: str | NoiseCeilingConvention = "rsatoolbox",
+    scoring: str | None = None,
     pairs: Any = None,
     folds: Sequence | None = None,
     time_average: bool = True,
@@ -124,18 +124,18 @@ def noise_ceiling(
     """Compute the bounds of the score that the best possible model reaches on these subjects.
 
     ``upper = mean_s f(y_s, pool(all subjects))`` and
-    ``lower = mean_s f(y_s, pool(all subjects but s))``, with the measure ``f`` (or its square) and
+    ``lower = mean_s f(y_s, pool(all subjects but s))``, with the score ``f`` (or its square) and
     the pooling of the convention. Of time courses, subjects are pooled at each time point, and
     ``f`` is the mean over time points (or its square: average, then square, as in the challenge);
     a model that predicts one RDM for all time points will rarely reach that. Conventions:
 
     =============  ================  ========  =======  ===============  ==================
-    convention     metric            pooling   squared  normalises with  several targets
+    convention     scoring           pooling   squared  normalises with  several targets
     =============  ================  ========  =======  ===============  ==================
     algonauts2019  spearman          mean      yes      upper            ratio of means [1]_
     net2brain      spearman          mean      yes      lower            mean of ratios [2]_
     brain-score    spearman          mean      no       upper            mean of ratios [3]_
-    rsatoolbox     any               metric's  no       lower            mean of ratios [4]_
+    rsatoolbox     any               auto      no       lower            mean of ratios [4]_
     =============  ================  ========  =======  ===============  ==================
 
     Parameters
@@ -144,13 +144,13 @@ def noise_ceiling(
         Measured dissimilarities of two or more subjects, on any scale. NaN: this subject lacks
         this pair; pools are made of the subjects that have it, and a pair that one subject alone
         has is left out of both bounds, as it would agree with itself.
-    convention : str or NoiseCeilingConvention, default="algonauts2019"
-        A name of the table, or choices of your own. Compare signed scores, such as
-        :func:`rdm_spearman_score`, with a convention that does not square.
-    metric : str, default=None
-        Measure to use in place of the convention's, a name of :func:`get_rdm_scorer`.
+    convention : str or NoiseCeilingConvention, default="rsatoolbox"
+        A name of the table, or choices of your own. The default fits the signed scores, such as
+        :func:`rdm_spearman_score`; compare squared ones with a convention that squares.
+    scoring : str, default=None
+        Score to use in place of the convention's, a name of :func:`get_rdm_scorer`.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
-        Which images each pair compares; only the whitened measures need it. None: all pairs of
+        Which images each pair compares; only the whitened scores need it. None: all pairs of
         the images, upper triangle row by row.
     folds : sequence of array-like of int, default=None
         Rows of ``y`` of each test fold, ``[test for _, test in cv.split(pairs)]``: the bounds are
@@ -162,7 +162,7 @@ def noise_ceiling(
     Returns
     -------
     lower, upper : float, or ndarray of shape (n_times,)
-        In the units of the measure, squared if the convention squares; arrays if
+        In the units of the score, squared if the convention squares; arrays if
         ``time_average`` is False. A subject, or a time point, without a score is left out of the
         mean, with an ``UndefinedMetricWarning``; so is a time point at which no two subjects have
         two pairs in common.
@@ -171,8 +171,8 @@ def noise_ceiling(
     ------
     ValueError
         If there is one subject only, or no two subjects have two pairs in common (at no time
-        point); if the convention or metric is unknown, or ``time_average`` is False and ``y`` has
-        no time axis.
+        point); if the convention or the score is unknown, or ``time_average`` is False and
+        ``y`` has no time axis.
 
     See Also
     --------
@@ -195,17 +195,17 @@ def noise_ceiling(
     --------
     >>> from sklearn_rdm.metrics import noise_ceiling
     >>> y = [[1, 2, 1], [2, 1, 2], [3, 3, 4], [5, 4, 3]]
-    >>> lower, upper = noise_ceiling(y, convention="rsatoolbox")
+    >>> lower, upper = noise_ceiling(y)
     >>> round(lower, 3), round(upper, 3)
     (0.79, 0.867)
     >>> lower, upper = noise_ceiling(y, convention="algonauts2019")
     >>> round(lower, 3), round(upper, 3)
     (0.661, 0.76)
     """
-    choices = get_convention(convention, metric)
+    choices = get_convention(convention, scoring)
     observed = check_observed(y)
     check_time_average(time_average, observed)
-    index = check_index(pairs, len(observed)) if choices.metric in WHITENED else None
+    index = check_index(pairs, len(observed)) if choices.needs_pairs else None
     if folds is None:
         return _ceilings(observed, choices, index, time_average)
     by_fold = [
@@ -216,123 +216,10 @@ def noise_ceiling(
     return (lower, upper) if np.ndim(lower) else (float(lower), float(upper))
 
 
-def noise_normalized_r2_score(
-    y_true: Any,
-    y_pred: Any,
-    *,
-    convention: str | NoiseCeilingConvention = "algonauts2019",
-    metric: str | None = None,
-    pairs: Any = None,
-    subject_average: bool = True,
-    time_average: bool = True,
-) -> float | np.ndarray:
-    """Compute the squared correlation with subjects as a fraction of these pairs' noise ceiling.
-
-    ``R2 = mean_s f(y_s, p)**2`` over ``ceiling``, that bound of :func:`noise_ceiling` with which
-    the convention normalises, computed on the very pairs that are scored. Of time courses, ``f`` is
-    the mean over time points, which is then squared: ``mean_s (mean_t f(y_st, p))**2`` [1]_. For
-    several targets ``k``, the challenge's ``mean_k R2_k / mean_k ceiling_k``, or the mean of ratios
-    if the convention says so.
-
-    Parameters
-    ----------
-    y_true : ndarray of shape (n_pairs, n_subjects[, n_times]), or list of such
-        Measured dissimilarities of two or more subjects; a list for several targets, such as the
-        two MEG windows of the challenge. NaN: this subject lacks this pair, which is then left out
-        for this subject only. A pair that one subject alone has is left out: it has no ceiling.
-    y_pred : array-like of shape (n_pairs,), or list of such
-        Predicted dissimilarities, finite; one vector per target.
-    convention : str or NoiseCeilingConvention, default="algonauts2019"
-        As in :func:`noise_ceiling`; it must be one that squares.
-    metric : str, default=None
-        Measure to use in place of the convention's, a name of :func:`get_rdm_scorer`.
-    pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
-        Which images each pair compares; only the whitened measures need it. The ready scorer
-        passes the pairs that it scores.
-    subject_average : bool, default=True
-        Whether to return the mean over subjects or one score per subject.
-    time_average : bool, default=True
-        False takes every time point by itself, as a target of its own with its own ceiling.
-
-    Returns
-    -------
-    score : float or ndarray of shape (n_subjects,), (n_times,) or (n_subjects, n_times)
-        0 or more, 1 at the ceiling, no percentage. Squares have no sign and a positive chance
-        level: :func:`rdm_permutation_test` gives the score that is expected of an unrelated RDM.
-        NaN, with an ``UndefinedMetricWarning``, if predictions are constant or the ceiling is 0
-        or not defined.
-
-    Raises
-    ------
-    ValueError
-        If there is one subject only, or no two subjects have two pairs in common (at no time
-        point); if the convention does not square, the numbers of targets, or of what is not
-        averaged, differ, or ``time_average`` is False and there is no time axis.
-
-    See Also
-    --------
-    rdm_spearman_score : The one to prefer for choosing models: signed, and not below chance.
-
-    References
-    ----------
-    .. [1] Cichy, R. M. et al. The Algonauts Project: a platform for communication between the
-       sciences of biological and artificial intelligence. arXiv:1905.05675 (2019).
-
-    Examples
-    --------
-    >>> from sklearn_rdm.metrics import noise_normalized_r2_score
-    >>> y_true = [[1, 2, 1], [2, 1, 2], [3, 3, 4], [5, 4, 3]]
-    >>> round(noise_normalized_r2_score(y_true, [1, 2, 4, 3]), 3)
-    0.877
-    """
-    choices = get_convention(convention, metric)
-    targets = _pair_targets(y_true, y_pred)
-    squares, ceilings = [], []
-    for observed, predicted in targets:
-        check_time_average(time_average, observed)
-        index = check_index(pairs, len(observed)) if choices.metric in WHITENED else None
-        columns = predicted[:, np.newaxis]
-        scores, ceiling = _scores_and_ceiling(choices, observed, columns, index, time_average)
-        warn_undefined(scores[0])
-        square = (average_times(scores) if time_average else scores)[0] ** 2
-        squares.append(average(square.T) if subject_average else square)
-        ceilings.append(ceiling)
-    if len({np.shape(square) for square in squares}) != 1:
-        raise ValueError(
-            "subject_average=False needs the same subjects in every target, time_average=False "
-            "the same time points."
-        )
-    _warn_no_ceiling(ceilings)
-    if choices.aggregation == "ratio_of_means":
-        normalized = _fraction(np.mean(squares, axis=0), np.mean(ceilings, axis=0))
-    else:
-        normalized = np.mean([_fraction(*each) for each in zip(squares, ceilings, strict=True)], 0)
-    return float(normalized) if np.ndim(normalized) == 0 else normalized
-
-
-def normalized_r2_columns(
-    observed: np.ndarray,
-    predicted: np.ndarray,
-    index: np.ndarray,
-    *,
-    choices: NoiseCeilingConvention,
-) -> np.ndarray:
-    """Scores (n_predictions, n_subjects) of predictions that may be NaN."""
-    observed = _keep_shared_pairs(observed)
-    scores = np.full((predicted.shape[1], observed.shape[1]), np.nan)
-    for has_prediction, predictions in group_columns(predicted):
-        rows = np.flatnonzero(has_prediction)
-        if len(rows):
-            columns = predicted[np.ix_(rows, predictions)]
-            each, ceiling = _scores_and_ceiling(choices, observed[rows], columns, index[rows])
-            scores[predictions] = _fraction(average_times(each) ** 2, ceiling)
-    return scores
-
-
 def get_convention(
-    convention: str | NoiseCeilingConvention, metric: str | None = None
+    convention: str | NoiseCeilingConvention, scoring: str | None = None
 ) -> NoiseCeilingConvention:
-    """Choices of a named convention, or those given, with another metric if one is given."""
+    """Choices of a named convention, or those given, with another score if one is given."""
     if isinstance(convention, NoiseCeilingConvention):
         choices = convention
     elif isinstance(convention, str) and convention in CONVENTIONS:
@@ -342,10 +229,7 @@ def get_convention(
             f"convention must be one of {sorted(CONVENTIONS)} or a NoiseCeilingConvention, got "
             f"{convention!r}."
         )
-    metric = choices.metric if metric is None else metric
-    return replace(
-        choices, metric=metric.removeprefix("rdm_") if isinstance(metric, str) else metric
-    )
+    return choices if scoring is None else replace(choices, scoring=scoring)
 
 
 def check_subjects(y: Any) -> np.ndarray:
@@ -357,7 +241,7 @@ def check_subjects(y: Any) -> np.ndarray:
             "would be 1 whatever the noise. Give y of shape (n_pairs, n_subjects) or (n_pairs, "
             "n_subjects, n_times)."
         )
-    shared = _keep_shared_pairs(observed)
+    shared = keep_shared_pairs(observed)
     if np.isnan(shared).all():
         raise ValueError(
             f"a noise ceiling needs two or more subjects with {MIN_PAIRS} or more pairs in common, "
@@ -367,7 +251,7 @@ def check_subjects(y: Any) -> np.ndarray:
     return shared
 
 
-def _keep_shared_pairs(observed: np.ndarray) -> np.ndarray:
+def keep_shared_pairs(observed: np.ndarray) -> np.ndarray:
     """NaN where one subject alone has the pair, and at time points of which none has a ceiling."""
     present = ~np.isnan(observed)
     by_time = present.reshape(*present.shape[:2], -1).transpose(2, 1, 0).astype(float)
@@ -379,63 +263,17 @@ def _keep_shared_pairs(observed: np.ndarray) -> np.ndarray:
     return np.where((present.sum(axis=1, keepdims=True) > 1) & has_ceiling, observed, np.nan)
 
 
-def _pair_targets(y_true: Any, y_pred: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    is_list = isinstance(y_true, list | tuple) and len(y_true) > 0
-    if not is_list or any(np.ndim(target) not in (2, 3) for target in y_true):
-        y_true, y_pred = [y_true], [y_pred]
-    if len(y_true) != len(y_pred):
-        raise ValueError(f"got {len(y_true)} targets and {len(y_pred)} predictions.")
-    observed = [check_subjects(target) for target in y_true]
-    return [
-        (target, check_predicted(prediction, len(target)))
-        for target, prediction in zip(observed, y_pred, strict=True)
-    ]
-
-
-def _scores_and_ceiling(
-    choices: NoiseCeilingConvention,
-    observed: np.ndarray,
-    predicted: np.ndarray,
-    index: Any,
-    time_average: bool = True,
-) -> tuple[np.ndarray, Any]:
-    """Scores (n_predictions, n_subjects[, n_times]), not squared, and the ceiling of squares."""
-    if not choices.squared:
-        raise ValueError(
-            "a normalised r2 needs a convention that squares ('algonauts2019', 'net2brain'). For "
-            "another one: dataclasses.replace(your_convention, squared=True)."
-        )
-    bound = _score_bound(choices.bound, observed, choices, index)
-    scores = score_columns(get_measure(choices.metric), observed, predicted, index)
-    return scores, _ceiling(bound, choices, time_average)
-
-
-def _warn_no_ceiling(ceilings: list[Any]) -> None:
-    """Tell that there is nothing to normalise with."""
-    if not (np.asarray(ceilings) > 0).all():
-        warnings.warn(
-            "the noise ceiling is 0 or not defined (no two subjects have enough pairs in common, "
-            "or their dissimilarities are constant): the normalised score is NaN.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
-
-
-def _fraction(squares: np.ndarray, ceiling: Any) -> np.ndarray:
-    return squares / np.where(ceiling > 0, ceiling, np.nan)
-
-
 def _ceilings(
     y: np.ndarray, choices: NoiseCeilingConvention, index: Any, time_average: bool
 ) -> tuple[Any, Any]:
     """Both bounds of these pairs."""
     observed = check_subjects(y)
-    lower, upper = (_score_bound(bound, observed, choices, index) for bound in BOUNDS)
+    lower, upper = (score_bound(bound, observed, choices, index) for bound in BOUNDS)
     warn_undefined(lower + upper)
-    return _ceiling(lower, choices, time_average), _ceiling(upper, choices, time_average)
+    return mean_ceiling(lower, choices, time_average), mean_ceiling(upper, choices, time_average)
 
 
-def _ceiling(scores: np.ndarray, choices: NoiseCeilingConvention, time_average: bool) -> Any:
+def mean_ceiling(scores: np.ndarray, choices: NoiseCeilingConvention, time_average: bool) -> Any:
     """Mean over subjects of scores (n_subjects[, n_times]): over time, squared, over subjects."""
     if time_average and scores.ndim == 2:
         scores = average(scores)
@@ -443,7 +281,7 @@ def _ceiling(scores: np.ndarray, choices: NoiseCeilingConvention, time_average: 
     return average_scores(squares, subject_average=True, time_average=False)
 
 
-def _score_bound(
+def score_bound(
     bound: str, observed: np.ndarray, choices: NoiseCeilingConvention, index: Any
 ) -> np.ndarray:
     """Scores (n_subjects[, n_times]), not squared, with subjects pooled at each time point."""
@@ -457,7 +295,7 @@ def _score_bound(
 
 def _score_upper(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
     pooled = average(_rescale(observed, choices))[:, np.newaxis]
-    return score_columns(get_measure(choices.metric), observed, pooled, index)[0]
+    return score_columns(choices.measure, observed, pooled, index)[0]
 
 
 def _score_lower(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
@@ -466,14 +304,12 @@ def _score_lower(observed: np.ndarray, choices: NoiseCeilingConvention, index: A
     for subject in range(observed.shape[1]):
         others = average(np.delete(rescaled, subject, axis=1))[:, np.newaxis]
         left_out = observed[:, [subject]]
-        scores[subject] = score_columns(get_measure(choices.metric), left_out, others, index)[0, 0]
+        scores[subject] = score_columns(choices.measure, left_out, others, index)[0, 0]
     return scores
 
 
 def _rescale(observed: np.ndarray, choices: NoiseCeilingConvention) -> np.ndarray:
-    pooling = choices.pooling
-    if pooling == "metric":
-        pooling = POOL_OF_METRIC[choices.metric]
+    pooling = choices.measure.pooling if choices.pooling == "auto" else choices.pooling
     if pooling == "rank":
         # Stretched, as subjects that have fewer pairs would have lower ranks; by 1 exactly if all
         # have as many: rounding would undo ties of the mean.
@@ -482,6 +318,7 @@ def _rescale(observed: np.ndarray, choices: NoiseCeilingConvention) -> np.ndarra
         return ranks * (steps.max() / steps)
     if pooling == "mean":
         return observed
+    observed = to_unit_scale(observed)
     if pooling == "zscore":
         observed = observed - average(observed.T)
     scales = np.sqrt(average(observed.T**2))

@@ -1,67 +1,34 @@
-"""Scores of predicted dissimilarities, their noise ceiling, chance level and uncertainty.
-
-All scores are ``f(y_true, y_pred, *, ...)`` over pairs of images, signed, and the mean over
-subjects; each has a ready scorer for ``scoring=`` in scikit-learn's tools. Time courses, ``y_true``
-of shape ``(n_pairs, n_subjects, n_times)``, are scored at each time point; a subject's score is the
-mean over its time points. Gaps follow one rule: a pair that a subject lacks (NaN in ``y_true``) is
-left out for this subject (and time point) only; a prediction may not be NaN.
-"""
+"""Scores of predicted dissimilarities, one function a measure."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import make_scorer
-from sklearn.metrics._scorer import _Scorer
 
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
-from sklearn_rdm.metrics._inference import compare_rdm_scores, rdm_bootstrap, rdm_permutation_test
-from sklearn_rdm.metrics._noise_ceiling import (
-    NoiseCeilingConvention,
-    noise_ceiling,
-    noise_normalized_r2_score,
-)
-from sklearn_rdm.metrics._similarity import (
-    MEASURES,
-    WHITENED,
-    average_scores,
-    check_covariance,
+from sklearn_rdm.metrics._checks import (
     check_index,
     check_observed,
     check_predicted,
     check_time_average,
-    score_columns,
     warn_undefined,
+)
+from sklearn_rdm.metrics._measures import (
+    MEASURES,
+    average_scores,
+    check_covariance,
+    score_columns,
 )
 
 __all__ = [
-    "NoiseCeilingConvention",
-    "compare_rdm_scores",
-    "get_rdm_scorer",
-    "get_rdm_scorer_names",
-    "noise_ceiling",
-    "noise_normalized_r2_score",
-    "noise_normalized_r2_scorer",
-    "rdm_bootstrap",
     "rdm_cosine_score",
-    "rdm_cosine_scorer",
     "rdm_kendall_tau_a_score",
-    "rdm_kendall_tau_a_scorer",
     "rdm_pearson_score",
-    "rdm_pearson_scorer",
-    "rdm_permutation_test",
     "rdm_rho_a_score",
-    "rdm_rho_a_scorer",
     "rdm_spearman_score",
-    "rdm_spearman_scorer",
     "rdm_whitened_cosine_score",
-    "rdm_whitened_cosine_scorer",
     "rdm_whitened_pearson_score",
-    "rdm_whitened_pearson_scorer",
 ]
 
 
@@ -452,7 +419,7 @@ def rdm_whitened_pearson_score(
 
 
 def _score(
-    metric: str,
+    name: str,
     y_true: Any,
     y_pred: Any,
     subject_average: bool,
@@ -460,123 +427,24 @@ def _score(
     pairs: Any = None,
     pattern_covariance: Any = None,
 ) -> float | np.ndarray:
+    measure, options, index = MEASURES[name], {}, None
     observed = check_observed(y_true)
     check_time_average(time_average, observed)
     predicted = check_predicted(y_pred, len(observed))
-    measure, index = MEASURES[metric], None
-    if metric in WHITENED:
+    if measure.needs_pairs:
         index = check_index(pairs, len(observed))
-        covariance = check_covariance(pattern_covariance, index)
-        measure = partial(measure, covariance=covariance)
-    scores = score_columns(measure, observed, predicted[:, np.newaxis], index)[0]
+        options = {"covariance": check_covariance(pattern_covariance, index)}
+    scores = score_columns(measure, observed, predicted[:, np.newaxis], index, **options)[0]
     warn_undefined(scores)
     return average_scores(scores, subject_average=subject_average, time_average=time_average)
 
 
-class _PairsScorer(_Scorer):
-    """Scorer of a measure that must know which images each pair compares.
-
-    ``make_scorer`` passes targets and predictions only. Deriving from its class, and not a
-    function of the estimator, keeps one ``predict`` a fold when several scorers are given.
-    """
-
-    def _score(
-        self, method_caller: Callable, estimator: Any, X: Any, y_true: Any, **kwargs: Any
-    ) -> float:
-        return super()._score(method_caller, estimator, X, y_true, pairs=_scored_index(X), **kwargs)
-
-
-def _scored_index(X: Any) -> np.ndarray:
-    """Images of the pairs that a scorer is given; a torch dataset has no order that is known."""
-    if not (isinstance(X, ImagePairs | Sequence) or hasattr(X, "__array__")):
-        raise TypeError(
-            "this scorer must know which images each pair compares, and was given a "
-            f"{type(X).__name__} instead of pairs. In skorch's EpochScoring, set use_caching=False."
-        )
-    return as_pairs(X).index
-
-
-rdm_spearman_scorer = make_scorer(rdm_spearman_score)
-rdm_pearson_scorer = make_scorer(rdm_pearson_score)
-rdm_cosine_scorer = make_scorer(rdm_cosine_score)
-rdm_rho_a_scorer = make_scorer(rdm_rho_a_score)
-rdm_kendall_tau_a_scorer = make_scorer(rdm_kendall_tau_a_score)
-rdm_whitened_cosine_scorer = _PairsScorer(rdm_whitened_cosine_score, 1, {}, "predict")
-rdm_whitened_pearson_scorer = _PairsScorer(rdm_whitened_pearson_score, 1, {}, "predict")
-noise_normalized_r2_scorer = _PairsScorer(noise_normalized_r2_score, 1, {}, "predict")
-
-_SCORERS = {
-    "cosine": rdm_cosine_scorer,
-    "kendall_tau_a": rdm_kendall_tau_a_scorer,
-    "noise_normalized_r2": noise_normalized_r2_scorer,
-    "pearson": rdm_pearson_scorer,
-    "rho_a": rdm_rho_a_scorer,
-    "spearman": rdm_spearman_scorer,
-    "whitened_cosine": rdm_whitened_cosine_scorer,
-    "whitened_pearson": rdm_whitened_pearson_scorer,
+SCORES: dict[str, Callable] = {
+    "cosine": rdm_cosine_score,
+    "kendall_tau_a": rdm_kendall_tau_a_score,
+    "pearson": rdm_pearson_score,
+    "rho_a": rdm_rho_a_score,
+    "spearman": rdm_spearman_score,
+    "whitened_cosine": rdm_whitened_cosine_score,
+    "whitened_pearson": rdm_whitened_pearson_score,
 }
-
-
-def get_rdm_scorer_names() -> list[str]:
-    """List the names that :func:`get_rdm_scorer` knows.
-
-    Returns
-    -------
-    names : list of str
-        In alphabetical order.
-
-    See Also
-    --------
-    get_rdm_scorer : The scorer of a name.
-
-    Examples
-    --------
-    >>> from sklearn_rdm.metrics import get_rdm_scorer_names
-    >>> get_rdm_scorer_names()[:3]
-    ['cosine', 'kendall_tau_a', 'noise_normalized_r2']
-    """
-    return sorted(_SCORERS)
-
-
-def get_rdm_scorer(name: str | Callable, **params: Any) -> Callable:
-    """Get a scorer by name, for ``scoring=`` of scikit-learn's tools.
-
-    Parameters
-    ----------
-    name : str or callable
-        One of :func:`get_rdm_scorer_names`, with or without the leading ``rdm_`` of the score
-        function; a callable is returned as it is.
-    **params : dict
-        Keyword arguments of the score function, such as ``pattern_covariance`` or ``convention``.
-
-    Returns
-    -------
-    scorer : callable
-        ``scorer(estimator, X, y)``; higher is better. A copy, as that of
-        :func:`sklearn.metrics.get_scorer`.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the names.
-
-    See Also
-    --------
-    rdm_spearman_scorer : The same object, imported; the one to prefer in scripts.
-
-    Examples
-    --------
-    >>> from sklearn_rdm.metrics import get_rdm_scorer
-    >>> get_rdm_scorer("spearman")
-    make_scorer(rdm_spearman_score, response_method='predict')
-    >>> get_rdm_scorer("noise_normalized_r2", convention="net2brain")
-    make_scorer(noise_normalized_r2_score, response_method='predict', convention=net2brain)
-    """
-    if callable(name):
-        return name
-    short_name = name.removeprefix("rdm_") if isinstance(name, str) else name
-    if short_name not in _SCORERS:
-        raise ValueError(f"{name!r} is no RDM scorer; the names are {get_rdm_scorer_names()}.")
-    scorer = copy.deepcopy(_SCORERS[short_name])
-    scorer._kwargs.update(params)
-    return scorer

@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_rdm._pairs._dissimilarities import as_real
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm.metrics import get_rdm_scorer
 from sklearn_rdm.model_selection._splitters import check_image_cv
@@ -328,7 +329,7 @@ def _fit_score(
 
 def _check_subjects(y: Any, n_pairs: int) -> np.ndarray:
     """Return y as float64 (n_pairs, n_subjects[, n_times]) of two or more subjects."""
-    y = np.asarray(y, dtype=np.float64)
+    y = as_real(y, "dissimilarities")
     if y.ndim not in (2, 3) or len(y) != n_pairs or y.shape[1] < 2:
         raise ValueError(
             f"holding out subjects needs dissimilarities of shape ({n_pairs}, n_subjects) or "

@@ -11,6 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_rdm._pairs._dissimilarities import (
+    as_real,
     average_times,
     can_be_learned,
     check_dissimilarities,
@@ -131,6 +132,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         UserWarning
             If subjects are left out because they have fewer than two of these pairs.
         """
+        y = as_real(y, "dissimilarities")
         y = check_dissimilarities(y, len(y))
         weights = self._check_parameters(1 if y.ndim == 1 else y.shape[1])
         if y.ndim == 1:
@@ -178,7 +180,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         options = {"ensure_2d": False, "allow_nd": True, "ensure_all_finite": "allow-nan"}
-        y = average_times(check_array(y, dtype=np.float64, input_name="y", **options))
+        y = as_real(y, "dissimilarities")
+        y = average_times(check_array(y, input_name="y", **options))
         n_subjects = None if y.ndim == 1 else y.shape[1]
         if n_subjects != self.n_subjects_:
             raise ValueError(

@@ -145,7 +145,7 @@ def test_images_are_put_in_the_order_wanted(tmp_path, rdms):
         ("x.csv", np.zeros((2, 3, 3)), ["a", "b", "c"], "to_long_table"),
         ("x.npz", np.zeros((3, 3)), ["a", "b"], "2 image_names for matrices of 3 images"),
         ("x.npz", np.zeros(5), None, r"n_pairs = n \* \(n - 1\) / 2, got \(5,\)"),
-        ("x.npz", ["a", "b"], None, "must hold numbers"),
+        ("x.npz", ["a", "b"], None, "must be real numbers"),
         ("x.npz", ASYMMETRIC, None, r"symmetric, but rdms\[0, 1\] = 9.0 and rdms\[1, 0\] = 1.0"),
         ("x.npz", [1, np.inf, 2], None, r"rdms\[0, 2\] is infinite"),
     ],

@@ -50,6 +50,9 @@ def algonauts(load_algonauts):
     return load
 
 
+ALGONAUTS = {"convention": "algonauts2019"}
+
+
 def simulate(n_images=8, n_subjects=5, seed=0):
     rng = np.random.default_rng(seed)
     signal = rng.random(n_images * (n_images - 1) // 2)
@@ -59,7 +62,7 @@ def simulate(n_images=8, n_subjects=5, seed=0):
 @pytest.mark.data
 def test_challenge_constants(algonauts):
     for target, constant in CEILINGS.items():
-        assert round(noise_ceiling(algonauts(*target))[1], 4) == constant
+        assert round(noise_ceiling(algonauts(*target), **ALGONAUTS)[1], 4) == constant
     for target, constant in LOWER.items():
         assert round(noise_ceiling(algonauts(*target), convention="net2brain")[0], 4) == constant
 
@@ -67,7 +70,7 @@ def test_challenge_constants(algonauts):
 @pytest.mark.data
 @pytest.mark.parametrize(("metric", "n_images", "target"), RSATOOLBOX)
 def test_rsatoolbox_reference_values(metric, n_images, target, algonauts):
-    bounds = noise_ceiling(algonauts(n_images, target), convention="rsatoolbox", metric=metric)
+    bounds = noise_ceiling(algonauts(n_images, target), convention="rsatoolbox", scoring=metric)
     assert_allclose(bounds, RSATOOLBOX[metric, n_images, target], rtol=0, atol=0.5001e-4)
 
 
@@ -88,7 +91,7 @@ def check_against_rsatoolbox(y, metric):
     inference = pytest.importorskip("rsatoolbox.inference")
     rdm = pytest.importorskip("rsatoolbox.rdm")
     expected = inference.boot_noise_ceiling(rdm.RDMs(y.T), RSATOOLBOX_NAMES[metric])
-    assert_allclose(noise_ceiling(y, convention="rsatoolbox", metric=metric), expected, rtol=1e-9)
+    assert_allclose(noise_ceiling(y, convention="rsatoolbox", scoring=metric), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("convention", "power"), [("net2brain", 2), ("brain-score", 1)])
@@ -137,10 +140,10 @@ def test_missing_pairs_are_pooled_over_the_subjects_that_have_them():
 def test_a_subject_without_pairs_is_left_out():
     y, _ = simulate(n_subjects=4)
     for convention, metric in [("rsatoolbox", "pearson"), ("algonauts2019", "cosine")]:
-        expected = noise_ceiling(y, convention=convention, metric=metric)
+        expected = noise_ceiling(y, convention=convention, scoring=metric)
         absent = np.column_stack([y, np.full(len(y), np.nan)])
         with pytest.warns(UndefinedMetricWarning, match="1 of 5 subject.*first subject 4"):
-            assert_allclose(noise_ceiling(absent, convention=convention, metric=metric), expected)
+            assert_allclose(noise_ceiling(absent, convention=convention, scoring=metric), expected)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -215,10 +218,10 @@ def test_unknown_choices_are_refused():
     y, y_pred = simulate()
     with pytest.raises(ValueError, match=r"convention must be one of \['algonauts2019'.*'nili'"):
         noise_ceiling(y, convention="nili")
-    with pytest.raises(ValueError, match=r"metric must be one of \['cosine'.*'r2'"):
-        noise_ceiling(y, metric="r2")
-    with pytest.raises(ValueError, match="metric must be one of"):
-        noise_ceiling(y, metric=rdm_spearman_score)
+    with pytest.raises(ValueError, match=r"scoring must be one of \['cosine'.*'r2'"):
+        noise_ceiling(y, scoring="r2")
+    with pytest.raises(ValueError, match="scoring must be one of"):
+        noise_ceiling(y, scoring=rdm_spearman_score)
     with pytest.raises(ValueError, match=r"pooling must be one of .* got 'median'"):
         NoiseCeilingConvention(pooling="median")
     with pytest.raises(ValueError, match="bound must be one of"):
@@ -239,8 +242,8 @@ def test_whitened_ceiling_needs_the_pairs_of_an_incomplete_set():
     y, _ = simulate()
     index = np.column_stack(np.triu_indices(8, 1))[::2]
     with pytest.raises(ValueError, match="give pairs="):
-        noise_ceiling(y[1::2][:-1], metric="whitened_pearson")
-    mine = NoiseCeilingConvention(metric="whitened_pearson", pooling="mean")
+        noise_ceiling(y[1::2][:-1], scoring="whitened_pearson")
+    mine = NoiseCeilingConvention(scoring="whitened_pearson", pooling="mean")
     upper = noise_ceiling(y[::2], convention=mine, pairs=index)[1]
     expected = rdm_whitened_pearson_score(y[::2], y[::2].mean(axis=1), pairs=index)
     assert upper == pytest.approx(expected)
@@ -271,7 +274,7 @@ def test_several_targets_are_a_ratio_of_means_in_the_challenge():
         np.mean(rdm_spearman_score(y, p, subject_average=False) ** 2)
         for y, p in zip(targets, predictions, strict=True)
     ]
-    ceilings = [noise_ceiling(y)[1] for y in targets]
+    ceilings = [noise_ceiling(y, **ALGONAUTS)[1] for y in targets]
     score = noise_normalized_r2_score(targets, predictions)
     assert score == pytest.approx(np.mean(squares) / np.mean(ceilings))
     choices = replace(CONVENTIONS["algonauts2019"], aggregation="mean_of_ratios")
@@ -314,14 +317,14 @@ def challenge_r2(y, predictions):
 def test_the_challenge_averages_over_time_then_squares():
     y, signal = simulate_times()
     upper = challenge_r2(y, y.mean(axis=1))
-    assert noise_ceiling(y)[1] == pytest.approx(upper)
+    assert noise_ceiling(y, **ALGONAUTS)[1] == pytest.approx(upper)
     score = challenge_r2(y, np.repeat(signal[:, None], 4, axis=1)) / upper
     assert noise_normalized_r2_score(y, signal) == pytest.approx(score)
     scores = noise_normalized_r2_score(y, signal, subject_average=False)
     assert scores.shape == (5,)
     assert scores.mean() == pytest.approx(score)
     each = rdm_spearman_score(y, signal, subject_average=False, time_average=False)
-    square_first = (each**2).mean() / noise_ceiling(y, time_average=False)[1].mean()
+    square_first = (each**2).mean() / noise_ceiling(y, **ALGONAUTS, time_average=False)[1].mean()
     assert abs(square_first - score) > 0.01
     assert abs((each**2).mean() - (each.mean(axis=1) ** 2).mean()) > 0.01
 
@@ -333,8 +336,8 @@ def test_the_challenges_rule_on_measured_meg(load_algonauts):
     pairs, y = ImagePairs.from_rdms(np.zeros((92, 1)), np.stack(windows, axis=1))
     prediction = features[tuple(pairs.index.T)]
     upper = challenge_r2(y, y.mean(axis=1))
-    assert noise_ceiling(y)[1] == pytest.approx(upper)
-    assert upper < np.mean(noise_ceiling(y, time_average=False)[1]) - 0.01
+    assert noise_ceiling(y, **ALGONAUTS)[1] == pytest.approx(upper)
+    assert upper < np.mean(noise_ceiling(y, **ALGONAUTS, time_average=False)[1]) - 0.01
     score = noise_normalized_r2_score(y, prediction)
     expected = challenge_r2(y, np.column_stack([prediction, prediction])) / upper
     assert score == pytest.approx(expected)
@@ -402,7 +405,7 @@ def test_time_points_without_common_pairs_are_left_out():
             bounds = noise_ceiling(y, convention=convention)
         assert_allclose(bounds, noise_ceiling(others, convention=convention))
     with pytest.warns(UndefinedMetricWarning, match="time points"):
-        upper = noise_ceiling(y, time_average=False)[1]
+        upper = noise_ceiling(y, **ALGONAUTS, time_average=False)[1]
     assert_array_equal(np.isnan(upper), [False, True, False, False])
     with pytest.warns(UndefinedMetricWarning, match="time points"):
         score = noise_normalized_r2_score(y, signal)
@@ -428,7 +431,7 @@ def test_a_subject_without_a_time_point_is_averaged_over_the_others():
         scores = noise_normalized_r2_score(y, signal, subject_average=False)
     assert np.isfinite(scores).all()
     with pytest.warns(UndefinedMetricWarning, match="1 of 20 subjects' time points"):
-        upper = noise_ceiling(y)[1]
+        upper = noise_ceiling(y, **ALGONAUTS)[1]
     expected = np.mean([spearmanr(y[:, 2, t], signal)[0] for t in (0, 2, 3)]) ** 2
     assert scores[2] == pytest.approx(expected / upper)
 
@@ -450,7 +453,7 @@ def test_the_ceiling_of_folds_with_a_whitened_measure_and_with_time_points():
     y = rng.random((45, 4, 2)) + rng.random((45, 1, 1))
     pairs = ImagePairs(rng.random((10, 3)))
     folds = [test for _, test in ImageKFold(2).split(pairs)]
-    options = {"convention": "rsatoolbox", "metric": "whitened_pearson", "time_average": False}
+    options = {"convention": "rsatoolbox", "scoring": "whitened_pearson", "time_average": False}
     each = [noise_ceiling(y[rows], pairs=pairs[rows], **options) for rows in folds]
     together = noise_ceiling(y, pairs=pairs, folds=folds, **options)
     assert_allclose(together, np.mean(each, axis=0))
@@ -470,4 +473,4 @@ def test_identical_subjects_nearly_reach_one_if_two_of_them_lack_most_pairs(metr
     rng = np.random.default_rng(0)
     y = np.tile(rng.permutation(190).astype(float)[:, None], 4)
     y[:, :2][rng.random((190, 2)) > 0.3] = np.nan
-    assert_allclose(noise_ceiling(y, convention="rsatoolbox", metric=metric), 1, atol=0.005)
+    assert_allclose(noise_ceiling(y, convention="rsatoolbox", scoring=metric), 1, atol=0.005)

@@ -18,7 +18,6 @@ import sklearn_rdm.metrics as metrics
 from sklearn_rdm import ImagePairs
 from sklearn_rdm.metrics import (
     get_rdm_scorer,
-    get_rdm_scorer_names,
     noise_normalized_r2_score,
     rdm_cosine_score,
     rdm_kendall_tau_a_score,
@@ -28,7 +27,7 @@ from sklearn_rdm.metrics import (
     rdm_whitened_cosine_score,
     rdm_whitened_pearson_score,
 )
-from sklearn_rdm.metrics._similarity import rank_columns
+from sklearn_rdm.metrics._measures import rank_columns
 from sklearn_rdm.model_selection import ImageKFold
 from tests.references import RSATOOLBOX_NAMES
 
@@ -346,7 +345,7 @@ def test_scorers_equal_the_score_of_the_predictions(name, problem):
     pairs, dissim = pairs[::2], dissim[::2] + np.random.default_rng(0).random((33, 2))
     model = Averager(offset=0.1)
     scorer = get_rdm_scorer(name)
-    function = getattr(metrics, scorer._score_func.__name__)
+    function = getattr(metrics, scorer.score_func.__name__)
     options = {"pairs": pairs} if "whitened" in name else {}
     expected = function(dissim, model.predict(pairs), **options)
     assert scorer(model, pairs, dissim) == pytest.approx(expected)
@@ -359,7 +358,7 @@ def test_scorers_equal_the_score_of_the_predictions(name, problem):
 
 def test_several_scorers_predict_once_a_fold(problem, tmp_path):
     pairs, dissim = problem
-    scoring = {name: get_rdm_scorer(name) for name in get_rdm_scorer_names()}
+    scoring = {name: get_rdm_scorer(name) for name in [*NAMES, "noise_normalized_r2"]}
     results = cross_validate(Averager(folder=tmp_path), pairs, dissim, scoring=scoring, cv=KFold(3))
     assert len(list(tmp_path.iterdir())) == 3
     assert all(np.isfinite(results[f"test_{name}"]).all() for name in scoring)
@@ -380,17 +379,16 @@ def test_scorers_choose_in_a_parallel_search(problem):
 
 
 def test_scorer_names_and_options(problem):
-    assert get_rdm_scorer_names() == sorted([*NAMES, "noise_normalized_r2"])
-    assert get_rdm_scorer("rdm_cosine")._score_func is rdm_cosine_score
+    assert get_rdm_scorer("rdm_cosine").score_func is rdm_cosine_score
     assert get_rdm_scorer(len) is len
     with pytest.raises(ValueError, match=r"'sperman' is no RDM scorer.*'spearman'"):
         get_rdm_scorer("sperman")
     with pytest.raises(ValueError, match="None is no RDM scorer"):
         get_rdm_scorer(None)
-    before = copy.deepcopy(metrics.rdm_whitened_cosine_scorer._kwargs)
+    before = copy.deepcopy(metrics.rdm_whitened_cosine_scorer.params)
     variances = np.linspace(1, 3, 12)
     scorer = get_rdm_scorer("whitened_cosine", pattern_covariance=variances)
-    assert metrics.rdm_whitened_cosine_scorer._kwargs == before == {}
+    assert metrics.rdm_whitened_cosine_scorer.params == before == {}
     pairs, dissim = problem
     assert scorer(Averager(), pairs[5:], dissim[5:]) == pytest.approx(
         rdm_whitened_cosine_score(

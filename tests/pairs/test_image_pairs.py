@@ -347,9 +347,9 @@ def spoiled(*entries):
             ValueError,
             r"rdms\[0, 1, 0, 3\] is infinite",
         ),
-        (np.full((4, 4), "a"), TypeError, "rdms must be numbers"),
+        (np.full((4, 4), "a"), TypeError, "rdms must be real numbers"),
         (np.full((4, 4), np.nan), ValueError, "no dissimilarity at all"),
-        (None, TypeError, "rdms must be numbers"),
+        (None, TypeError, "rdms must be real numbers"),
     ],
 )
 def test_wrong_matrices_are_named(images, rdms, error, message):

@@ -7,39 +7,66 @@ NaN; what is missing is sorted out before, in one place.
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.stats import kendalltau
-from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_rdm._pairs._dissimilarities import average, count_images
-from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._dissimilarities import as_real, average
+from sklearn_rdm.metrics._checks import MIN_PAIRS
 
-Measure = Callable[..., np.ndarray]
-MIN_PAIRS = 2
 SINGULAR = 1e-12  # smallest over largest variance of a contrast
 CG_TOLERANCE = 1e-10  # relative residual: scores agree with a dense solve to 8 digits
 
 
+@dataclass(frozen=True)
+class Measure:
+    """One way to compare dissimilarities; all that depends on it is read off here.
+
+    Attributes
+    ----------
+    columns : callable
+        From observed (n_pairs, n_subjects), predicted (n_pairs, n_predictions) and the images of
+        the pairs to (n_predictions, n_subjects).
+    pooling : str
+        How subjects are averaged for its noise ceiling.
+    needs_pairs : bool
+        Whether it must know which images each pair compares.
+    """
+
+    columns: Callable[..., np.ndarray]
+    pooling: str
+    needs_pairs: bool = False
+
+
+def get_measure(name: str) -> Measure:
+    """Measure of a score's name, with or without the leading ``rdm_``."""
+    try:
+        return MEASURES[name.removeprefix("rdm_")]
+    except (KeyError, AttributeError):
+        raise ValueError(f"scoring must be one of {sorted(MEASURES)}, got {name!r}.") from None
+
+
 def score_columns(
-    measure: Measure, observed: np.ndarray, predicted: np.ndarray, index: Any = None
+    measure: Measure, observed: np.ndarray, predicted: np.ndarray, index: Any = None, **options: Any
 ) -> np.ndarray:
     """Scores (n_predictions, n_subjects[, n_times]) of columns that may lack pairs (NaN)."""
-    labels = observed.reshape(len(observed), math.prod(observed.shape[1:]))
+    labels = to_unit_scale(observed.reshape(len(observed), math.prod(observed.shape[1:])))
+    predicted = to_unit_scale(predicted)
     scores = np.full((predicted.shape[1], labels.shape[1]), np.nan)
     for has_prediction, predictions in group_columns(predicted):
         for has_label, columns in group_columns(labels):
             rows = np.flatnonzero(has_prediction & has_label)
             if len(rows) >= MIN_PAIRS:
-                scores[np.ix_(predictions, columns)] = measure(
+                scores[np.ix_(predictions, columns)] = measure.columns(
                     labels[np.ix_(rows, columns)],
                     predicted[np.ix_(rows, predictions)],
                     None if index is None else index[rows],
+                    **options,
                 )
     return scores.reshape(len(scores), *observed.shape[1:])
 
@@ -68,6 +95,12 @@ def group_columns(columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]
         yield present[:, same[0]], np.array(same)
 
 
+def to_unit_scale(columns: np.ndarray) -> np.ndarray:
+    """Columns times powers of two, which is exact, so that squares neither overflow nor vanish."""
+    largest = np.fmax.reduce(np.abs(columns), axis=0, initial=0)
+    return np.ldexp(columns, -np.frexp(largest)[1])
+
+
 def rank_columns(columns: np.ndarray) -> np.ndarray:
     """Average ranks of every column without NaN.
 
@@ -81,106 +114,6 @@ def rank_columns(columns: np.ndarray) -> np.ndarray:
         ends = np.append(starts[1:], len(values))
         ranks[order, column] = np.repeat((starts + ends + 1) / 2, ends - starts)
     return ranks
-
-
-def get_measure(metric: str) -> Measure:
-    """Measure of a metric's name, with or without the leading ``rdm_``."""
-    try:
-        return MEASURES[metric.removeprefix("rdm_")]
-    except (KeyError, AttributeError):
-        raise ValueError(f"metric must be one of {sorted(MEASURES)}, got {metric!r}.") from None
-
-
-def check_observed(y_true: Any) -> np.ndarray:
-    """Float64 (n_pairs, n_subjects[, n_times]) of measurements; NaN allowed, infinity not."""
-    y_true = np.asarray(y_true, dtype=np.float64)
-    if y_true.ndim not in (1, 2, 3) or y_true.size == 0:
-        raise ValueError(
-            "y_true must have shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, "
-            f"n_times) and hold at least one pair, got {y_true.shape}."
-        )
-    if np.isinf(y_true).any():
-        pair = np.isinf(y_true).reshape(len(y_true), -1).any(axis=1).argmax()
-        raise ValueError(f"y_true of pair {pair} is infinite.")
-    return y_true[:, np.newaxis] if y_true.ndim == 1 else y_true
-
-
-def check_time_average(time_average: bool, observed: np.ndarray) -> None:
-    """Refuse to keep time points apart where there are none."""
-    if not time_average and observed.ndim < 3:
-        raise ValueError(
-            "time_average=False needs y_true of shape (n_pairs, n_subjects, n_times), got no time "
-            "axis. For one subject: y_true[:, np.newaxis, :]."
-        )
-
-
-def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
-    """Float64 (n_pairs,) of finite predictions."""
-    y_pred = np.asarray(y_pred, dtype=np.float64)
-    if y_pred.shape != (n_pairs,):
-        raise ValueError(
-            f"y_pred must have shape ({n_pairs},), one dissimilarity per pair of y_true, got "
-            f"{y_pred.shape}."
-        )
-    finite = np.isfinite(y_pred)
-    if not finite.all():
-        raise ValueError(
-            f"y_pred of pair {finite.argmin()} is {y_pred[finite.argmin()]}: the model diverged, "
-            "or did not predict this pair. Score only finite predictions; those of a "
-            "cross-validation fold by fold (tests and bootstrap: folds=)."
-        )
-    return y_pred
-
-
-def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
-    """Image rows (n_pairs, 2) of ImagePairs, of an index, or of a complete set (None)."""
-    if pairs is None:
-        n_images = count_images(n_pairs)
-        if n_images is None:
-            raise ValueError(
-                f"{n_pairs} pairs are not all pairs of some images: give pairs=, an ImagePairs or "
-                "an (n_pairs, 2) array of image numbers."
-            )
-        return np.column_stack(np.triu_indices(n_images, 1))
-    if not isinstance(pairs, ImagePairs):
-        index = np.asarray(pairs)
-        n_images = int(index.max(initial=0)) + 1 if index.dtype.kind in "ui" else 1
-        pairs = ImagePairs(np.zeros((n_images, 1)), index)
-    if len(pairs) != n_pairs:
-        raise ValueError(f"got {len(pairs)} pairs for {n_pairs} dissimilarities.")
-    return pairs.index
-
-
-def check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:
-    """Rows of the pairs of each fold, as given by an image-wise splitter."""
-    tests = [np.asarray(rows) for rows in folds]
-    for number, rows in enumerate(tests):
-        if rows.dtype.kind not in "ui" or rows.ndim != 1 or len(rows) == 0:
-            raise ValueError(
-                f"fold {number} must be a list of row numbers of pairs, got {rows.dtype} of shape "
-                f"{rows.shape}. Give [test for _, test in cv.split(pairs)]."
-            )
-        if rows.min() < 0 or rows.max() >= n_pairs:
-            raise ValueError(f"fold {number} has rows outside 0 to {n_pairs - 1}.")
-    if not tests:
-        raise ValueError("folds is empty: give the test rows of one fold or more, or None.")
-    return tests
-
-
-def warn_undefined(scores: np.ndarray) -> None:
-    """Tell which subjects, and at which time points, have no score."""
-    undefined = np.argwhere(np.isnan(scores))
-    if len(undefined):
-        what, first = "subject(s)", f"subject {undefined[0][0]}"
-        if scores.ndim == 2:
-            what, first = "subjects' time points", f"{first} at time point {undefined[0][1]}"
-        warnings.warn(
-            f"the score is not defined (NaN) for {len(undefined)} of {scores.size} {what}, first "
-            f"{first}: fewer than {MIN_PAIRS} pairs, or constant dissimilarities or predictions. "
-            "A mean leaves them out.",
-            UndefinedMetricWarning,
-            stacklevel=4,
-        )
 
 
 def _center(columns: np.ndarray) -> np.ndarray:
@@ -309,7 +242,7 @@ def _unmix_covariance(columns: np.ndarray, rows: np.ndarray, covariance: np.ndar
 def check_covariance(covariance: Any, index: np.ndarray) -> np.ndarray | None:
     if covariance is None:
         return None
-    covariance = np.asarray(covariance, dtype=np.float64)
+    covariance = as_real(covariance, "pattern_covariance")
     if covariance.ndim == 1:
         covariance = np.diag(covariance)
     n_images = index.max() + 1
@@ -323,13 +256,12 @@ def check_covariance(covariance: Any, index: np.ndarray) -> np.ndarray | None:
     return covariance
 
 
-MEASURES: dict[str, Measure] = {
-    "cosine": _cosine,
-    "kendall_tau_a": _kendall_tau_a,
-    "pearson": _pearson,
-    "rho_a": _rho_a,
-    "spearman": _spearman,
-    "whitened_cosine": _whitened_cosine,
-    "whitened_pearson": _whitened_pearson,
+MEASURES = {
+    "cosine": Measure(_cosine, pooling="rms"),
+    "kendall_tau_a": Measure(_kendall_tau_a, pooling="rank"),
+    "pearson": Measure(_pearson, pooling="zscore"),
+    "rho_a": Measure(_rho_a, pooling="rank"),
+    "spearman": Measure(_spearman, pooling="rank"),
+    "whitened_cosine": Measure(_whitened_cosine, pooling="rms", needs_pairs=True),
+    "whitened_pearson": Measure(_whitened_pearson, pooling="zscore", needs_pairs=True),
 }
-WHITENED = frozenset({"whitened_cosine", "whitened_pearson"})

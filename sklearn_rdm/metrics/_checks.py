@@ -1,0 +1,107 @@
+"""What is checked of observed and predicted dissimilarities before they are compared."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
+
+from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs._dissimilarities import as_real, count_images
+
+MIN_PAIRS = 2
+
+
+def check_observed(y_true: Any) -> np.ndarray:
+    """Float64 (n_pairs, n_subjects[, n_times]) of measurements; NaN allowed, infinity not."""
+    y_true = as_real(y_true, "y_true")
+    if y_true.ndim not in (1, 2, 3) or y_true.size == 0:
+        raise ValueError(
+            "y_true must have shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, "
+            f"n_times) and hold at least one pair, got {y_true.shape}."
+        )
+    if np.isinf(y_true).any():
+        pair = np.isinf(y_true).reshape(len(y_true), -1).any(axis=1).argmax()
+        raise ValueError(f"y_true of pair {pair} is infinite.")
+    return y_true[:, np.newaxis] if y_true.ndim == 1 else y_true
+
+
+def check_time_average(time_average: bool, observed: np.ndarray) -> None:
+    """Refuse to keep time points apart where there are none."""
+    if not time_average and observed.ndim < 3:
+        raise ValueError(
+            "time_average=False needs y_true of shape (n_pairs, n_subjects, n_times), got no time "
+            "axis. For one subject: y_true[:, np.newaxis, :]."
+        )
+
+
+def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
+    """Float64 (n_pairs,) of finite predictions."""
+    y_pred = as_real(y_pred, "y_pred")
+    if y_pred.shape != (n_pairs,):
+        raise ValueError(
+            f"y_pred must have shape ({n_pairs},), one dissimilarity per pair of y_true, got "
+            f"{y_pred.shape}."
+        )
+    finite = np.isfinite(y_pred)
+    if not finite.all():
+        raise ValueError(
+            f"y_pred of pair {finite.argmin()} is {y_pred[finite.argmin()]}: the model diverged, "
+            "or did not predict this pair. Score only finite predictions; those of a "
+            "cross-validation fold by fold (tests and bootstrap: folds=)."
+        )
+    return y_pred
+
+
+def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
+    """Image rows (n_pairs, 2) of ImagePairs, of an index, or of a complete set (None)."""
+    if pairs is None:
+        n_images = count_images(n_pairs)
+        if n_images is None:
+            raise ValueError(
+                f"{n_pairs} pairs are not all pairs of some images: give pairs=, an ImagePairs or "
+                "an (n_pairs, 2) array of image numbers."
+            )
+        return np.column_stack(np.triu_indices(n_images, 1))
+    if not isinstance(pairs, ImagePairs):
+        index = np.asarray(pairs)
+        n_images = int(index.max(initial=0)) + 1 if index.dtype.kind in "ui" else 1
+        pairs = ImagePairs(np.zeros((n_images, 1)), index)
+    if len(pairs) != n_pairs:
+        raise ValueError(f"got {len(pairs)} pairs for {n_pairs} dissimilarities.")
+    return pairs.index
+
+
+def check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:
+    """Rows of the pairs of each fold, as given by an image-wise splitter."""
+    tests = [np.asarray(rows) for rows in folds]
+    for number, rows in enumerate(tests):
+        if rows.dtype.kind not in "ui" or rows.ndim != 1 or len(rows) == 0:
+            raise ValueError(
+                f"fold {number} must be a list of row numbers of pairs, got {rows.dtype} of shape "
+                f"{rows.shape}. Give [test for _, test in cv.split(pairs)]."
+            )
+        if rows.min() < 0 or rows.max() >= n_pairs:
+            raise ValueError(f"fold {number} has rows outside 0 to {n_pairs - 1}.")
+    if not tests:
+        raise ValueError("folds is empty: give the test rows of one fold or more, or None.")
+    return tests
+
+
+def warn_undefined(scores: np.ndarray) -> None:
+    """Tell which subjects, and at which time points, have no score."""
+    undefined = np.argwhere(np.isnan(scores))
+    if len(undefined):
+        what, first = "subject(s)", f"subject {undefined[0][0]}"
+        if scores.ndim == 2:
+            what, first = "subjects' time points", f"{first} at time point {undefined[0][1]}"
+        warnings.warn(
+            f"the score is not defined (NaN) for {len(undefined)} of {scores.size} {what}, first "
+            f"{first}: fewer than {MIN_PAIRS} pairs, or constant dissimilarities or predictions. "
+            "A mean leaves them out.",
+            UndefinedMetricWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,93 @@
+"""The class of all scorers of this package.
+
+It derives from scikit-learn's private class of scorers: scikit-learn predicts once a fold for
+several scorers, but only if they are of that class, and gives a public one, ``make_scorer``, only
+targets and predictions. ``tests/metrics/test_scorers.py`` holds it against ``make_scorer``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics._scorer import _Scorer
+
+from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs._image_pairs import as_pairs
+
+
+class PairsScorer(_Scorer):
+    """Scores an estimator's predictions of pairs: ``scorer(estimator, X, y)``.
+
+    Parameters
+    ----------
+    score_func : callable
+        ``score_func(y_true, y_pred, **params)``.
+    columns : callable
+        ``columns(observed, predictions, index, **params)``: one score a prediction and subject.
+    needs_pairs : bool
+        Whether ``score_func`` is given ``pairs=``.
+    params : dict
+        Keyword arguments of both.
+    check_observed : callable, default=None
+        Raises an error for targets that have no score.
+    """
+
+    def __init__(
+        self,
+        score_func: Callable,
+        columns: Callable[..., np.ndarray],
+        *,
+        needs_pairs: bool = False,
+        params: dict[str, Any] | None = None,
+        check_observed: Callable | None = None,
+    ) -> None:
+        super().__init__(score_func, 1, params or {}, "predict")
+        self.score_func, self.params = score_func, params or {}
+        self.columns, self.needs_pairs = columns, needs_pairs
+        self.check_observed = check_observed
+
+    def with_params(self, **params: Any) -> PairsScorer:
+        """The same with more keyword arguments."""
+        return type(self)(
+            self.score_func,
+            self.columns,
+            needs_pairs=self.needs_pairs,
+            params=self.params | params,
+            check_observed=self.check_observed,
+        )
+
+    def columns_for(self, observed: np.ndarray) -> Callable[..., np.ndarray]:
+        """A function of (observed, predictions, index), for these targets."""
+        if self.params.get("pattern_covariance") is not None:
+            raise ValueError(
+                "scoring cannot have a pattern_covariance here: its rows could not follow the "
+                "images that are shuffled or drawn. Leave it out, for independent images."
+            )
+        if self.check_observed is not None:
+            self.check_observed(observed)
+        columns = self.columns
+        params = {name: self.params[name] for name in self.params if name != "pattern_covariance"}
+        return lambda observed, predicted, index: columns(observed, predicted, index, **params)
+
+    def _score(
+        self, method_caller: Callable, estimator: Any, X: Any, y_true: Any, **kwargs: Any
+    ) -> float:
+        if self.needs_pairs:
+            kwargs["pairs"] = _scored_index(X)
+        return super()._score(method_caller, estimator, X, y_true, **kwargs)
+
+    def __repr__(self) -> str:
+        params = [f"{name}={value!r}" for name, value in self.params.items()]
+        return f"make_rdm_scorer({', '.join([self.score_func.__name__, *params])})"
+
+
+def _scored_index(X: Any) -> np.ndarray:
+    """Images of the pairs that a scorer is given; a torch dataset has no order that is known."""
+    if not (isinstance(X, ImagePairs | Sequence) or hasattr(X, "__array__")):
+        raise TypeError(
+            "this scorer must know which images each pair compares, and was given a "
+            f"{type(X).__name__} instead of pairs. In skorch's EpochScoring, set use_caching=False."
+        )
+    return as_pairs(X).index
