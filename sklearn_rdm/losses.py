@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sklearn_rdm._pairs._rounding import SUM_EPSILONS
+
 __all__ = [
     "CorrelationLoss",
     "CosineLoss",
@@ -16,7 +18,6 @@ __all__ = [
     "WhitenedCosineLoss",
 ]
 
-ROUNDING = 8  # machine epsilons: a spread below this share of the values is rounding noise
 RANK_BLOCK = 512  # pairs compared with all others at a time; 14 MB per matrix for 118 images
 
 
@@ -455,6 +456,8 @@ class _RankLossSum(torch.autograd.Function):
 
 def _to_unit_scale(values: Tensor) -> Tensor:
     """Values times a power of two, which is exact, so that squares neither overflow nor vanish."""
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()
     return torch.ldexp(values, -_exponent(values))
 
 
@@ -496,5 +499,5 @@ def _unit(values: Tensor) -> Tensor:
 def _centred(values: Tensor) -> Tensor:
     """Subtract the mean; values that are equal up to rounding become zeros without gradient."""
     centred = values - values.mean()
-    noise = ROUNDING * torch.finfo(values.dtype).eps * values.norm()
+    noise = SUM_EPSILONS * torch.finfo(values.dtype).eps * values.norm()
     return torch.where(centred.norm() <= noise, 0, centred)  # what is NaN stays so

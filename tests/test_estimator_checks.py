@@ -109,7 +109,6 @@ DATA_FREE = [
 ]
 SKORCH_FAILS = {
     "check_no_attributes_set_in_init": "skorch sets history_, initialized_ and virtual_params_",
-    "check_set_params": "skorch lists its own _params_to_validate among the parameters",
 }
 
 

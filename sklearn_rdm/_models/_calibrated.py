@@ -9,15 +9,12 @@ from sklearn.base import clone
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_rdm._models._meta import RDMMetaRegressor
+from sklearn_rdm._models._base import RDMMetaRegressor
+from sklearn_rdm._pairs._delegation import wrapped_has
 from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
 from sklearn_rdm.preprocessing._pooling import pool_pairs
 
 __all__ = ["CalibratedRDMRegressor"]
-
-
-def _has_transform(calibrated: CalibratedRDMRegressor) -> bool:
-    return hasattr(getattr(calibrated, "estimator_", calibrated.estimator), "transform")
 
 
 class CalibratedRDMRegressor(RDMMetaRegressor):
@@ -127,7 +124,7 @@ class CalibratedRDMRegressor(RDMMetaRegressor):
         check_is_fitted(self)
         return self.shift_ + self.scale_ * self.estimator_.predict(as_pairs(X))
 
-    @available_if(_has_transform)
+    @available_if(wrapped_has("transform"))
     def transform(self, X: Any) -> np.ndarray:
         """Predict the dissimilarity matrix of images in the unit of the pooled target.
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
 
+from sklearn_rdm._pairs._rounding import FLOAT32_SHARE
 from sklearn_rdm._pairs._whole_files import whole_file
 
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
 BLOCK = 2048  # images; a block of a matrix and its two strips of features fit the cache
-ROUNDING = 1e-6  # a centred row below this share of its values may be constant: look at it again
 PRODUCTS = ("correlation", "cosine")  # one minus the product of two vectors of unit length
 LEARNING_METRICS = {
     "seuclidean": "PerImage(StandardScaler()) before metric='euclidean'",
@@ -206,7 +206,7 @@ def normalise(
     mean = features.mean(axis=1, keepdims=True, dtype=np.float64) if centre else 0.0
     unit = np.subtract(features, mean, dtype=np.float64)
     length = np.sqrt(np.einsum("ij,ij->i", unit, unit) + noise)[:, None]
-    suspected = np.flatnonzero(length[:, 0] <= ROUNDING * np.abs(features[:, 0]))
+    suspected = np.flatnonzero(length[:, 0] <= FLOAT32_SHARE * np.abs(features[:, 0]))
     undefined = np.zeros(len(features), dtype=bool)
     undefined[suspected] = np.ptp(features[suspected], axis=1) == 0
     if undefined.any() and not noise:

@@ -13,15 +13,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_rdm._models._meta import RDMMetaRegressor
+from sklearn_rdm._models._base import RDMMetaRegressor
+from sklearn_rdm._pairs._delegation import wrapped_has
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm.model_selection._splitters import check_image_cv
 
 __all__ = ["EnsembleRDMRegressor"]
-
-
-def _has_transform(ensemble: EnsembleRDMRegressor) -> bool:
-    return hasattr(getattr(ensemble, "estimators_", [ensemble.estimator])[0], "transform")
 
 
 class EnsembleRDMRegressor(RDMMetaRegressor):
@@ -128,6 +126,7 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
             images are both trained on; and whatever the estimator raises.
         """
         pairs, y = check_fit_pairs(X, y)
+        self._training_pairs_ = TrainingPairs(pairs)
         training_sets = self._training_sets(pairs, y)
         rng = check_random_state(self.random_state)
         members = [_with_own_seeds(clone(self.estimator), rng) for _ in training_sets]
@@ -156,7 +155,7 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
         pairs = as_pairs(X)
         return np.mean([member.predict(pairs) for member in self.estimators_], axis=0)
 
-    @available_if(_has_transform)
+    @available_if(wrapped_has("transform"))
     def transform(self, X: Any) -> np.ndarray:
         """Average the dissimilarity matrices that the members predict.
 

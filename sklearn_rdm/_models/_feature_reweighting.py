@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 
 from sklearn_rdm._models._distances import DENSE, check_finite, normalise
 from sklearn_rdm._models._pair_ridge import fit_path, pair_sums, predict_path, square_sums
@@ -15,7 +14,7 @@ from sklearn_rdm._models._rsa import RSARegressor
 from sklearn_rdm._pairs._dissimilarities import average_times
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pairs._images import flatten_images
-from sklearn_rdm._pairs._process import ONE_AT_A_TIME
+from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm.metrics._measures import MEASURES, score_columns
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.model_selection._splitters import check_image_cv
@@ -149,7 +148,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         cv: Any = None,
         scoring: str = "pearson",
         subject_pooling: Any = "zscore",
-        random_state: Any = None,
+        random_state: Any = 0,
         n_jobs: int | None = None,
     ) -> None:
         self.metric = metric
@@ -212,6 +211,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         path = fit_path(features, index, targets, chosen[np.newaxis], **self._model())
         coef, intercept = path.coef[:, 0].T, path.target_mean - path.offset[0]
         coef[~learned] = intercept[~learned] = chosen[~learned] = np.nan
+        self._training_pairs_ = TrainingPairs(pairs)
         self.n_features_in_, self.alphas_, self.cv_scores_ = features.shape[1], alphas, cv_scores
         self.coef_ = np.ascontiguousarray(coef[0] if single else coef)
         self.intercept_ = float(intercept[0]) if single else intercept
@@ -277,16 +277,15 @@ class FeatureReweightedRSARegressor(RSARegressor):
         counts = np.zeros(len(y))
         splits = self._inner_splits(pairs, y)
         column = alphas[:, np.newaxis]
-        with ONE_AT_A_TIME, threadpool_limits(1):
-            held_out = Parallel(self.n_jobs, prefer="threads", return_as="generator")(
-                delayed(predict_path)(
-                    features, index[train], y[train], column, index[test], **self._model()
-                )
-                for train, test in splits
+        held_out = Parallel(self.n_jobs, return_as="generator")(
+            delayed(predict_path)(
+                features, index[train], y[train], column, index[test], **self._model()
             )
-            for (_, test), values in zip(splits, held_out, strict=True):
-                predicted[test] += values
-                counts[test] += 1
+            for train, test in splits
+        )
+        for (_, test), values in zip(splits, held_out, strict=True):
+            predicted[test] += values
+            counts[test] += 1
         seen = counts > 0
         predicted[seen] /= counts[seen, np.newaxis, np.newaxis]
         predicted[~seen] = np.nan

@@ -24,11 +24,12 @@ from sklearn_rdm._models._rsa import RSARegressor
 from sklearn_rdm._pairs._dissimilarities import check_varying
 from sklearn_rdm._pairs._image_pairs import ImagePairs, check_fit_pairs
 from sklearn_rdm._pairs._images import check_images, flatten_images
+from sklearn_rdm._pairs._leaks import TrainingPairs
+from sklearn_rdm._pairs._rounding import SUM_EPSILONS
 from sklearn_rdm.preprocessing._pooling import pool_pairs
 
 __all__ = ["LinearTwinRSARegressor"]
 
-ROUNDING = 16  # machine epsilons: what is below this share of the terms of a sum is rounding noise
 VANISHED = 1e-3  # share of its first length at which a projection has no direction of its own
 PRECISION = 64 * np.finfo(float).eps  # relative decrease of the loss that no step can improve on
 
@@ -202,6 +203,7 @@ class LinearTwinRSARegressor(RSARegressor):
         if self.alpha < np.inf:
             weights, n_iter = self._minimise(problem, used)
         self.n_features_in_, self.n_components_ = features.shape[1], len(start)
+        self._training_pairs_ = TrainingPairs(pairs)
         self.mean_, self.noise_ = mean, noise
         self.components_, self.loss_ = weights @ span, problem.loss(weights)[0]
         self.n_iter_ = n_iter
@@ -305,7 +307,7 @@ class _Problem:
         cosines = np.einsum("pc,pc->p", directions[first], directions[second])
         varying = cosines - cosines.mean()
         spread = np.linalg.norm(varying)
-        if spread <= ROUNDING * np.finfo(float).eps * np.sqrt(len(cosines)):
+        if spread <= SUM_EPSILONS * np.finfo(float).eps * np.sqrt(len(cosines)):
             return 1.0, np.zeros_like(weights)
         similarity = self.unit_target @ varying / spread
         slopes = (self.unit_target - similarity * varying / spread) / spread
@@ -340,7 +342,7 @@ def _check_directions(
     projections: np.ndarray, noise: float, features: np.ndarray, rows: np.ndarray
 ) -> None:
     """Refuse images whose projections are zero but for rounding errors."""
-    rounding = ROUNDING * np.finfo(float).eps * np.linalg.norm(features, axis=1)
+    rounding = SUM_EPSILONS * np.finfo(float).eps * np.linalg.norm(features, axis=1)
     undefined = _lengths(projections, noise)[:, 0] <= rounding
     if undefined.any():
         raise ValueError(

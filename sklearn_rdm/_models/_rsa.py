@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_rdm._models._base import RDMRegressorMixin
 from sklearn_rdm._models._distances import (
     check_metric,
     check_noise_ratio,
@@ -20,13 +21,13 @@ from sklearn_rdm._models._distances import (
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pairs._images import check_images, flatten_images
-from sklearn_rdm.metrics import rdm_spearman_score
+from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
 from sklearn_rdm.preprocessing._pooling import pool_pairs
 
 __all__ = ["FixedRSARegressor", "LayerWeightedRSARegressor"]
 
 
-class RSARegressor(RegressorMixin, BaseEstimator, ABC):
+class RSARegressor(RDMRegressorMixin, RegressorMixin, BaseEstimator, ABC):
     """What regressors on pairs of feature vectors share; subclasses give the two distances."""
 
     def predict(self, X: Any) -> np.ndarray:
@@ -44,6 +45,7 @@ class RSARegressor(RegressorMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         pairs = as_pairs(X)
+        warn_of_leak_in_validation(self, pairs)
         features = flatten_images(pairs.images, self.n_features_in_)
         return self._distances(features, pairs.index)
 
@@ -63,23 +65,6 @@ class RSARegressor(RegressorMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         images = X.images if isinstance(X, ImagePairs) else check_images(X)
         return self._rdm(flatten_images(images, self.n_features_in_))
-
-    def score(self, X: Any, y: Any) -> float:
-        """Return the mean over subjects of Spearman's correlation with the predictions.
-
-        Parameters
-        ----------
-        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            Pairs of images.
-        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Measured dissimilarities, NaN where a subject lacks a pair.
-
-        Returns
-        -------
-        score : float
-            From -1 to 1, as :func:`sklearn_rdm.metrics.rdm_spearman_score`.
-        """
-        return float(rdm_spearman_score(y, self.predict(X)))
 
     @abstractmethod
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -193,6 +178,7 @@ class FixedRSARegressor(RSARegressor):
             features, centre = flatten_images(pairs.images, n_features), self.metric != "cosine"
             noise = ratio * mean_squared_length(features, pairs.used_images, centre=centre)
         self.n_features_in_, self.noise_ = n_features, noise
+        self._training_pairs_ = TrainingPairs(pairs)
         return self
 
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -326,6 +312,7 @@ class LayerWeightedRSARegressor(RSARegressor):
         design = [pair_distances(x, pairs.index, distance) for x, distance in parts]
         coef, intercept = _fit_nonnegative(np.column_stack(design), target, self.fit_intercept)
         self.n_features_in_, self.layers_ = features.shape[1], layers
+        self._training_pairs_ = TrainingPairs(pairs)
         self.pcas_, self.component_coef_ = components
         self.coef_, self.intercept_ = coef, intercept
         return self

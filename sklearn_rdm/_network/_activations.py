@@ -26,6 +26,7 @@ from sklearn_rdm._network._trunk import Trunk
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm._pairs._images import are_paths
+from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 
 __all__ = ["LayerActivations"]
@@ -165,6 +166,8 @@ default="auto"
             photographs = Photographs(X, self.preprocessing_)
             rows = _used_rows(X, len(photographs))
             self.mean_image_ = mean_of_images(photographs.load, rows)
+        if isinstance(X, ImagePairs):
+            self._training_pairs_ = TrainingPairs(X)
         ends = np.cumsum(sizes).tolist()
         names = [layer or node for layer, node in zip(layers, self.trunk_.layers, strict=True)]
         self.layer_slices_ = {
@@ -210,6 +213,7 @@ default="auto"
         """
         check_is_fitted(self, "trunk_")
         X = _pairs_or_images(X)
+        warn_of_leak_in_validation(self, X)
         photographs = Photographs(X, self.preprocessing_)
         rows = _used_rows(X, len(photographs))
         with shard_threads():

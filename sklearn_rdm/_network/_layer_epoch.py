@@ -14,7 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 
-from sklearn_rdm._models._meta import RDMMetaRegressor
+from sklearn_rdm._models._base import RDMMetaRegressor
 from sklearn_rdm._network._image_reader import open_images
 from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._siamese import SiameseRDMRegressor

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from sklearn_rdm._pairs._rounding import FLOAT32_SHARE
+
 __all__ = ["Layers", "ReadOut", "as_features", "check_layers", "check_spatial_pooling"]
 
 Layers = str | Sequence[str] | None  # what is read out: one layer, or several as one
 
-ROUNDING = 1e-6  # float32: centred activations below this share of their size are rounding noise
 WEIGHT_RATE = 10  # an optimiser's step that suits a CNN's weights is small for those of layers
 
 
@@ -120,7 +121,7 @@ class ReadOut(nn.Module):
         products, mean = _CentredProducts.apply(features)
         length = (products.diagonal() + self.noise).sqrt()
         uncentred = (length.detach().square() + features.shape[1] * mean.square()).sqrt()
-        length = torch.where(length > ROUNDING * uncentred, length, torch.nan)
+        length = torch.where(length > FLOAT32_SHARE * uncentred, length, torch.nan)
         return products / (length[:, None] * length)
 
     def normalise(self, features: Tensor) -> Tensor:
@@ -131,7 +132,7 @@ class ReadOut(nn.Module):
         """
         centred = features - features.mean(dim=1, keepdim=True)
         length = torch.hypot(centred.norm(dim=1), self.noise.sqrt())
-        varies = length > ROUNDING * features.detach().norm(dim=1)
+        varies = length > FLOAT32_SHARE * features.detach().norm(dim=1)
         return centred / torch.where(varies, length, torch.nan)[:, None]
 
     def _features(self, activations: Mapping[str, Tensor]) -> list[Tensor]:
@@ -178,7 +179,7 @@ def _centred(rows: Tensor) -> Tensor:
     """Rows minus their means; zero where they are constant up to rounding."""
     centred = rows - rows.mean(dim=1, keepdim=True)
     with torch.no_grad():
-        varies = centred.norm(dim=1) > ROUNDING * rows.norm(dim=1)
+        varies = centred.norm(dim=1) > FLOAT32_SHARE * rows.norm(dim=1)
     return centred * varies[:, None]
 
 

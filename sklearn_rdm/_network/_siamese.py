@@ -21,6 +21,7 @@ from skorch.utils import to_numpy
 from torch import Tensor
 from torch.utils.data import Subset
 
+from sklearn_rdm._models._base import RDMRegressorMixin
 from sklearn_rdm._models._distances import (
     unit_pair_distances,
     unit_square_distances,
@@ -45,9 +46,9 @@ from sklearn_rdm._network._store import has_location
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 from sklearn_rdm.losses import CorrelationLoss
-from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.model_selection._image_splits import as_rows, leaks
 from sklearn_rdm.preprocessing._pooling import as_pooling
 
@@ -58,7 +59,7 @@ BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
 NETWORK_OPTIONS = tuple(set(signature(TwinNetwork).parameters) - {"random_state", "candidates"})
 
 
-class SiameseRDMRegressor(NeuralNetRegressor):
+class SiameseRDMRegressor(RDMRegressorMixin, NeuralNetRegressor):
     """Fine-tune a pretrained CNN so that distances of its activations predict dissimilarities.
 
     Two branches with shared weights see the two images of a pair. The prediction is
@@ -366,6 +367,7 @@ default="auto"
                     stacklevel=3,
                 )
             self.notify("on_train_end", X=X, y=y)
+        self._training_pairs_ = TrainingPairs(X)
         return self
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
@@ -459,21 +461,6 @@ default="auto"
         with shard_threads():
             reader = self._open(X)
             return reader.features(np.arange(len(reader.photographs)))
-
-    def score(self, X: Any, y: Any) -> float:
-        """Mean over subjects of Spearman's correlation of predicted and observed dissimilarities.
-
-        Parameters
-        ----------
-        X, y : as in :meth:`fit`
-            Held-out pairs.
-
-        Returns
-        -------
-        score : float
-            From -1 to 1, the same as ``rdm_spearman_scorer``; not R2.
-        """
-        return float(rdm_spearman_score(y, self.predict(X)))
 
     @property
     def layer_weights_(self) -> np.ndarray:

@@ -94,6 +94,7 @@ class ImagePairs:
         self.image_groups = check_groups(image_groups, n_images)
         self.background = _check_background(background, n_images)
         self.n_left_out = 0
+        self.digests: np.ndarray | None = None  # of the images' content, where it was looked at
 
     @classmethod
     def from_rdms(
@@ -176,12 +177,14 @@ class ImagePairs:
                 )
             paths, rows = np.unique(flat.astype(str), return_inverse=True)
             flat = read_images(paths.tolist(), size, n_jobs=n_jobs)
-        first, inverse = _distinct(flat)
+        first, inverse, digests = _distinct(flat)
         order = np.unique(inverse[rows], return_index=True)[1].argsort()
         rank = np.empty(len(first), dtype=np.intp)
         rank[order] = np.arange(len(first))
         index = rank[inverse[rows]].reshape(-1, 2)
-        return cls(flat[first[order]], index, background=background)
+        pairs = cls(flat[first[order]], index, background=background)
+        pairs.digests = digests[order]
+        return pairs
 
     @classmethod
     def concatenate(cls, pairs: Sequence[ImagePairs]) -> ImagePairs:
@@ -341,16 +344,14 @@ def image_sets(index: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First row of every distinct image, and for every image its place among those."""
-    first: dict[bytes, int] = {}
-    inverse = np.empty(len(images), dtype=np.intp)
-    rows: list[int] = []
-    for row, digest in enumerate(image_digests(images)):
-        inverse[row] = first.setdefault(digest.tobytes(), len(first))
-        if inverse[row] == len(rows):
-            rows.append(row)
-    return np.asarray(rows), inverse
+def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First row of every distinct image, every image's place among those, and their digests."""
+    digests = image_digests(images)
+    _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(first), dtype=np.intp)
+    rank[order] = np.arange(len(first))
+    return first[order], rank[inverse], digests[first[order]]
 
 
 def _join_per_image(name: str, pairs: Sequence[ImagePairs]) -> np.ndarray | None:

@@ -11,12 +11,11 @@ from sklearn.utils import Bunch
 
 from sklearn_rdm._pairs._dissimilarities import average
 from sklearn_rdm._pairs._image_pairs import image_sets
+from sklearn_rdm._pairs._rounding import TIE
 from sklearn_rdm.metrics._draws import average_folds, check_inputs, run_batches, score_folds
 from sklearn_rdm.metrics._scorers import columns_of
 
 __all__ = ["rdm_permutation_test"]
-
-ROUNDING = 1e-12  # a relabelling that changes nothing must count as a tie
 
 
 def rdm_permutation_test(
@@ -145,7 +144,7 @@ def rdm_permutation_test(
     score = average_folds(fold_scores, ["y_pred"])[0]
     draw = partial(_score_permuted, score_all, observed, predicted[:, 0], index, tests, sets)
     null, n_pairs = run_batches(draw, n_permutations, random_state, n_jobs, verbose).T
-    n_reached = np.sum(~(null < score - ROUNDING))
+    n_reached = np.sum(~(null < score - TIE))
     return Bunch(
         score=float(score),
         fold_scores=fold_scores[0],

@@ -15,6 +15,7 @@ from sklearn.metrics._scorer import _Scorer
 
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs
+from sklearn_rdm._pairs._leaks import warn_of_leak
 
 
 class PairsScorer(_Scorer):
@@ -32,6 +33,8 @@ class PairsScorer(_Scorer):
         Keyword arguments of both.
     check_observed : callable, default=None
         Raises an error for targets that have no score.
+    warns_of_leaks : bool, default=True
+        Whether it warns of test pairs whose two images were trained on.
     """
 
     def __init__(
@@ -42,11 +45,12 @@ class PairsScorer(_Scorer):
         needs_pairs: bool = False,
         params: dict[str, Any] | None = None,
         check_observed: Callable | None = None,
+        warns_of_leaks: bool = True,
     ) -> None:
         super().__init__(score_func, 1, params or {}, "predict")
         self.score_func, self.params = score_func, params or {}
         self.columns, self.needs_pairs = columns, needs_pairs
-        self.check_observed = check_observed
+        self.check_observed, self.warns_of_leaks = check_observed, warns_of_leaks
 
     def with_params(self, **params: Any) -> PairsScorer:
         """The same with more keyword arguments."""
@@ -56,6 +60,7 @@ class PairsScorer(_Scorer):
             needs_pairs=self.needs_pairs,
             params=self.params | params,
             check_observed=self.check_observed,
+            warns_of_leaks=self.warns_of_leaks,
         )
 
     def columns_for(self, observed: np.ndarray) -> Callable[..., np.ndarray]:
@@ -74,6 +79,8 @@ class PairsScorer(_Scorer):
     def _score(
         self, method_caller: Callable, estimator: Any, X: Any, y_true: Any, **kwargs: Any
     ) -> float:
+        if self.warns_of_leaks:
+            warn_of_leak(estimator, X)
         if self.needs_pairs:
             kwargs["pairs"] = _scored_index(X)
         return super()._score(method_caller, estimator, X, y_true, **kwargs)

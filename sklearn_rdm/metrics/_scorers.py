@@ -21,7 +21,11 @@ __all__ = ["get_rdm_scorer", "make_rdm_scorer"]
 
 
 def make_rdm_scorer(
-    score_func: Callable, *, needs_pairs: bool = False, **params: Any
+    score_func: Callable,
+    *,
+    needs_pairs: bool = False,
+    warns_of_leaks: bool = True,
+    **params: Any,
 ) -> Callable[..., Any]:
     """Make a scorer from a score function of your own.
 
@@ -36,6 +40,9 @@ def make_rdm_scorer(
         and :func:`compare_rdm_scores` ask for, one score per subject.
     needs_pairs : bool, default=False
         Whether it is also given ``pairs=``, the two images of each pair, shape (n_pairs, 2).
+    warns_of_leaks : bool, default=True
+        Whether the scorer warns if the scored pairs are no training pairs, but compare images
+        that the estimator was fitted to, as after a split of pairs.
     **params : dict
         More keyword arguments of ``score_func``.
 
@@ -59,7 +66,9 @@ def make_rdm_scorer(
     make_rdm_scorer(negative_rmse)
     """
     columns = partial(_score_each, score_func, needs_pairs)
-    return PairsScorer(score_func, columns, needs_pairs=needs_pairs, params=params)
+    return PairsScorer(
+        score_func, columns, needs_pairs=needs_pairs, params=params, warns_of_leaks=warns_of_leaks
+    )
 
 
 def _score_measure(

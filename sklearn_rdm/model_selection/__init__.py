@@ -4,6 +4,7 @@ A pair has two images, so folds of pairs would test on images that were trained 
 holds out images, and works in every scikit-learn tool that takes ``cv``.
 """
 
+from sklearn_rdm._pairs._leaks import ImageLeakWarning
 from sklearn_rdm.model_selection._splitters import (
     GroupImageKFold,
     ImageKFold,
@@ -25,6 +26,7 @@ from sklearn_rdm.model_selection._validation import (
 __all__ = [
     "GroupImageKFold",
     "ImageKFold",
+    "ImageLeakWarning",
     "ImageShuffleSplit",
     "LeaveOneGroupOfImagesOut",
     "RepeatedImageKFold",

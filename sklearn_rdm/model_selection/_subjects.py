@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_rdm._pairs._delegation import wrapped_has
 from sklearn_rdm._pairs._dissimilarities import as_real
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm.metrics import get_rdm_scorer
@@ -123,10 +124,6 @@ def cross_val_subjects_score(
         for (train_subjects, test_subjects), image_split in product(subject_splits, image_splits)
     )
     return np.reshape(scores, (len(subject_splits), len(image_splits)))
-
-
-def _has_transform(regressor: SubjectHoldOutRDMRegressor) -> bool:
-    return hasattr(getattr(regressor, "estimator_", regressor.estimator), "transform")
 
 
 class SubjectHoldOutRDMRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -253,7 +250,7 @@ class SubjectHoldOutRDMRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimat
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
-    @available_if(_has_transform)
+    @available_if(wrapped_has("transform"))
     def transform(self, X: Any) -> np.ndarray:
         """Return the fitted estimator's transform, such as the RDM of images.
 

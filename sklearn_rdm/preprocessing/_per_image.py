@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._images import check_images, flatten_images
+from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
 
 __all__ = ["PerImage"]
 
@@ -83,6 +84,7 @@ class PerImage(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         features = pairs.images.reshape(len(pairs.images), -1)
         self.transformer_ = clone(self.transformer).fit(features[pairs.used_images])
         self.n_features_in_ = features.shape[1]
+        self._training_pairs_ = TrainingPairs(pairs)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -110,6 +112,7 @@ class PerImage(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             if images[0].size != 2 * self.n_features_in_ or images.shape[1] != 2:
                 return self._transform_images(images)
             X = as_pairs(images)
+        warn_of_leak_in_validation(self, X)
         transformed = copy.copy(X)
         transformed.images = check_images(self._transform_images(X.images))
         return transformed

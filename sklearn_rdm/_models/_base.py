@@ -1,4 +1,4 @@
-"""What estimators that wrap another regressor of pairs share."""
+"""What all estimators of dissimilarities share, and those that wrap another one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin
 from sklearn.utils import Tags, get_tags
 
+from sklearn_rdm._pairs._leaks import warn_of_leak
 from sklearn_rdm.metrics import rdm_spearman_score
 
 
-class RDMMetaRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC):
-    """A regressor of pairs around ``estimator``, whose inputs and targets it takes."""
+class RDMRegressorMixin:
+    """The score of all regressors of pairs."""
 
-    estimator: Any
-
-    @abstractmethod
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict the dissimilarity of pairs."""
+    predict: Any
 
     def score(self, X: Any, y: Any) -> float:
         """Return the mean over subjects of Spearman's correlation with the predictions.
@@ -29,14 +26,30 @@ class RDMMetaRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC):
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Held-out pairs.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Measured dissimilarities, NaN where a subject lacks a pair.
+            Measured dissimilarities, NaN where a subject has no value for the pair.
 
         Returns
         -------
         score : float
-            From -1 to 1, as :func:`sklearn_rdm.metrics.rdm_spearman_score`.
+            From -1 to 1, as :func:`sklearn_rdm.metrics.rdm_spearman_score`; not R2.
+
+        Warns
+        -----
+        ImageLeakWarning
+            If the pairs are no training pairs, but compare images that were trained on.
         """
+        warn_of_leak(self, X)
         return float(rdm_spearman_score(y, self.predict(X)))
+
+
+class RDMMetaRegressor(RDMRegressorMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC):
+    """A regressor of pairs around ``estimator``, whose inputs and targets it takes."""
+
+    estimator: Any
+
+    @abstractmethod
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the dissimilarity of pairs."""
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

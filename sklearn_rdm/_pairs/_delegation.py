@@ -1,0 +1,18 @@
+"""Methods that an estimator has if the one that it wraps has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def wrapped_has(method: str) -> Callable[[Any], bool]:
+    """Check for :func:`sklearn.utils.metaestimators.available_if`."""
+
+    def check(wrapper: Any) -> bool:
+        fitted = getattr(
+            wrapper, "estimators_", [getattr(wrapper, "estimator_", wrapper.estimator)]
+        )
+        return hasattr(fitted[0], method)
+
+    return check

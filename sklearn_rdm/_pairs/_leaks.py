@@ -1,0 +1,116 @@
+"""Test pairs whose two images were both trained on, which scikit-learn's own splitters make."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+
+__all__ = ["ImageLeakWarning", "TrainingPairs", "warn_of_leak", "warn_of_leak_in_validation"]
+
+# Where scikit-learn predicts held-out samples without a scorer of ours: for StackingRegressor, or
+# where a pipeline transforms them before its last step scores them.
+PREDICTING = ("cross_val_predict", "_fit_and_predict", "Pipeline.score")
+
+
+class ImageLeakWarning(UserWarning):
+    """Test pairs hold images that were trained on: the score is too high for new images."""
+
+
+class TrainingPairs:
+    """The pairs that an estimator was fitted to, as far as telling leaks takes.
+
+    Images are known again by the array that they lie in, which slices share, or by their content
+    where arrays or paths were given as pairs. A copy of the estimator in another process or file
+    knows none, and warns of nothing.
+    """
+
+    def __init__(self, pairs: ImagePairs) -> None:
+        self.images: Callable[[], Any] = weakref.ref(pairs.images)
+        self.index, self.digests = pairs.index, pairs.digests
+
+    def leak_into(self, X: Any) -> bool:
+        """Whether new pairs are made of two training images each, some of them at least."""
+        if not isinstance(X, ImagePairs) and self.digests is None:
+            return False
+        pairs = as_pairs(X)
+        number = self._numbers_of_images(pairs)
+        if number is None or len(pairs) == 0:
+            return False
+        n_images = int(max(number.max(), self.index.max(initial=0))) + 1
+        trained = np.zeros(n_images + 1, dtype=bool)  # the last one for images that are new: -1
+        trained[self.index] = True
+        index = number[pairs.index]
+        index = index[trained[index].all(axis=1)]
+        known = np.isin(_as_numbers(index, n_images), _as_numbers(self.index, n_images))
+        return not known.all()
+
+    def _numbers_of_images(self, pairs: ImagePairs) -> np.ndarray | None:
+        """What each image of other pairs is numbered here: -1 if it is new; None if not known."""
+        if self.images() is pairs.images:
+            return np.arange(len(pairs.images))
+        if self.digests is None or pairs.digests is None:
+            return None
+        number = {digest.tobytes(): i for i, digest in enumerate(self.digests)}
+        return np.array([number.get(digest.tobytes(), -1) for digest in pairs.digests])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __setstate__(self, _: dict[str, Any]) -> None:
+        self.images = _no_images
+        self.index, self.digests = np.empty((0, 2), dtype=np.intp), None
+
+
+def warn_of_leak(estimator: Any, X: Any) -> None:
+    """Warn if pairs that are scored are made of images that the estimator was fitted to."""
+    known = _training_pairs(estimator)
+    if known is not None and known.leak_into(X):
+        warnings.warn(
+            "the scored pairs compare images that were trained on: a split of pairs holds out no "
+            "image, and its scores are too high for new ones. Give cv=ImageKFold(5), or another "
+            "splitter of sklearn_rdm.model_selection. If this is meant, silence "
+            "sklearn_rdm.model_selection.ImageLeakWarning.",
+            ImageLeakWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_leak_in_validation(estimator: Any, X: Any) -> None:
+    """The same for a prediction, if it is scikit-learn's of held-out samples."""
+    known = _training_pairs(estimator)
+    if known is None or not known.leak_into(X):
+        return
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_qualname in PREDICTING:
+            warn_of_leak(estimator, X)
+            return
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _training_pairs(estimator: Any) -> TrainingPairs | None:
+    """Of an estimator, of the first step of a pipeline that keeps them, or of a search's best."""
+    for inner in ("best_estimator_", "estimator_"):
+        if hasattr(estimator, inner):
+            return _training_pairs(getattr(estimator, inner))
+    for _, step in getattr(estimator, "steps", ()):
+        known = _training_pairs(step)
+        if known is not None:
+            return known
+    return getattr(estimator, "_training_pairs_", None)
+
+
+def _as_numbers(index: np.ndarray, n_images: int) -> np.ndarray:
+    """One number per pair, whatever the order of its images."""
+    return index.min(axis=1).astype(np.int64) * n_images + index.max(axis=1)
+
+
+def _no_images() -> None:
+    return None
