@@ -21,7 +21,7 @@ from sklearn_rdm.io._rdm_files import read_arrays, read_long, write_arrays
 
 __all__ = [
     "from_rsatoolbox",
-    "read_long_table",
+    "from_long_table",
     "read_rdms",
     "to_long_table",
     "to_rsatoolbox",
@@ -62,7 +62,7 @@ def read_rdms(path: Any, *, variable: str | None = None, image_names: Any = None
 
     See Also
     --------
-    read_long_table : For tables with one row per pair of images.
+    from_long_table : For tables with one row per pair of images.
     sklearn_rdm.ImagePairs.from_rdms : Makes pairs and targets of images and these matrices.
 
     Examples
@@ -132,7 +132,7 @@ def write_rdms(
     write_arrays(path, rdms, names, subjects)
 
 
-def read_long_table(
+def from_long_table(
     table: Any,
     *,
     images: tuple[str, str] = ("image_1", "image_2"),
@@ -181,11 +181,11 @@ def read_long_table(
     Examples
     --------
     >>> import pandas as pd
-    >>> from sklearn_rdm.io import read_long_table
+    >>> from sklearn_rdm.io import from_long_table
     >>> table = pd.DataFrame(
     ...     {"image_1": ["cat", "dog"], "image_2": ["dog", "car"], "dissimilarity": [0.2, 0.9]}
     ... )
-    >>> read_long_table(table, image_names=["cat", "dog", "car"]).rdms
+    >>> from_long_table(table, image_names=["cat", "dog", "car"]).rdms
     array([[0. , 0.2, nan],
            [0.2, 0. , 0.9],
            [nan, 0.9, 0. ]])
@@ -219,7 +219,7 @@ def to_long_table(
     image_names: Sequence[str] | None = None,
     subjects: Sequence[str] | None = None,
 ) -> Any:
-    """Make a table with one row per pair of images, the inverse of :func:`read_long_table`.
+    """Make a table with one row per pair of images, the inverse of :func:`from_long_table`.
 
     Parameters
     ----------
