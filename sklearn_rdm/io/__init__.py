@@ -6,8 +6,8 @@ visible instead of silent.
 """
 
 from sklearn_rdm.io._tables import (
-    from_rsatoolbox,
     from_long_table,
+    from_rsatoolbox,
     read_rdms,
     to_long_table,
     to_rsatoolbox,

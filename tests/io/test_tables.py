@@ -16,8 +16,8 @@ from sklearn_rdm import ImagePairs, read_images
 from sklearn_rdm._models._distances import unit_square_distances, write_unit_square_distances
 from sklearn_rdm._pairs._whole_files import whole_file
 from sklearn_rdm.io import (
-    from_rsatoolbox,
     from_long_table,
+    from_rsatoolbox,
     read_rdms,
     to_long_table,
     to_rsatoolbox,
