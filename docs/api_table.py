@@ -119,7 +119,7 @@ API = [
             "io.write_rdms",
             "io.from_rsatoolbox",
             "io.to_rsatoolbox",
-            "io.read_long_table",
+            "io.from_long_table",
             "io.to_long_table",
         ],
     ),

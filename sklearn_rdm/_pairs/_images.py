@@ -128,7 +128,8 @@ def list_images(paths_or_folder: Any) -> list[str]:
         folder = Path(paths_or_folder)
         if not folder.is_dir():
             raise ValueError(f"{str(folder)!r} is not a folder; give a folder or a list of files.")
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        shown = (p for p in folder.iterdir() if not p.name.startswith("."))  # not macOS's ._a.png
+        paths = sorted(p for p in shown if p.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
             raise ValueError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) in {str(folder)!r}.")
         _warn_if_numbered(paths)

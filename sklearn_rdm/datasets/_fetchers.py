@@ -92,7 +92,6 @@ def fetch_algonauts2019(
     data_home: Any = None,
     image_size: Any = None,
     average_time: bool = True,
-    download_if_missing: bool = True,
 ) -> Bunch:
     """Load a training set of the Algonauts Project 2019 challenge.
 
@@ -112,11 +111,8 @@ def fetch_algonauts2019(
         What images are resized to, in pixels; None keeps 175 x 175 (92) or 300 x 300 (118).
     average_time : bool, default=True
         Whether MEG matrices are averaged over their 20 time points. False keeps the time courses,
-        which the challenge scores. Copies of the data exist that are averaged already: False is
-        then refused, as it is for fMRI.
-    download_if_missing : bool, default=True
-        As in scikit-learn's fetchers. Missing files are an error either way; with False its
-        message leaves out how to get them.
+        which the challenge scores. Copies of the data exist that are averaged already: False
+        then raises an error, as it does for fMRI.
 
     Returns
     -------
@@ -168,7 +164,7 @@ def fetch_algonauts2019(
     paths = [folder / f"{image_set}images" / name for name in names]
     missing = [path for path in [folder / file, *paths] if not path.is_file()]
     if missing:
-        how = ALGONAUTS_BY_HAND.format(n=image_set, folder=folder) if download_if_missing else ""
+        how = ALGONAUTS_BY_HAND.format(n=image_set, folder=folder)
         raise FileNotFoundError(f"{str(missing[0])!r} does not exist." + how)
     rdms = _read_subjects(folder / file, variable, image_set, average_time)
     return Bunch(
@@ -214,8 +210,8 @@ def fetch_kriegeskorte92(
     image_size : int or (height, width), default=None
         What images are resized to (bicubic), in pixels; None keeps 175 x 175.
     average_sessions : bool, default=True
-        Whether the two fMRI sessions of a person are averaged. Only "human_it" has them; False is
-        refused for the others.
+        Whether the two fMRI sessions of a person are averaged. Only "human_it" has them; False
+        raises an error for the others.
     download_if_missing : bool, default=True
         False raises an error for a missing file.
 

@@ -6,8 +6,8 @@ visible instead of silent.
 """
 
 from sklearn_rdm.io._tables import (
+    from_long_table,
     from_rsatoolbox,
-    read_long_table,
     read_rdms,
     to_long_table,
     to_rsatoolbox,
@@ -16,7 +16,7 @@ from sklearn_rdm.io._tables import (
 
 __all__ = [
     "from_rsatoolbox",
-    "read_long_table",
+    "from_long_table",
     "read_rdms",
     "to_long_table",
     "to_rsatoolbox",

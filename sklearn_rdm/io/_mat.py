@@ -23,7 +23,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # MATLAB v7.3 puts a header of 512 bytes 
 def read_mat(path: Any) -> dict[str, np.ndarray]:
     """Read the top-level variables of a ``.mat`` file of any version, axes in MATLAB's order.
 
-    Struct, cell and text variables of v7.3 files are left out; v5 ones come as scipy gives them.
+    Structs, cells and text come as scipy gives them, from v7.3 files as well.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -88,10 +88,63 @@ def _read_mat5(path: Path) -> dict[str, np.ndarray]:
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
     h5py = import_optional("h5py", "data")
     with h5py.File(path) as file:
-        return {
-            key: item[()].T  # HDF5 lists MATLAB's column-major axes backwards
-            for key, item in file.items()
-            if isinstance(item, h5py.Dataset)
-            and item.dtype.kind in "uif"
-            and item.attrs.get("MATLAB_class", b"double") not in (b"char", b"cell", b"struct")
-        }
+        arrays = {key: _convert(file, key) for key in file if not key.startswith("#")}
+    return {key: value for key, value in arrays.items() if value is not None}
+
+
+def _convert(parent: Any, key: Any, depth: int = 0) -> np.ndarray | None:
+    """One variable in the form that scipy gives it, HDF5's backward axes turned round."""
+    h5py = import_optional("h5py", "data")
+    if isinstance(key, str) and isinstance(parent.get(key, getlink=True), h5py.ExternalLink):
+        raise ValueError(f"variable {key!r} is a link to another file.")
+    item = parent[key]
+    if depth > 20:
+        raise ValueError(f"variable {item.name!r} is nested more than 20 deep.")
+    if isinstance(item, h5py.Group):
+        return _convert_struct(item, depth)
+    if item.external or item.is_virtual:
+        raise ValueError(f"variable {item.name!r} lies in another file.")
+    kind = item.attrs.get("MATLAB_class", b"double")
+    if item.dtype == h5py.ref_dtype:
+        return _follow(item, depth)
+    if item.dtype.kind not in "uif" or item.attrs.get("MATLAB_empty", 0):
+        return None
+    values = item[()].T
+    return _as_text(values) if kind == b"char" else values
+
+
+def _convert_struct(group: Any, depth: int) -> np.ndarray | None:
+    """A struct of one element holds its fields, a struct array references for each field."""
+    fields = {}
+    for key in group:
+        value = _convert(group, key, depth + 1)
+        is_array = value is not None and value.dtype == object
+        if not (is_array and "MATLAB_class" not in group[key].attrs):
+            value = _in_cell(value)
+        fields[key] = value
+    if len({value.shape for value in fields.values()}) != 1:
+        return None
+    shape = next(iter(fields.values())).shape
+    structs = np.empty(shape, dtype=[(key, object) for key in fields])
+    for key, value in fields.items():
+        structs[key] = value
+    return structs
+
+
+def _in_cell(value: Any) -> np.ndarray:
+    cell = np.empty((1, 1), dtype=object)
+    cell[0, 0] = np.zeros((0, 0)) if value is None else value
+    return cell
+
+
+def _follow(item: Any, depth: int) -> np.ndarray:
+    references = item[()].T
+    cells = np.empty(references.shape, dtype=object)
+    for place, reference in np.ndenumerate(references):
+        value = _convert(item.file, reference, depth + 1)
+        cells[place] = np.zeros((0, 0)) if value is None else value
+    return cells
+
+
+def _as_text(codes: np.ndarray) -> np.ndarray:
+    return np.array(["".join(map(chr, row)) for row in np.atleast_2d(codes)])

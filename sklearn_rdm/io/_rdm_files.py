@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import scipy.io
 from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm._pairs._whole_files import whole_file
 from sklearn_rdm.io._mat import read_mat
+
+RSATOOLBOX = {".h5": "hdf5", ".hdf5": "hdf5", ".pkl": "pkl"}  # its name of each format
 
 # Cells without a value, as pandas, R and databases write them. An image may have such a name.
 MISSING = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
@@ -52,6 +55,37 @@ def _read_matlab(path: Path) -> dict[str, np.ndarray]:
     """Arrays of a MATLAB file, whose vectors are matrices of one row or one column."""
     arrays = read_mat(path).items()
     return {key: x.ravel() if x.ndim == 2 and 1 in x.shape else x for key, x in arrays}
+
+
+def read_rsatoolbox(path: Path) -> Any:
+    """Read an ``rsatoolbox.rdm.RDMs``; a pickle can run code, as any pickle."""
+    rdm = import_optional("rsatoolbox.rdm", "rsatoolbox")
+    with _named(path):
+        if RSATOOLBOX[path.suffix.lower()] == "hdf5":
+            _check_hdf5(path)
+        return rdm.load_rdm(os.fspath(path), RSATOOLBOX[path.suffix.lower()])
+
+
+def write_rsatoolbox(path: Path, rdms: Any) -> None:
+    """Write an ``rsatoolbox.rdm.RDMs``; the file appears once it is whole."""
+    with whole_file(path) as partial:
+        rdms.save(os.fspath(partial), RSATOOLBOX[path.suffix.lower()])
+
+
+def _check_hdf5(path: Path) -> None:
+    """Raise an error if the file reaches into other files."""
+    h5py = import_optional("h5py", "data")
+
+    def check(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            raise ValueError(f"dataset {name!r} lies in another file.")
+        for key in item if isinstance(item, h5py.Group) else ():
+            if isinstance(item.get(key, getlink=True), h5py.ExternalLink):
+                raise ValueError(f"{name}/{key} is a link to another file.")
+
+    with h5py.File(path) as file:
+        check("", file)
+        file.visititems(check)
 
 
 @contextlib.contextmanager
@@ -144,5 +178,7 @@ def _write_csv(file: Any, rdms: np.ndarray, names: list[str] | None, subjects: A
 def _known_suffix(path: Path, formats: dict[str, Any]) -> str:
     suffix = path.suffix.lower()
     if suffix not in formats:
-        raise ValueError(f"{str(path)!r} is none of the formats {', '.join(formats)}.")
+        raise ValueError(
+            f"{str(path)!r} is none of the formats {', '.join([*formats, *RSATOOLBOX])}."
+        )
     return suffix

@@ -8,6 +8,8 @@ visible instead of silent.
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,21 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_rdm._pairs._extras import import_optional
+from sklearn_rdm._pairs._images import IMAGE_SUFFIXES
+from sklearn_rdm.io._containers import as_texts, find_rdms
 from sklearn_rdm.io._mat import as_square
-from sklearn_rdm.io._rdm_files import read_arrays, read_long, write_arrays
+from sklearn_rdm.io._rdm_files import (
+    RSATOOLBOX,
+    read_arrays,
+    read_long,
+    read_rsatoolbox,
+    write_arrays,
+    write_rsatoolbox,
+)
 
 __all__ = [
     "from_rsatoolbox",
-    "read_long_table",
+    "from_long_table",
     "read_rdms",
     "to_long_table",
     "to_rsatoolbox",
@@ -29,28 +40,47 @@ __all__ = [
 ]
 
 
-def read_rdms(path: Any, *, variable: str | None = None, image_names: Any = None) -> Bunch:
+def read_rdms(
+    path: Any,
+    *,
+    variable: str | None = None,
+    names_variable: str | None = None,
+    image_names: Any = None,
+) -> Bunch:
     """Read dissimilarity matrices from a file.
 
     Parameters
     ----------
     path : path
-        ``.npy``; ``.npz``; ``.mat`` of any MATLAB version (v7.3 needs the extra ``data``); or
-        ``.csv``, one square table with image names in its first row and column (extra
-        ``pandas``).
+        One of
+
+        - ``.npy`` or ``.npz``;
+        - ``.mat`` of any MATLAB version (v7.3 needs the extra ``data``): arrays, cell arrays, and
+          struct arrays of the MATLAB RSA toolbox (``RDMs(i).RDM``, ``RDMs(i).name``). Struct
+          arrays of 4 x 2 entries are read as 4 subjects with 2 sessions each;
+        - ``.mat`` from Meadows (``rdmutv``, ``stimuli``), of one or several participants;
+        - ``.csv``, one square table with image names in its first row and column (extra
+          ``pandas``);
+        - ``.h5``, ``.hdf5`` or ``.pkl`` from rsatoolbox (extra ``rsatoolbox``). A ``.pkl`` file
+          can run any code when it is read: open only files that you trust.
     variable : str, default=None
-        Which array of a ``.npz`` or ``.mat`` file; None takes ``"rdms"``, else the only one.
+        Which array of a ``.npz`` or ``.mat`` file, ``"struct.field"`` inside a struct. None takes
+        ``"rdms"``, else the only one that can hold matrices.
+    names_variable : str, default=None
+        Which variable of a ``.npz`` or ``.mat`` file, or pattern descriptor of an rsatoolbox file,
+        names the images. None takes ``"image_names"``, ``"stimuli"`` or another usual name.
     image_names : sequence of str, default=None
         The order in which the images are wanted, for instance that of your image files. Needs a
-        file that names its images; an image that it lacks is refused.
+        file that names its images. Names that differ only by a folder or a file extension are
+        matched, with a warning.
 
     Returns
     -------
     data : Bunch
         ``rdms``: float64 ``(n_images, n_images)``, ``(n_subjects, n_images, n_images)`` or
         ``(n_subjects, n_times, n_images, n_images)``, condensed vectors made square, any
-        dissimilarity, NaN where missing; ``image_names`` and ``subjects``: lists of str, None if
-        the file has none.
+        dissimilarity, NaN where missing (sessions take the place of times);
+        ``image_names`` and ``subjects``: lists of str, None if the file has none.
 
     Raises
     ------
@@ -62,7 +92,7 @@ def read_rdms(path: Any, *, variable: str | None = None, image_names: Any = None
 
     See Also
     --------
-    read_long_table : For tables with one row per pair of images.
+    from_long_table : For tables with one row per pair of images.
     sklearn_rdm.ImagePairs.from_rdms : Makes pairs and targets of images and these matrices.
 
     Examples
@@ -79,9 +109,10 @@ def read_rdms(path: Any, *, variable: str | None = None, image_names: Any = None
            [3., 1., 0.]])
     """
     path = Path(path)
-    arrays = read_arrays(path)
-    names, subjects = (_as_labels(arrays.pop(key, None)) for key in ("image_names", "subjects"))
-    rdms = as_square(_choose(arrays, variable, path), os.fspath(path))
+    if path.suffix.lower() in RSATOOLBOX:
+        theirs = read_rsatoolbox(path)
+        return from_rsatoolbox(theirs, image_descriptor=names_variable, image_names=image_names)
+    rdms, names, subjects = find_rdms(read_arrays(path), variable, names_variable, path)
     return _ordered(rdms, names, subjects, image_names, os.fspath(path))
 
 
@@ -97,9 +128,9 @@ def write_rdms(
     Parameters
     ----------
     path : path
-        ``.npy`` (no names), ``.npz``, ``.mat`` (MATLAB v5, at most 2 GB) or ``.csv`` (one matrix
-        with image names, extra ``pandas``). A file of this name is replaced once the new one is
-        whole.
+        ``.npy`` (no names), ``.npz``, ``.mat`` (MATLAB v5, at most 2 GB), ``.csv`` (one matrix
+        with image names, extra ``pandas``), or ``.h5``, ``.hdf5`` or ``.pkl`` for rsatoolbox. A
+        file of this name is replaced once the new one is whole.
     rdms : array-like
         As in :meth:`sklearn_rdm.ImagePairs.from_rdms`: square or condensed, one or several
         subjects; time courses must be square, ``(n_subjects, n_times, n, n)``.
@@ -129,10 +160,13 @@ def write_rdms(
     path, rdms = Path(path), as_square(rdms, "rdms")
     names, subjects = _as_labels(image_names), _as_labels(subjects)
     _check_labels(rdms, names, subjects)
-    write_arrays(path, rdms, names, subjects)
+    if path.suffix.lower() in RSATOOLBOX:
+        write_rsatoolbox(path, to_rsatoolbox(rdms, image_names=names, subjects=subjects))
+    else:
+        write_arrays(path, rdms, names, subjects)
 
 
-def read_long_table(
+def from_long_table(
     table: Any,
     *,
     images: tuple[str, str] = ("image_1", "image_2"),
@@ -181,11 +215,11 @@ def read_long_table(
     Examples
     --------
     >>> import pandas as pd
-    >>> from sklearn_rdm.io import read_long_table
+    >>> from sklearn_rdm.io import from_long_table
     >>> table = pd.DataFrame(
     ...     {"image_1": ["cat", "dog"], "image_2": ["dog", "car"], "dissimilarity": [0.2, 0.9]}
     ... )
-    >>> read_long_table(table, image_names=["cat", "dog", "car"]).rdms
+    >>> from_long_table(table, image_names=["cat", "dog", "car"]).rdms
     array([[0. , 0.2, nan],
            [0.2, 0. , 0.9],
            [nan, 0.9, 0. ]])
@@ -219,7 +253,7 @@ def to_long_table(
     image_names: Sequence[str] | None = None,
     subjects: Sequence[str] | None = None,
 ) -> Any:
-    """Make a table with one row per pair of images, the inverse of :func:`read_long_table`.
+    """Make a table with one row per pair of images, the inverse of :func:`from_long_table`.
 
     Parameters
     ----------
@@ -331,8 +365,8 @@ def to_rsatoolbox(
 def from_rsatoolbox(
     rdms: Any,
     *,
-    image_descriptor: str = "image",
-    subject_descriptor: str = "subject",
+    image_descriptor: str | None = None,
+    subject_descriptor: str | None = None,
     image_names: Any = None,
 ) -> Bunch:
     """Take the matrices and names out of an ``rsatoolbox.rdm.RDMs``.
@@ -341,10 +375,12 @@ def from_rsatoolbox(
     ----------
     rdms : rsatoolbox.rdm.RDMs
         Dissimilarities of several conditions; each is one image here.
-    image_descriptor : str, default="image"
-        The pattern descriptor that names the images.
-    subject_descriptor : str, default="subject"
-        The RDM descriptor that names the subjects.
+    image_descriptor : str, default=None
+        The pattern descriptor that names the images. None takes ``"image"``, else the only one
+        that holds text.
+    subject_descriptor : str, default=None
+        The RDM descriptor that names the subjects. None takes ``"subject"``, else the only one
+        that holds text.
     image_names : sequence of str, default=None
         The order in which the images are wanted; None keeps that of ``rdms``.
 
@@ -357,7 +393,8 @@ def from_rsatoolbox(
     Raises
     ------
     ValueError
-        If ``image_names`` asks for images that ``image_descriptor`` does not name.
+        If there is no such descriptor, if several pattern descriptors hold text and none is called
+        ``"image"``, or if ``image_names`` asks for images that are not there.
 
     See Also
     --------
@@ -372,10 +409,27 @@ def from_rsatoolbox(
             [0.7, 0. , 0.2],
             [0.9, 0.2, 0. ]]])
     """
-    names = _as_labels(rdms.pattern_descriptors.get(image_descriptor))
-    subjects = _as_labels(rdms.rdm_descriptors.get(subject_descriptor))
+    names = _descriptor(rdms.pattern_descriptors, image_descriptor, "image")
+    subjects = _descriptor(rdms.rdm_descriptors, subject_descriptor, "subject")
     source = f"rsatoolbox RDMs with pattern descriptors {sorted(rdms.pattern_descriptors)}"
     return _ordered(rdms.get_matrices().astype(np.float64), names, subjects, image_names, source)
+
+
+def _descriptor(descriptors: dict[str, Any], wanted: str | None, usual: str) -> list[str] | None:
+    """Labels of the descriptor wanted, else of the usual one, else of the only one with text."""
+    if wanted is not None and wanted not in descriptors:
+        raise ValueError(
+            f"the RDMs have no descriptor {wanted!r}, only {sorted(descriptors)}: give one of "
+            f"these as {usual}_descriptor (names_variable of read_rdms)."
+        )
+    texts = [key for key, value in descriptors.items() if as_texts(np.asarray(value, object))]
+    if wanted is None and usual not in descriptors and len(texts) > 1 and usual == "image":
+        raise ValueError(
+            f"the RDMs have no descriptor 'image', but several that hold text: {sorted(texts)}. "
+            "Say which one names the images with image_descriptor= (names_variable= of read_rdms)."
+        )
+    only = texts[0] if len(texts) == 1 else None
+    return _as_labels(descriptors.get(wanted or (usual if usual in descriptors else only)))
 
 
 def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:
@@ -413,18 +467,6 @@ def _check_repeats(rdms: Any, which: Any, i: Any, j: Any, values: Any, names: li
         )
 
 
-def _choose(arrays: dict[str, Any], variable: str | None, path: Path) -> np.ndarray:
-    """Return the array called ``variable``; without one ``"rdms"``, else the only one."""
-    if variable is None:
-        variable = "rdms" if "rdms" in arrays or len(arrays) != 1 else next(iter(arrays))
-    if variable not in arrays:
-        raise ValueError(
-            f"{str(path)!r} has no array {variable!r}, only {sorted(arrays)}. Choose one with "
-            "variable=."
-        )
-    return arrays[variable]
-
-
 def _ordered(rdms: Any, names: Any, subjects: Any, wanted: Any, source: str) -> Bunch:
     """Bunch of matrices whose images are put in the order ``wanted``."""
     _check_labels(rdms, names, subjects)
@@ -432,11 +474,7 @@ def _ordered(rdms: Any, names: Any, subjects: Any, wanted: Any, source: str) -> 
         wanted = _distinct_labels(wanted, "image_names")
         if names is None:
             raise ValueError(f"{source} does not name its images: they cannot be put in order.")
-        rows = {name: row for row, name in enumerate(_distinct_labels(names, source))}
-        unknown = [name for name in wanted if name not in rows]
-        if unknown:
-            raise ValueError(f"{source} has no image {unknown[:5]}, but {names[:5]} ...")
-        order = [rows[name] for name in wanted]
+        order = _match(wanted, _distinct_labels(names, source), source)
         rdms, names = rdms[..., order, :][..., order], wanted
     return Bunch(rdms=rdms, image_names=names, subjects=subjects)
 
@@ -457,13 +495,35 @@ def _refuse_time_courses(rdms: np.ndarray, holder: str) -> None:
         )
 
 
+def _match(wanted: list[str], names: list[str], source: str) -> list[int]:
+    """Rows of the images wanted, whose names may differ by a folder or an extension."""
+    rows = {name: row for row, name in enumerate(names)}
+    unknown = [name for name in wanted if name not in rows]
+    if not unknown:
+        return [rows[name] for name in wanted]
+    bare, ours = {_bare(name): row for name, row in rows.items()}, [_bare(name) for name in wanted]
+    ambiguous = len(bare) < len(rows) or len(set(ours)) < len(ours)
+    if ambiguous or not set(ours) <= set(bare):
+        raise ValueError(f"{source} has no image {unknown[:5]}, but {names[:5]} ...")
+    warnings.warn(
+        f"{unknown[0]!r} is taken for {names[bare[_bare(unknown[0])]]!r} of {source}: names were "
+        "matched without their folders and file extensions.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return [bare[name] for name in ours]
+
+
+def _bare(name: str) -> str:
+    """The name without folders, of either system, and without an image file's extension."""
+    name = re.split(r"[\\/]", name.strip())[-1]
+    stem, dot, suffix = name.rpartition(".")
+    return stem if f"{dot}{suffix}".lower() in IMAGE_SUFFIXES else name
+
+
 def _as_labels(labels: Any) -> list[str] | None:
-    """List of str of names from a sequence, an array or a MATLAB cell array of text."""
-    if labels is None:
-        return None
-    if isinstance(labels, np.ndarray):
-        labels = ["".join(x) if isinstance(x, np.ndarray) else x for x in labels.ravel()]
-    return [str(label) for label in labels]
+    """List of str of names from a sequence or an array."""
+    return None if labels is None else [str(label) for label in np.asarray(labels, object).ravel()]
 
 
 def _distinct_labels(labels: Any, source: str) -> list[str]:

@@ -18,11 +18,12 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_varying,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm.preprocessing._alignment import align, evidence
 
 __all__ = ["SubjectPooling"]
 
-METHODS = ("zscore", "mean", "rank")
-OF_SUBJECTS = ("mean_", "scale_", "sorted_", "weights_")
+METHODS = ("zscore", "mean", "rank", "align")
+OF_SUBJECTS = ("mean_", "scale_", "sorted_", "largest_", "factors_", "weights_")
 
 
 class SubjectPooling(TransformerMixin, BaseEstimator):
@@ -42,7 +43,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    method : {"zscore", "mean", "rank"}, default="zscore"
+    method : {"zscore", "mean", "rank", "align"}, default="zscore"
         With ``d`` the dissimilarity of a pair for subject ``s``, and averages taken over the
         subjects that have the pair:
 
@@ -52,6 +53,10 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
           comparable to the others only if all subjects use the same scale.
         - "rank": the mean over subjects of the rank of ``d`` among the pairs given to ``fit``,
           ties averaged, scaled to 0..1. Values beyond those seen get 0 or 1.
+        - "align": the mean of ``f_s * d``, for subjects who saw different images on scales of
+          their own, as in multi-arrangement. The factors ``f_s`` are learned from shared pairs,
+          as by rsatoolbox's ``rescale`` [3]_; values are weighted by the evidence
+          ``max((d / max_s)^2, 0.04)``, ``max_s`` the subject's largest value in ``fit``.
 
     rescale : bool, default=True
         Whether the mean z-score ``z`` (method "zscore") becomes ``(z + 2) / 5``, on the scale of
@@ -72,6 +77,9 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         Mean and standard deviation per subject (method "zscore"); NaN for one that is left out.
     sorted_ : list of ndarray
         The sorted dissimilarities of each subject (method "rank"); none for one that is left out.
+    largest_, factors_ : ndarray of shape (n_subjects,)
+        Largest absolute value, and the factor that brings a subject to the common scale (method
+        "align", else NaN); NaN for one that is left out.
     weights_ : ndarray of shape (n_subjects,)
         Weights in the average; ones if ``subject_weight`` is None. 0 for one that is left out.
 
@@ -86,6 +94,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     .. [2] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
        10, e1003553 (2014). Each subject's correlation with the others is one term of their lower
        bound of the noise ceiling; to weight subjects by it is this package's choice.
+    .. [3] ``rsatoolbox.rdm.combine.rescale`` with method "evidence", which takes the evidence of
+       raw values; here it does not depend on their unit.
 
     Examples
     --------
@@ -125,7 +135,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         ValueError
             If a subject's dissimilarities are all equal, if no subject has two, if a pair has
             none, if a parameter is not among the ones documented, or if ``subject_weight`` has not
-            one weight per subject, has negative ones, or only zeros for those with two.
+            one weight per subject, has negative ones, or only zeros for those with two. If method
+            is "align" and some subjects share no pair with the others.
 
         Warns
         -----
@@ -154,6 +165,9 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         self.mean_ = np.where(learned, np.nanmean(filled, axis=0), np.nan)
         self.scale_ = np.where(learned, np.nanstd(filled, axis=0), np.nan)
         known = np.where(learned, y, np.nan)
+        self.largest_ = np.where(learned, np.nanmax(np.abs(filled), axis=0), np.nan)
+        aligned = self.method == "align"
+        self.factors_ = align(y, self.largest_, learned) if aligned else self.largest_ * np.nan
         self.sorted_ = [np.sort(column[~np.isnan(column)]) for column in known.T]
         weights = _reliabilities(self._rescale(y)) if weights is None else weights
         self.weights_ = weights * learned
@@ -190,7 +204,10 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             )
         if y.ndim == 1:
             return y
-        pooled = _weighted_mean(self._rescale(y), self.weights_)
+        weights = self.weights_
+        if self.method == "align":
+            weights = weights * np.nan_to_num(evidence(y, self.largest_))
+        pooled = _weighted_mean(self._rescale(y), weights)
         return (pooled + 2) / 5 if self.method == "zscore" and self.rescale else pooled
 
     def fit_transform(self, y: Any) -> np.ndarray:
@@ -223,6 +240,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         y = np.where(np.isnan(self.mean_), np.nan, y)
         if self.method == "mean":
             return y
+        if self.method == "align":
+            return y * self.factors_
         if self.method == "zscore":
             return (y - self.mean_) / self.scale_
         return np.column_stack([_ranks(c, s) for c, s in zip(y.T, self.sorted_, strict=True)])

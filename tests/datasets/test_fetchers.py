@@ -113,8 +113,8 @@ def test_missing_algonauts_data_say_what_to_do(home, monkeypatch):
     save_v5(official(home, "target_fmri.mat"), {"EVC_RDMs": np.zeros((2, 92, 92))})
     official(home, "92images/image_07.jpg").unlink()
     monkeypatch.setenv("SKLEARN_RDM_DATA", str(home))
-    with pytest.raises(FileNotFoundError, match=r"image_07\.jpg' does not exist\.$"):
-        fetch_algonauts2019(download_if_missing=False)
+    with pytest.raises(FileNotFoundError, match=r"image_07\.jpg' does not exist\. The"):
+        fetch_algonauts2019()
 
 
 def test_unknown_names_list_the_valid_ones():

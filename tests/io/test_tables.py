@@ -16,8 +16,8 @@ from sklearn_rdm import ImagePairs, read_images
 from sklearn_rdm._models._distances import unit_square_distances, write_unit_square_distances
 from sklearn_rdm._pairs._whole_files import whole_file
 from sklearn_rdm.io import (
+    from_long_table,
     from_rsatoolbox,
-    read_long_table,
     read_rdms,
     to_long_table,
     to_rsatoolbox,
@@ -173,10 +173,10 @@ def test_long_table_there_and_back(rdms, tmp_path):
     flipped = shuffled.rename(columns={"image_1": "image_2", "image_2": "image_1"})
     table.to_csv(tmp_path / "x.tsv", sep="\t", index=False)
     for given in (table, shuffled, flipped, tmp_path / "x.tsv"):
-        data = read_long_table(given, subject="subject", image_names=NAMES)
+        data = from_long_table(given, subject="subject", image_names=NAMES)
         np.testing.assert_array_equal(data.rdms, rdms)
         assert data.subjects == ["s1", "s2", "s3"]
-    by_name = read_long_table(table, subject="subject")
+    by_name = from_long_table(table, subject="subject")
     order = np.argsort(NAMES)
     np.testing.assert_array_equal(by_name.rdms, rdms[:, order][:, :, order])
     assert by_name.image_names == sorted(NAMES)
@@ -184,7 +184,7 @@ def test_long_table_there_and_back(rdms, tmp_path):
 
 def test_long_table_of_one_subject_with_numbers_for_names():
     table = pd.DataFrame({"a": [1, 2, 2], "b": [2, 3, 2], "d": [0.5, 0.7, 0.0]})
-    data = read_long_table(table, images=("a", "b"), dissimilarity="d", image_names=[3, 2, 1, 0])
+    data = from_long_table(table, images=("a", "b"), dissimilarity="d", image_names=[3, 2, 1, 0])
     expected = [[0, 0.7, np.nan], [0.7, 0, 0.5], [np.nan, 0.5, 0]]
     np.testing.assert_array_equal(data.rdms[:3, :3], expected)
     assert np.isnan(data.rdms[3, :3]).all()
@@ -207,9 +207,9 @@ def test_bad_long_tables_are_refused(change, match):
     columns = {"image_1": ["a", "a", "b"], "image_2": ["b", "c", "c"], "dissimilarity": [1, 2, 3]}
     columns = {key: value for key, value in (columns | change).items() if value is not None}
     with pytest.raises(ValueError, match=match):
-        read_long_table(pd.DataFrame(columns), image_names=["a", "b", "c"])
+        from_long_table(pd.DataFrame(columns), image_names=["a", "b", "c"])
     with pytest.raises(ValueError, match="no rows"):
-        read_long_table(pd.DataFrame(columns | {"dissimilarity": 0}).iloc[:0])
+        from_long_table(pd.DataFrame(columns | {"dissimilarity": 0}).iloc[:0])
 
 
 def test_rsatoolbox_agrees_on_pairs_and_names(rdms):
@@ -358,14 +358,14 @@ def test_names_like_missing_values_come_back_from_a_long_table(tmp_path, rdms, s
     for missing in ("", "NA", "nan"):
         table.loc[0, "dissimilarity"] = np.nan
         table.to_csv(path, sep=separator, index=False, na_rep=missing)
-        data = read_long_table(path, subject="subject", image_names=ODD_NAMES)
+        data = from_long_table(path, subject="subject", image_names=ODD_NAMES)
         assert data.subjects == ["NA", "b", "c"]
         assert np.isnan(data.rdms[0, 0, 1])
         np.testing.assert_array_equal(data.rdms[1:], rdms[1:])
     table.loc[3, "image_1"] = ""
     table.to_csv(path, sep=separator, index=False)
     with pytest.raises(ValueError, match="row 3 of the table lacks a name"):
-        read_long_table(path, subject="subject")
+        from_long_table(path, subject="subject")
 
 
 # Broken files
@@ -400,7 +400,7 @@ def test_text_among_the_values_of_a_csv_file_is_named(tmp_path):
 def test_an_empty_long_table_is_named(tmp_path, suffix):
     (tmp_path / f"x{suffix}").write_text("")
     with pytest.raises(ValueError, match=rf"x\{suffix}' is no readable"):
-        read_long_table(tmp_path / f"x{suffix}")
+        from_long_table(tmp_path / f"x{suffix}")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".csv"])
