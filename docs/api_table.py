@@ -42,7 +42,11 @@ API = [
     (
         "Preprocessing",
         "Fitted on the images, or the subjects, of the training pairs only.",
-        ["preprocessing.PerImage", "preprocessing.SubjectPooling"],
+        [
+            "preprocessing.PerImage",
+            "preprocessing.SubjectPooling",
+            "preprocessing.to_dissimilarity",
+        ],
     ),
     (
         "Cross-validation over images",

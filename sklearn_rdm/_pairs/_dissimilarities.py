@@ -78,6 +78,7 @@ def condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
         raise ValueError(f"a dissimilarity needs 2 images, got {n_images}.")
     if rdms.ndim >= 2 and rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 4:
         check_symmetric(rdms)
+        warn_of_similarity(rdms)
         condensed = rdms[(..., *np.triu_indices(n_images, 1))]
     elif rdms.ndim in (1, 2, 3) and rdms.shape[-1] == n_pairs:
         condensed = rdms
@@ -219,3 +220,20 @@ def _typical_size(off_diagonal: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nan_to_num(np.nanmedian(upper, axis=-1))[..., np.newaxis, np.newaxis]
+
+
+def warn_of_similarity(rdms: np.ndarray, source: str = "rdms") -> None:
+    """Warn if square matrices (..., n, n) look like similarities: the diagonal is largest."""
+    n_images = rdms.shape[-1]
+    diagonal = np.diagonal(rdms, axis1=-2, axis2=-1)
+    others = rdms[..., ~np.eye(n_images, dtype=bool)].reshape(*rdms.shape[:-1], n_images - 1)
+    largest = np.fmax.reduce(others, axis=-1)
+    of_image = (diagonal > 0) & (diagonal >= largest)
+    if of_image.all(axis=-1).any() and bool((np.fmin.reduce(others, axis=-1) < diagonal).any()):
+        warnings.warn(
+            f"{source} look like similarities: the value of every image with itself is the largest "
+            "of its row. A dissimilarity is 0 there, and large for images that differ. Convert "
+            "them with sklearn_rdm.preprocessing.to_dissimilarity.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -14,6 +14,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_not_infinite,
     check_symmetric,
     count_images,
+    warn_of_similarity,
 )
 from sklearn_rdm._pairs._extras import import_optional
 
@@ -45,6 +46,7 @@ def as_square(rdms: Any, source: str) -> np.ndarray:
     rdms = as_real(rdms, source)
     square = _make_square(rdms, source)
     check_symmetric(square, source, _other_reading(rdms.shape))
+    warn_of_similarity(square, source)
     check_not_infinite(square[(..., *np.triu_indices(square.shape[-1], 1))], source)
     return square
 
@@ -115,7 +117,7 @@ def _convert(parent: Any, key: Any, depth: int = 0) -> np.ndarray | None:
 
 def _convert_struct(group: Any, depth: int) -> np.ndarray | None:
     """A struct of one element holds its fields, a struct array references for each field."""
-    fields = {}
+    fields: dict[str, Any] = {}
     for key in group:
         value = _convert(group, key, depth + 1)
         is_array = value is not None and value.dtype == object

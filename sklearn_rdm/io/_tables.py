@@ -429,7 +429,8 @@ def _descriptor(descriptors: dict[str, Any], wanted: str | None, usual: str) -> 
             "Say which one names the images with image_descriptor= (names_variable= of read_rdms)."
         )
     only = texts[0] if len(texts) == 1 else None
-    return _as_labels(descriptors.get(wanted or (usual if usual in descriptors else only)))
+    name = wanted or (usual if usual in descriptors else only)
+    return None if name is None else _as_labels(descriptors.get(name))
 
 
 def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:

@@ -6,8 +6,10 @@ from sklearn_rdm.preprocessing._per_image import (
 from sklearn_rdm.preprocessing._pooling import (
     SubjectPooling,
 )
+from sklearn_rdm.preprocessing._similarity import to_dissimilarity
 
 __all__ = [
     "PerImage",
     "SubjectPooling",
+    "to_dissimilarity",
 ]
