@@ -428,7 +428,7 @@ def _descriptor(descriptors: dict[str, Any], wanted: str | None, usual: str) -> 
             f"the RDMs have no descriptor 'image', but several that hold text: {sorted(texts)}. "
             "Say which one names the images with image_descriptor= (names_variable= of read_rdms)."
         )
-    only = texts[0] if len(texts) == 1 else None
+    only = texts[0] if len(texts) == 1 else usual
     return _as_labels(descriptors.get(wanted or (usual if usual in descriptors else only)))
 
 
