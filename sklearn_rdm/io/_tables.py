@@ -31,8 +31,8 @@ from sklearn_rdm.io._rdm_files import (
 )
 
 __all__ = [
-    "from_rsatoolbox",
     "from_long_table",
+    "from_rsatoolbox",
     "read_rdms",
     "to_long_table",
     "to_rsatoolbox",
