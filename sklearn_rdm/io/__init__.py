@@ -15,8 +15,8 @@ from sklearn_rdm.io._tables import (
 )
 
 __all__ = [
-    "from_rsatoolbox",
     "from_long_table",
+    "from_rsatoolbox",
     "read_rdms",
     "to_long_table",
     "to_rsatoolbox",

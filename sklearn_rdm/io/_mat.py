@@ -117,13 +117,12 @@ def _convert(parent: Any, key: Any, depth: int = 0) -> np.ndarray | None:
 
 def _convert_struct(group: Any, depth: int) -> np.ndarray | None:
     """A struct of one element holds its fields, a struct array references for each field."""
-    fields: dict[str, Any] = {}
+    fields: dict[str, np.ndarray] = {}
     for key in group:
         value = _convert(group, key, depth + 1)
         is_array = value is not None and value.dtype == object
-        if not (is_array and "MATLAB_class" not in group[key].attrs):
-            value = _in_cell(value)
-        fields[key] = value
+        one_for_each = is_array and "MATLAB_class" not in group[key].attrs
+        fields[key] = value if value is not None and one_for_each else _in_cell(value)
     if len({value.shape for value in fields.values()}) != 1:
         return None
     shape = next(iter(fields.values())).shape

@@ -69,7 +69,13 @@ def read_rsatoolbox(path: Path) -> Any:
 def write_rsatoolbox(path: Path, rdms: Any) -> None:
     """Write an ``rsatoolbox.rdm.RDMs``; the file appears once it is whole."""
     with whole_file(path) as partial:
-        rdms.save(os.fspath(partial), RSATOOLBOX[path.suffix.lower()])
+        try:
+            rdms.save(os.fspath(partial), RSATOOLBOX[path.suffix.lower()])
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{str(path)!r}: rsatoolbox writes only ASCII names to HDF5, got {error.object!r}. "
+                "Write a .pkl, .npz or .mat file, or rename."
+            ) from error
 
 
 def _check_hdf5(path: Path) -> None:

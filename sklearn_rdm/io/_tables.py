@@ -31,8 +31,8 @@ from sklearn_rdm.io._rdm_files import (
 )
 
 __all__ = [
-    "from_rsatoolbox",
     "from_long_table",
+    "from_rsatoolbox",
     "read_rdms",
     "to_long_table",
     "to_rsatoolbox",
@@ -428,9 +428,8 @@ def _descriptor(descriptors: dict[str, Any], wanted: str | None, usual: str) -> 
             f"the RDMs have no descriptor 'image', but several that hold text: {sorted(texts)}. "
             "Say which one names the images with image_descriptor= (names_variable= of read_rdms)."
         )
-    only = texts[0] if len(texts) == 1 else None
-    name = wanted or (usual if usual in descriptors else only)
-    return None if name is None else _as_labels(descriptors.get(name))
+    only = texts[0] if len(texts) == 1 else usual
+    return _as_labels(descriptors.get(wanted or (usual if usual in descriptors else only)))
 
 
 def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:

@@ -30,7 +30,7 @@ def align(y: np.ndarray, largest: np.ndarray, learned: np.ndarray) -> np.ndarray
 
 def _iterate(y: np.ndarray, weights: np.ndarray, present: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(y, axis=0)
-    mean, last = _unit_mean(y, present), np.full(len(y), np.inf)
+    mean = _unit_mean(y, present)
     for _ in range(MAX_STEPS):
         factors = np.sqrt(mean**2 @ present) / lengths
         last, mean = mean, _unit_mean(y * factors, weights)

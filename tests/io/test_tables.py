@@ -232,9 +232,55 @@ def test_rsatoolbox_matrices_made_by_rsatoolbox():
     theirs = rsatoolbox.rdm.calc_rdm(dataset, method="correlation", descriptor="stim")
     ours = from_rsatoolbox(theirs, image_descriptor="stim", image_names=list("edcba"))
     np.testing.assert_allclose(ours.rdms[0], 1 - np.corrcoef(measurements[::-1]), atol=1e-12)
+    assert from_rsatoolbox(theirs).image_names == list("abcde")
+    with pytest.raises(ValueError, match=r"no descriptor 'image', only \['index', 'stim'\]"):
+        from_rsatoolbox(theirs, image_descriptor="image")
+    theirs.pattern_descriptors["kind"] = list("vwxyz")
+    with pytest.raises(ValueError, match=r"several that hold text: \['kind', 'stim'\]"):
+        from_rsatoolbox(theirs)
+
+
+def test_rsatoolbox_matrices_without_names():
+    theirs = rsatoolbox.rdm.RDMs(np.arange(1.0, 7)[None])
     assert from_rsatoolbox(theirs).image_names is None
-    with pytest.raises(ValueError, match="pattern descriptors .*'stim'.* does not name"):
-        from_rsatoolbox(theirs, image_names=list("abcde"))
+    with pytest.raises(ValueError, match="pattern descriptors .* does not name"):
+        from_rsatoolbox(theirs, image_names=list("abcd"))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".pkl"])
+def test_rsatoolbox_files_there_and_back(tmp_path, rdms, suffix):
+    path = tmp_path / f"rdms{suffix}"
+    write_rdms(path, rdms, image_names=list("abcd"), subjects=["a", "b", "c"])
+    theirs = rsatoolbox.rdm.load_rdm(str(path), "pkl" if suffix == ".pkl" else "hdf5")
+    np.testing.assert_array_equal(theirs.dissimilarities, rdms[:, *np.triu_indices(4, 1)])
+    data = read_rdms(path)
+    np.testing.assert_array_equal(data.rdms, rdms)
+    assert (data.image_names, data.subjects) == (list("abcd"), ["a", "b", "c"])
+
+
+def test_names_that_rsatoolbox_cannot_write_are_named(tmp_path, rdms):
+    with pytest.raises(ValueError, match=r"x\.h5': rsatoolbox writes only ASCII names"):
+        write_rdms(tmp_path / "x.h5", rdms, image_names=NAMES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_hdf5_file_that_links_to_another_is_named(tmp_path, rdms):
+    write_rdms(tmp_path / "a.h5", rdms, image_names=list("abcd"))
+    for name in ("x.h5", "x.mat"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["rdms"] = h5py.ExternalLink(str(tmp_path / "a.h5"), "dissimilarities")
+        with pytest.raises(ValueError, match=r"x\..* link to another file"):
+            read_rdms(tmp_path / name)
+
+
+def test_names_that_differ_by_folder_or_extension_are_matched_with_a_warning(tmp_path, rdms):
+    write_rdms(tmp_path / "x.npz", rdms, image_names=["a.png", "b.png", "c.png", "d.v2"])
+    with pytest.warns(UserWarning, match="'in/b.jpg' is taken for 'b.png'"):
+        data = read_rdms(tmp_path / "x.npz", image_names=["in/b.jpg", "a.png", "d.v2"])
+    np.testing.assert_array_equal(data.rdms, rdms[:, [1, 0, 3]][:, :, [1, 0, 3]])
+    assert data.image_names == ["in/b.jpg", "a.png", "d.v2"]
+    with pytest.raises(ValueError, match=r"has no image \['x/a.gif', 'y/a.gif'\]"):
+        read_rdms(tmp_path / "x.npz", image_names=["x/a.gif", "y/a.gif"])
 
 
 @pytest.mark.parametrize(

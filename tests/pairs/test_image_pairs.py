@@ -649,6 +649,14 @@ def test_folders_are_read_in_name_order(image_files, images):
     ]  # fmt: skip
 
 
+def test_hidden_files_of_a_folder_are_not_read(image_files):
+    (image_files / "._a.png").write_bytes(b"what macOS writes beside a.png")
+    (image_files / ".DS_Store").write_bytes(b"")
+    assert [Path(path).name for path in list_images(image_files)] == sorted(
+        ["d.png", "a.png", "c.bmp", "b.PNG"]
+    )
+
+
 def test_lists_are_read_in_their_order(image_files, images):
     paths = [image_files / "c.bmp", str(image_files / "d.png"), image_files / "c.bmp"]
     read = read_images(paths, n_jobs=2)

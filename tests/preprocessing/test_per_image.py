@@ -397,6 +397,8 @@ def test_weights_of_other_subjects_are_refused_for_one_measurement(dissim):
 
 @pytest.mark.parametrize("pooling", [None, 3, ["mean"]])
 def test_what_is_no_pooling_is_named(pooling, dissim, pairs):
-    message = r"subject_pooling must be one of \('zscore', 'mean', 'rank'\), or a transformer"
+    message = (
+        r"subject_pooling must be one of \('zscore', 'mean', 'rank', 'align'\), or a transformer"
+    )
     with pytest.raises(ValueError, match=message):
         LayerWeightedRSARegressor(subject_pooling=pooling).fit(pairs, dissim[:28])
