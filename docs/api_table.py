@@ -8,7 +8,7 @@ API = [
     (
         "Images and pairs",
         "Photographs, and which two of them each dissimilarity compares.",
-        ["ImagePairs", "read_images"],
+        ["ImagePairs", "ResponsePatterns", "read_images"],
     ),
     (
         "The network",

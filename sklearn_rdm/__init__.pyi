@@ -27,7 +27,7 @@ from ._network import (
     SiameseRDMRegressor,
     make_agrawal2019,
 )
-from ._pairs import ImagePairs, read_images
+from ._pairs import ImagePairs, ResponsePatterns, read_images
 from ._versions import show_versions
 from .losses import CorrelationLoss
 
@@ -48,6 +48,7 @@ __all__ = [
     "RDMDisplay",
     "RDMEmbeddingDisplay",
     "RDMScoresDisplay",
+    "ResponsePatterns",
     "SiameseRDMRegressor",
     "callbacks",
     "datasets",

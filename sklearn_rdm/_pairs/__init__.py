@@ -6,8 +6,12 @@ from sklearn_rdm._pairs._image_pairs import (
 from sklearn_rdm._pairs._images import (
     read_images,
 )
+from sklearn_rdm._pairs._patterns import (
+    ResponsePatterns,
+)
 
 __all__ = [
     "ImagePairs",
+    "ResponsePatterns",
     "read_images",
 ]

@@ -1,0 +1,529 @@
+"""Measured response patterns as the target: a sequence of images, of which any pair has a distance.
+
+Nothing here holds a number per pair but what a caller asks for.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._lazy_rows import as_rows, is_in_memory, read_rows
+from sklearn_rdm._pairs._noise_precision import (
+    whitener_of_covariance,
+    whitener_of_precision,
+    whitener_of_residuals,
+)
+from sklearn_rdm._pairs._pattern_distances import (
+    METRICS,
+    Features,
+    pair_distances,
+    signed_features,
+    square_distances,
+)
+
+__all__ = ["ResponsePatterns"]
+
+LAYOUTS = ("image channel", "image channel time", "run image channel", "run image channel time")
+WHITENED = ("mahalanobis", "crossnobis")
+BLOCK = 2**22  # numbers in a block of features: 32 MB
+
+
+class ResponsePatterns:
+    """Responses measured to images, as the target: samples are images, not pairs.
+
+    Give it as ``y`` where you have response patterns (voxels, sensors, neurons) and no
+    dissimilarities yet. Every scikit-learn tool slices it by image, as it slices an array. The
+    dissimilarity of two images is computed when it is needed; no square matrix is held.
+
+    Parameters
+    ----------
+    patterns : array-like, or list of array-like
+        One array for one subject, or a list with one per subject. Each has shape ``(n_images,
+        n_channels)``, or a shape named by ``layout``. Subjects may differ in channels, runs and
+        kind of array: ndarray, memmap, HDF5 dataset, zarr or Dask array. All but ndarrays are
+        read row by row, when needed. A row of NaN is an image that this subject has not seen.
+    metric : {"correlation", "euclidean", "cosine", "mahalanobis", "crossnobis"}, \
+default="correlation"
+        With ``x_i`` the pattern of image ``i``, averaged over runs, and ``p`` channels:
+
+        - "correlation": ``1 - Pearson r(x_i, x_j)``, in 0..2.
+        - "cosine": ``1 - x_i . x_j / (|x_i| |x_j|)``, in 0..2.
+        - "euclidean": ``|x_i - x_j|^2 / p``, squared and per channel as in rsatoolbox, in squared
+          units of the patterns.
+        - "mahalanobis": ``(x_i - x_j)' P (x_i - x_j) / p`` with the noise precision ``P``.
+        - "crossnobis": the mean over couples of runs ``r != q`` of ``d_r' P d_q / p``, where
+          ``d_r = x_ri - x_rj`` [1]_. Unbiased, so it may be negative; its expectation is 0 for
+          images with the same response. ``P`` is the identity if no noise is given.
+
+    layout : str, default=None
+        The axes of each array: "image channel", "run image channel", "image channel time" or "run
+        image channel time". None reads two axes as "image channel", and three as "run image
+        channel" for "crossnobis" and "image channel time" for the others.
+    seen : array-like of bool, shape (n_subjects, n_images) or (n_images,), default=None
+        Which images each subject has seen. None: all but those whose row is NaN.
+    noise_precision, noise_covariance : array-like of shape (n_channels, n_channels), default=None
+        Precision (inverse covariance) or covariance of the noise between channels; for several
+        subjects a list with one per subject. For "mahalanobis" and "crossnobis"; give one of the
+        three kinds of noise.
+    noise_residuals : array-like of shape (n_observations, n_channels), default=None
+        Residuals of your first-level model or of trials around their mean; a list for several
+        subjects. Their covariance, over ``n_observations - 1``, is shrunk.
+    shrinkage : {"diagonal", "identity"}, default="diagonal"
+        What the covariance of the residuals is shrunk to: its diagonal [2]_, or a multiple of the
+        identity [3]_. The strength is estimated from the residuals.
+    time_average : bool, default=False
+        Whether dissimilarities are averaged over the time points, or kept for each.
+
+    Attributes
+    ----------
+    shape : tuple
+        ``(n_images,)``.
+    n_subjects : int
+        Number of subjects.
+    n_times : int or None
+        Number of time points; None if the patterns have no time or are averaged over it.
+    metric : str
+        As given.
+    rows : ndarray of int of shape (n_images,)
+        The row of each image in the arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays have the wrong kind or shape, hold infinity or some NaN in a row, a pattern
+        is constant ("correlation") or zero ("cosine"), there are fewer than two runs
+        ("crossnobis"), or the noise does not fit. Arrays on disk are checked as they are read.
+
+    See Also
+    --------
+    ImagePairs : The samples if dissimilarities were measured.
+
+    References
+    ----------
+    .. [1] Walther, A. et al. Reliability of dissimilarity measures for multi-voxel pattern
+       analysis. NeuroImage 137, 188-200 (2016).
+    .. [2] Schaefer, J. & Strimmer, K. A shrinkage approach to large-scale covariance matrix
+       estimation. Stat. Appl. Genet. Mol. Biol. 4, 32 (2005).
+    .. [3] Ledoit, O. & Wolf, M. A well-conditioned estimator for large-dimensional covariance
+       matrices. J. Multivar. Anal. 88, 365-411 (2004).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rdm import ResponsePatterns
+    >>> rng = np.random.default_rng(0)
+    >>> patterns = ResponsePatterns([rng.random((5, 20)), rng.random((5, 30))])
+    >>> patterns
+    ResponsePatterns(5 images, 2 subjects with 20 and 30 channels, metric='correlation')
+    >>> patterns[[0, 3]].dissimilarities([[0, 1]]).shape
+    (1, 2)
+    >>> patterns.to_rdms().shape
+    (2, 5, 5)
+    """
+
+    def __init__(
+        self,
+        patterns: Any,
+        metric: str = "correlation",
+        *,
+        layout: str | None = None,
+        seen: Any = None,
+        noise_precision: Any = None,
+        noise_covariance: Any = None,
+        noise_residuals: Any = None,
+        shrinkage: str = "diagonal",
+        time_average: bool = False,
+    ) -> None:
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {METRICS}, got {metric!r}.")
+        several = isinstance(patterns, list | tuple)  # an array is one subject
+        self.patterns = [as_rows(p) for p in (patterns if several else [patterns])]
+        self.metric, self.time_average = metric, bool(time_average)
+        self.layout = _check_layout(layout, metric, self.patterns)
+        self.rows = np.arange(_check_shapes(self.patterns, self.layout, metric))
+        self.seen = _check_seen(seen, len(self.patterns), len(self.rows))
+        noise = {
+            "noise_precision": noise_precision,
+            "noise_covariance": noise_covariance,
+            "noise_residuals": noise_residuals,
+        }
+        self._whiteners = _whiteners(metric, self.n_channels, several, shrinkage, noise)
+        for subject, array in enumerate(self.patterns):
+            if is_in_memory(array):
+                for _ in self.blocks(subject):
+                    pass
+
+    def dissimilarities(self, index: Any = None) -> np.ndarray:
+        """Compute the dissimilarities of pairs of these images.
+
+        Parameters
+        ----------
+        index : array-like of int, shape (n_pairs, 2), default=None
+            The two images of each pair, as positions from 0 to ``n_images - 1``. None takes all
+            pairs, upper triangle row by row.
+
+        Returns
+        -------
+        dissim : ndarray of float64, shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            NaN where a subject has not seen both images.
+
+        Raises
+        ------
+        ValueError
+            If the index is not of this shape or range, or joins an image with itself.
+        """
+        index = _check_pairs(index, len(self))
+        used, places = np.unique(index, return_inverse=True)
+        columns = [
+            [_pairs_of(features, known, places.reshape(index.shape)) for features in courses]
+            for known, courses in (self._features(s, used) for s in range(self.n_subjects))
+        ]
+        dissim = np.moveaxis(np.asarray(columns), -1, 0)
+        return dissim if self.n_times else dissim.mean(axis=2)
+
+    def to_rdms(self) -> np.ndarray:
+        """Compute the square matrices of all images.
+
+        Returns
+        -------
+        rdms : ndarray of float64
+            Of shape ``(n_subjects, n_images, n_images)`` or ``(n_subjects, n_times, n_images,
+            n_images)``; symmetric, zero diagonal, NaN where a subject has not seen both images.
+        """
+        n_images, every = len(self), np.arange(len(self))
+        rdms = np.full((self.n_subjects, self.n_times or 1, n_images, n_images), np.nan)
+        for subject in range(self.n_subjects):
+            known, courses = self._features(subject, every)
+            place = np.ix_(known, known)
+            for time in range(rdms.shape[1]):
+                at = courses if self.n_times is None else [courses[time]]
+                rdms[subject, time][place] = sum(map(square_distances, at)) / len(at)
+        rdms[..., every, every] = 0
+        return rdms if self.n_times else rdms[:, 0]
+
+    def to_pairs(self, images: Any, **per_image: Any) -> tuple[ImagePairs, np.ndarray]:
+        """Make all pairs of the images and their dissimilarities, for tools that need pairs.
+
+        Parameters
+        ----------
+        images : array-like of shape (n_images, ...)
+            The images that the responses are to, in the same order.
+        **per_image : dict
+            ``image_groups`` and ``background``, as in :class:`ImagePairs`.
+
+        Returns
+        -------
+        pairs : ImagePairs
+            The pairs that at least one subject has seen, upper triangle row by row.
+        dissim : ndarray of float64, shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            Their dissimilarities.
+
+        Raises
+        ------
+        ValueError
+            If the numbers of images differ, or no subject has seen two of them.
+        """
+        if isinstance(images, ImagePairs):
+            raise TypeError(
+                "samples are pairs, but response patterns are given per image: give the array of "
+                "images, or patterns.dissimilarities(pairs.index)."
+            )
+        if len(images) != len(self):
+            raise ValueError(
+                f"got {len(images)} images and response patterns to {len(self)}: give one row of "
+                "responses per image, in the same order."
+            )
+        pairs = ImagePairs(images, **per_image)
+        dissim = self.dissimilarities(pairs.index)
+        known = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
+        if not known.any():
+            raise ValueError("no subject has seen two of these images: there is no dissimilarity.")
+        pairs = pairs if known.all() else pairs[known]
+        pairs.n_left_out = int((~known).sum())
+        return pairs, dissim[known]
+
+    def blocks(self, subject: int) -> Iterator[tuple[np.ndarray, Features]]:
+        """Features of one subject's images, averaged over times, in blocks of rows.
+
+        Yields the positions of the images that the subject has seen, and their features: squared
+        distances of these are the subject's dissimilarities, averaged over the time points.
+        """
+        shape = self.patterns[subject].shape
+        step = max(BLOCK * shape[self._image_axis] // int(np.prod(shape)), 1)
+        for start in range(0, len(self), step):
+            places = np.arange(start, min(start + step, len(self)))
+            known, courses = self._features(subject, places)
+            yield places[known], _average(courses)
+
+    def _features(self, subject: int, places: np.ndarray) -> tuple[np.ndarray, list[Features]]:
+        """Which of these images the subject has seen, and their features at each time."""
+        rows = self.rows[places]
+        known = np.ones(len(rows), bool) if self.seen is None else self.seen[subject, rows].copy()
+        x = self._read(subject, rows[known])
+        known[known] = filled = _check_gaps(x, rows[known], subject, self.metric)
+        x = x[:, filled]
+        if self.metric != "crossnobis":  # an image is averaged over the runs that have it
+            x = _mean_of_runs(x)
+        whitener = self._whiteners[subject]
+        courses = [
+            signed_features(x[..., time], self.metric, whitener) for time in range(x.shape[3])
+        ]
+        _check_directions(courses, rows[known], subject, self.metric)
+        return known, courses
+
+    def _read(self, subject: int, rows: np.ndarray) -> np.ndarray:
+        """Patterns as float64 (n_runs, n_images, n_channels, n_times)."""
+        x = read_rows(self.patterns[subject], rows, self._image_axis).astype(np.float64)
+        axes = self.layout.split()
+        x = x if axes[0] == "run" else x[np.newaxis]
+        return x if axes[-1] == "time" else x[..., np.newaxis]
+
+    @property
+    def _image_axis(self) -> int:
+        return self.layout.split().index("image")
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (len(self.rows),)
+
+    @property
+    def n_subjects(self) -> int:
+        return len(self.patterns)
+
+    @property
+    def n_channels(self) -> list[int]:
+        """Channels of each subject."""
+        axis = self.layout.split().index("channel")
+        return [int(array.shape[axis]) for array in self.patterns]
+
+    @property
+    def n_times(self) -> int | None:
+        has_times = self.layout.endswith("time") and not self.time_average
+        return int(self.patterns[0].shape[-1]) if has_times else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> ResponsePatterns:
+        if isinstance(key, tuple):  # scikit-learn asks for y[rows, ...]
+            if len(key) == 0 or any(k is not Ellipsis for k in key[1:]):
+                raise TypeError(f"ResponsePatterns has one axis, its images; got the key {key!r}.")
+            key = key[0]
+        if not isinstance(key, slice):
+            key = np.asarray(key) if np.size(key) else np.empty(0, dtype=np.intp)
+            key = key[np.newaxis] if key.ndim == 0 else key  # one image stays a sequence of images
+            if key.ndim != 1 or key.dtype.kind not in "uib":
+                raise TypeError(
+                    "images are selected by whole numbers, a slice or one bool per image, got "
+                    f"{key.dtype} of shape {key.shape}."
+                )
+        subset = copy.copy(self)
+        subset.rows = self.rows[key]
+        return subset
+
+    def __sizeof__(self) -> int:
+        # Dask scatters, instead of copying into every task, only what reports its size.
+        held = [p.nbytes for p in self.patterns if isinstance(p, np.ndarray)]
+        return object.__sizeof__(self) + self.rows.nbytes + sum(held)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError(
+            "ResponsePatterns is not an array: this tool needs numbers. Use an estimator or score "
+            "of sklearn_rdm, or patterns.to_rdms()."
+        )
+
+    def __repr__(self) -> str:
+        channels = " and ".join(map(str, dict.fromkeys(self.n_channels)))
+        subjects = f"{self.n_subjects} subject{'s' if self.n_subjects > 1 else ''}"
+        times = f", {self.n_times} time points" if self.n_times else ""
+        lazy = "" if all(map(is_in_memory, self.patterns)) else ", read from disk when needed"
+        return (
+            f"ResponsePatterns({len(self)} images, {subjects} with {channels} channels{times}, "
+            f"metric={self.metric!r}{lazy})"
+        )
+
+
+def _pairs_of(features: Features, known: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Distances of pairs of images, of which some have no features."""
+    distances = np.full(len(index), np.nan)
+    both = known[index].all(axis=1)
+    row = np.cumsum(known) - 1
+    if both.any():
+        distances[both] = pair_distances(features, row[index[both]])
+    return distances
+
+
+def _average(courses: Sequence[Features]) -> Features:
+    """Features whose distance is the mean over these: signed squares add up side by side."""
+    if len(courses) == 1:
+        return courses[0]
+    plus, minus = (np.hstack(side) for side in zip(*(f.sides for f in courses), strict=True))
+    return Features(np.hstack([plus, minus]) / np.sqrt(len(courses)), plus.shape[1])
+
+
+def _mean_of_runs(x: np.ndarray) -> np.ndarray:
+    missing = np.isnan(x).all(axis=(2, 3))[..., np.newaxis, np.newaxis]
+    return (np.where(missing, 0, x).sum(axis=0) / (~missing).sum(axis=0))[np.newaxis]
+
+
+def _check_layout(layout: str | None, metric: str, patterns: Sequence[Any]) -> str:
+    if not patterns:
+        raise ValueError("patterns must be an array or a list of one array per subject, got none.")
+    n_axes = len(patterns[0].shape)
+    if layout is None:
+        three = "run image channel" if metric == "crossnobis" else "image channel time"
+        layout = {2: "image channel", 3: three, 4: "run image channel time"}.get(n_axes)
+    if layout not in LAYOUTS or len(layout.split()) != n_axes:
+        shape = tuple(patterns[0].shape)
+        raise ValueError(
+            f"patterns of shape {shape} do not fit layout={layout!r}: it names each axis, one of "
+            f"{[*LAYOUTS]}."
+        )
+    return layout
+
+
+def _check_shapes(patterns: Sequence[Any], layout: str, metric: str) -> int:
+    """Refuse arrays that do not fit the layout or one another; return the number of images."""
+    axes = layout.split()
+    for subject, array in enumerate(patterns):
+        if array.dtype.kind not in "uif":
+            raise TypeError(
+                f"patterns of subject {subject} must be real numbers, got {array.dtype}."
+            )
+        if len(array.shape) != len(axes) or 0 in array.shape:
+            raise ValueError(
+                f"patterns of subject {subject} must have the axes {layout!r}, none of them empty, "
+                f"got the shape {tuple(array.shape)}."
+            )
+        for axis in {"image", "time"} & {*axes}:
+            sizes = [int(p.shape[axes.index(axis)]) for p in (patterns[0], array)]
+            if len({*sizes}) > 1:
+                raise ValueError(
+                    f"subject {subject} has {sizes[1]} {axis}s and subject 0 has {sizes[0]}: give "
+                    f"the same {axis}s for all, and a row of NaN for an image not seen."
+                )
+        n_runs = int(array.shape[0]) if axes[0] == "run" else 1
+        if metric == "crossnobis" and n_runs < 2:
+            raise ValueError(
+                f"crossnobis compares runs, and subject {subject} has {n_runs}: give patterns of "
+                "shape (n_runs, n_images, n_channels) with 2 runs or more, or use 'mahalanobis'."
+            )
+    return int(patterns[0].shape[axes.index("image")])
+
+
+def _check_seen(seen: Any, n_subjects: int, n_images: int) -> np.ndarray | None:
+    if seen is None:
+        return None
+    seen = np.asarray(seen)
+    if seen.dtype != bool or seen.shape not in {(n_subjects, n_images), (n_images,)}:
+        raise ValueError(
+            f"seen must hold True or False for each subject and image, shape ({n_subjects}, "
+            f"{n_images}), got {seen.dtype} of shape {seen.shape}."
+        )
+    return np.broadcast_to(seen, (n_subjects, n_images))
+
+
+def _whiteners(
+    metric: str, n_channels: list[int], several: bool, shrinkage: str, noise: dict[str, Any]
+) -> list[np.ndarray | None]:
+    """The matrix that whitens each subject's patterns, None for the identity."""
+    given = {name: value for name, value in noise.items() if value is not None}
+    if len(given) > 1 or (given and metric not in WHITENED):
+        raise ValueError(f"metric={metric!r} takes {_noise_kinds(metric)}, got {[*given]}.")
+    if metric == "mahalanobis" and not given:
+        raise ValueError(
+            f"metric='mahalanobis' needs one of {[*noise]}; without noise it is 'euclidean'."
+        )
+    if not given:
+        return [None] * len(n_channels)
+    ((name, values),) = given.items()
+    values = list(values) if several else [values]
+    if len(values) != len(n_channels):
+        raise ValueError(
+            f"{name} must be a list with one array per subject, {len(n_channels)} here, got "
+            f"{len(values)}."
+        )
+    return [
+        _whitener(name, value, shrinkage, p, subject)
+        for subject, (value, p) in enumerate(zip(values, n_channels, strict=True))
+    ]
+
+
+def _whitener(name: str, value: Any, shrinkage: str, n_channels: int, subject: int) -> np.ndarray:
+    if name == "noise_residuals":
+        return whitener_of_residuals(value, shrinkage, n_channels, subject)
+    whitener_of = {
+        "noise_precision": whitener_of_precision,
+        "noise_covariance": whitener_of_covariance,
+    }[name]
+    return whitener_of(value, n_channels, subject)
+
+
+def _noise_kinds(metric: str) -> str:
+    return "one kind of noise" if metric in WHITENED else f"no noise, only {WHITENED} do"
+
+
+def _check_gaps(x: np.ndarray, rows: np.ndarray, subject: int, metric: str) -> np.ndarray:
+    """Whether each image was seen; refuse infinity, and rows or runs that are NaN in part."""
+    missing = np.isnan(x)
+    whole = missing.all(axis=(2, 3))
+    partial = (missing.any(axis=(2, 3)) & ~whole).any(axis=0)
+    if partial.any():
+        raise ValueError(
+            f"the pattern of image {rows[partial.argmax()]} of subject {subject} is NaN in some "
+            "channels or time points: leave these channels out for all images, or make the whole "
+            "row NaN."
+        )
+    infinite = np.isinf(x).any(axis=(0, 2, 3))
+    if infinite.any():
+        raise ValueError(
+            f"the pattern of image {rows[infinite.argmax()]} of subject {subject} is infinite."
+        )
+    unbalanced = whole.any(axis=0) & ~whole.all(axis=0)
+    if metric == "crossnobis" and unbalanced.any():
+        image = unbalanced.argmax()
+        raise ValueError(
+            f"image {rows[image]} of subject {subject} lacks run {whole[:, image].argmax()}: "
+            "crossnobis needs every image in every run. Leave the image or the run out."
+        )
+    return ~whole.all(axis=0)
+
+
+def _check_directions(
+    courses: Sequence[Features], rows: np.ndarray, subject: int, metric: str
+) -> None:
+    for features in courses:
+        undefined = np.isnan(features.values[:, 0])
+        if undefined.any():
+            what, other = {
+                "correlation": ("the same in all channels", "no correlation"),
+                "cosine": ("0 in all channels", "no direction"),
+            }[metric]
+            raise ValueError(
+                f"the pattern of image {rows[undefined.argmax()]} of subject {subject} is {what}: "
+                f"it has {other}. Make its row NaN, or use metric='euclidean'."
+            )
+
+
+def _check_pairs(index: Any, n_images: int) -> np.ndarray:
+    if index is None:
+        return np.column_stack(np.triu_indices(n_images, 1))
+    index = np.asarray(index)
+    if index.ndim != 2 or index.shape[1] != 2 or index.dtype.kind not in "ui":
+        raise ValueError(
+            "index must be whole numbers of shape (n_pairs, 2), the two images of each pair, got "
+            f"{index.dtype} of shape {index.shape}."
+        )
+    wrong = ((index < 0) | (index >= n_images)).any(axis=1) | (index[:, 0] == index[:, 1])
+    if wrong.any():
+        pair = int(wrong.argmax())
+        raise ValueError(
+            f"pair {pair} is {index[pair].tolist()}: it must be two different images from 0 to "
+            f"{n_images - 1}."
+        )
+    return index.astype(np.intp)
