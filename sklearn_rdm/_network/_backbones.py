@@ -23,7 +23,7 @@ from torchvision.transforms import functional as F
 
 from sklearn_rdm._pairs._images import check_size
 
-__all__ = ["Backbone", "Preprocessing", "load_backbone", "load_weights"]
+__all__ = ["Backbone", "Preprocessing", "load_backbone", "load_fitting", "load_weights"]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
@@ -145,6 +145,14 @@ def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], known: se
             )
             + "Give the backbone that the file was saved from."
         )
+    network.load_state_dict(fitting, strict=False)
+
+
+def load_fitting(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Load all weights that fit, so that the network can be run before it is cut."""
+    own = network.state_dict()
+    fitting = {key: _fit(value, own[key]) for key, value in state_dict.items() if key in own}
+    fitting = {key: value for key, value in fitting.items() if value.shape == own[key].shape}
     network.load_state_dict(fitting, strict=False)
 
 
