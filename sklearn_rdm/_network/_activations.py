@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sklearn_rdm._network._accelerator import BATCH_SIZE, is_host
 from sklearn_rdm._network._backbones import Preprocessing, load_backbone
+from sklearn_rdm._network._layouts import to_features
 from sklearn_rdm._network._references import (
     References,
     check_reference,
@@ -29,7 +30,7 @@ from sklearn_rdm._network._references import (
     settle_reference,
 )
 from sklearn_rdm._network._shards import SHARD_SIZE, map_in_threads, pad_to_shard, shard_threads
-from sklearn_rdm._network._trunk import Trunk, as_features, check_spatial_pooling
+from sklearn_rdm._network._trunk import Trunk, check_spatial_pooling
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._images import (
     are_paths,
@@ -206,7 +207,7 @@ default=None
         self.trunk_.to(device=self.device)
         blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
         with torch.no_grad():
-            return [as_features(values, pooling).shape[1] for values in self.trunk_(blank)]
+            return [features.shape[1] for features in self._features(blank, pooling)]
 
     def transform(self, X: Any) -> Any:
         """Compute the activations of images.
@@ -256,7 +257,11 @@ default=None
 
     def _flat_activations(self, inputs: Tensor) -> Tensor:
         pooling = check_spatial_pooling(self.spatial_pooling)
-        return torch.cat([as_features(values, pooling) for values in self.trunk_(inputs)], dim=1)
+        return torch.cat(self._features(inputs, pooling), dim=1)
+
+    def _features(self, inputs: Tensor, pooling: tuple[int, int] | None) -> list[Tensor]:
+        read = zip(self.trunk_(inputs), self.trunk_.layouts, strict=True)
+        return [to_features(values, layout, pooling) for values, layout in read]
 
     def _subtract(self, features: np.ndarray, references: References, rows: np.ndarray) -> None:
         subtracted = compute_rows(

@@ -151,9 +151,10 @@ class CutNetwork:
     def _until(self) -> Call | None:
         """The first call of a module that the network may stop after, as all read-outs are there."""
         calls = self._node_calls()
-        last = max((self._traced.nodes[n] for n in self._order if self._traced.nodes[n] in self._outputs), key=list(self._traced.nodes.values()).index)
+        nodes = [self._traced.nodes[name] for name in self._order]
+        last = [node for node in nodes if node in self._outputs][-1]
         following = descendants(last)
-        return next((calls[node] for node in last.graph.nodes if node in following and node in calls), None)
+        return next((calls[node] for node in nodes if node in following and node in calls), None)
 
     def _frozen_nodes(self, wanted: Wanted, trained: set[fx.Node]) -> set[str]:
         order, nodes = self._order, self._traced.nodes
@@ -179,7 +180,9 @@ class CutNetwork:
         """Compare with the untouched network; find the layout of each read-out."""
         calls = {n: call for n, call in self._node_calls().items() if call in eager.values}
         output = next(iter(reversed(self._outputs[0].graph.nodes))).all_input_nodes[:1]
-        whole = output if ("", 0) in eager.values and isinstance(eager.values["", 0], Tensor) else []
+        whole = (
+            output if ("", 0) in eager.values and isinstance(eager.values["", 0], Tensor) else []
+        )
         compared = [*calls, *self._outputs, *whole]
         graph = fx.GraphModule(network, subgraph(self._traced.nodes, None, compared))
         with torch.no_grad():

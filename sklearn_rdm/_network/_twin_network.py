@@ -13,9 +13,10 @@ from sklearn_rdm._models._distances import check_noise_ratio
 from sklearn_rdm._network._accelerator import is_host
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._batches import PairBatch
+from sklearn_rdm._network._layouts import to_features
 from sklearn_rdm._network._references import check_reference, is_auto, settle_reference
 from sklearn_rdm._network._shards import SHARD_SIZE, map_in_threads, pad_to_shard, run_in_shards
-from sklearn_rdm._network._trunk import Trunk, as_features, check_spatial_pooling
+from sklearn_rdm._network._trunk import Trunk, check_spatial_pooling
 
 __all__ = ["Layers", "TwinNetwork", "normalise"]
 
@@ -238,7 +239,11 @@ precision, random_state
         return self._join(self._as_features(outputs), 0)
 
     def _as_features(self, outputs: Sequence[Tensor]) -> list[Tensor]:
-        return [as_features(output, self.spatial_pooling) for output in outputs]
+        layouts = self.trunk.layouts  # of all layers; outputs may be of the first of them
+        return [
+            to_features(output, layout, self.spatial_pooling)
+            for output, layout in zip(outputs, layouts, strict=False)
+        ]
 
     def _join(self, features: Sequence[Tensor], number: int) -> Tensor:
         """One read-out's activations: several layers side by side, centred and weighed.

@@ -65,7 +65,7 @@ NODES = {
     "shufflenet": ["stage2.1.cat", "fc"],
     "mobilenet": ["features.4.block.2", "features.8.add", "classifier.3"],
     "densenet": ["features.denseblock2.denselayer2.conv1", "features.norm5", "classifier"],
-    "vit": ["encoder.layers.encoder_layer_0.ln", "encoder.add", "encoder.ln", "heads.head"],
+    "vit": ["encoder.layers.encoder_layer_0.ln_1", "encoder.add", "encoder.ln", "heads.head"],
     "swin": ["features.1.0.attn.shifted_window_attention", "features.2.norm", "permute", "head"],
 }
 PENULTIMATE = {
@@ -84,9 +84,8 @@ X = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture(scope="module")
 def loaded():
-    size = {"efficientnet_lite0": 64}
     return {
-        name: load_backbone(backbone, None, image_size=size.get(name), random_state=0)
+        name: load_backbone(backbone, None, image_size=64, random_state=0)
         for name, backbone in NETWORKS.items()
     }
 
@@ -133,7 +132,9 @@ class Blocks(nn.Module):
 
 
 def blocks(*layers, seed=0, factory=Blocks, **options):
-    return Trunk(load_backbone(factory, None, random_state=seed), layers or [None], **options)
+    return Trunk(
+        load_backbone(factory, None, image_size=64, random_state=seed), layers or [None], **options
+    )
 
 
 def values(trunk, x=X):
