@@ -77,6 +77,7 @@ class Backbone:
     preprocessing: Preprocessing
     aliases: dict[str, str] = field(default_factory=dict)
     state_dict: Mapping[str, Tensor] | None = None  # to be loaded once the network is cut
+    remake: Callable[[], Backbone] | None = None  # makes the same backbone anew
 
 
 def load_backbone(
@@ -95,8 +96,17 @@ def load_backbone(
             "function, or functools.partial(factory, ...)."
         )
     backbone = _name_of(backbone)
-    path = weights if _is_file(weights) else None
     seed = check_random_state(random_state).randint(2**31)
+    remake = partial(_make, backbone, weights, image_size, fully_convolutional, seed)
+    built = remake()
+    built.remake = remake
+    return built
+
+
+def _make(
+    backbone: Any, weights: Any, image_size: Any, fully_convolutional: bool, seed: int
+) -> Backbone:
+    path = weights if _is_file(weights) else None
     all_loaded = weights is not None and isinstance(backbone, str)
     with torch.random.fork_rng(devices=[]), _Unfilled() if all_loaded else nullcontext():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too

@@ -145,7 +145,7 @@ def n_prefix_tokens(sequence: Tensor) -> int:
 
 
 def take_tokens(activations: Tensor, tokens: str | None, n_prefix: int) -> Tensor:
-    """CLS token or mean of patch tokens, (n, n_channels), of all tokens (n, n_tokens, n_channels)."""
+    """CLS token or mean of patch tokens, (n, n_channels), of (n, n_tokens, n_channels)."""
     if tokens == "cls":
         return activations[:, 0]
     if tokens == "mean":

@@ -35,7 +35,8 @@ class Trunk(nn.Module):
         Its network is taken over, not copied.
     layers : sequence of str
         Read-out layers: node names as in torchvision's feature extraction, module names (what
-        the module returns), aliases of the backbone, or None for the input of its last trained layer.
+        the module returns), aliases of the backbone, or None for the input of its last trained
+        layer.
     n_trained : int, default=1
         How many of them, from the first on, are trained to predict.
     freeze_up_to, freeze_from : str, default=None
@@ -77,6 +78,8 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         self.network = backbone.network
+        self.aliases = backbone.aliases
+        self._remake = backbone.remake
         self.freeze_batch_norm = freeze_batch_norm
         self.dropout = dropout
         self.n_trained = n_trained
@@ -147,6 +150,25 @@ class Trunk(nn.Module):
         for layer, output in zip(self.layers, outputs, strict=False):
             _check_one_per_image(layer, output, n_images)
         return outputs
+
+    def export_network(self) -> nn.Module:
+        """Return the whole network as a plain module of its own class, with the tuned weights.
+
+        It is made anew as the backbone was; layers behind the read-out are as pretrained. Its state
+        dict loads into any network of its kind with ``strict=True``.
+
+        Raises
+        ------
+        ValueError
+            If a weights file lacks layers behind the read-out.
+        """
+        if self._remake is None:
+            raise ValueError("the network cannot be exported: it is not known what made it.")
+        made = self._remake()
+        if made.state_dict is not None:
+            load_weights(made.network, made.state_dict, set())
+        made.network.load_state_dict(self.network.state_dict(), strict=False)
+        return made.network.eval()
 
     def check_frozen(self) -> None:
         """Raise a ValueError if a layer whose activations are kept would be trained.
