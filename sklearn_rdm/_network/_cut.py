@@ -108,7 +108,7 @@ class CutNetwork:
         for module in self._modules[: 1 if part == "prefix" else 2]:
             yield operations(module), module.state_dict()
 
-    def kept_parameters(self, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    def kept_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Parameters of layers whose results are kept."""
         return self._modules[0].named_parameters()
 
@@ -149,7 +149,7 @@ class CutNetwork:
         }
 
     def _until(self) -> Call | None:
-        """The first call of a module that the network may stop after, as all read-outs are there."""
+        """The first call of a module by whose end all read-outs are there."""
         calls = self._node_calls()
         nodes = [self._traced.nodes[name] for name in self._order]
         last = [node for node in nodes if node in self._outputs][-1]

@@ -72,7 +72,7 @@ class HookedNetwork:
         if part == "whole":
             yield self._lines(), self._network.state_dict()
 
-    def kept_parameters(self, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    def kept_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return iter(())
 
     def _lines(self) -> Iterator[str]:

@@ -175,7 +175,7 @@ class Trunk(nn.Module):
 
         That is so if its parameters require gradients, because a callback or a user unfroze them.
         """
-        thawed = [name for name, p in self._way.kept_parameters(self.network) if p.requires_grad]
+        thawed = [name for name, p in self._way.kept_parameters() if p.requires_grad]
         if thawed:
             raise ValueError(
                 f"{thawed[0]!r} requires a gradient, but its layer was frozen when the network was "
