@@ -73,7 +73,7 @@ class CutNetwork:
         self.frozen = targets(of_frozen)
         items = [read_out.items for read_out in self._read_outs]
         start, n_trained = nodes[self.cut], wanted.n_trained
-        self._graphs = (
+        self._graphs: tuple[fx.Graph, ...] = (
             subgraph(nodes, None, [start]),
             subgraph(nodes, start, self._outputs, items),
             subgraph(nodes, start, self._outputs[:n_trained], items[:n_trained]),

@@ -81,7 +81,12 @@ def install_hooks(network: nn.Module) -> Callable[[], None]:
         if path:
             handles.append(module.register_forward_pre_hook(_Begin(path)))
             handles.append(module.register_forward_hook(_End(path)))
-    return lambda: [handle.remove() for handle in handles] and None
+
+    def remove() -> None:
+        for handle in handles:
+            handle.remove()
+
+    return remove
 
 
 @contextmanager

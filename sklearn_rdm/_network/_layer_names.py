@@ -71,7 +71,8 @@ class LayerNames:
 
     def _split(self, name: str) -> tuple[str, Items]:
         """Split "block.0[1]" or "encoder.last_hidden_state" into the layer and its items."""
-        path, items = self.aliases.get(name, name), []
+        path = self.aliases.get(name, name)
+        items: list[int | str] = []
         while not self._is_known(path):
             match = ITEM.match(path)
             path, item = (match["layer"], match["item"]) if match else self._attribute(path, name)

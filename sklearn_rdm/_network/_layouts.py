@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
 from torch import Tensor, nn
@@ -29,8 +29,8 @@ CHANNELS_FIRST_MODULES = (
 
 
 def find_layout(
-    shape: Collection[int],
-    input_size: tuple[int, int],
+    shape: Sequence[int],
+    input_size: Sequence[int],
     module: nn.Module | None = None,
     n_tokens: Collection[int] = (),
 ) -> Layout | None:
@@ -70,7 +70,7 @@ def find_layout(
     return "channels_first" if first else "channels_last" if last else None
 
 
-def _is_map(axes: Collection[int], input_size: tuple[int, int]) -> bool:
+def _is_map(axes: Sequence[int], input_size: Sequence[int]) -> bool:
     """Whether two axes may be the height and width of a map: with the images' aspect."""
     (height, width), (most_high, most_wide) = axes, input_size
     if height > most_high or width > most_wide:
