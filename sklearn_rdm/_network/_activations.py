@@ -13,7 +13,8 @@ from torch import Tensor
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._forward import Photographs, Run, compute_rows
 from sklearn_rdm._network._frozen import keep_rows, store_key
-from sklearn_rdm._network._read_out import as_features, check_spatial_pooling
+from sklearn_rdm._network._layouts import to_features
+from sklearn_rdm._network._read_out import check_spatial_pooling
 from sklearn_rdm._network._references import (
     check_reference,
     find_references,
@@ -190,7 +191,7 @@ default="auto"
         self.trunk_.to(device=self.device)
         blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
         with torch.no_grad():
-            return [as_features(values, pooling).shape[1] for values in self.trunk_(blank)]
+            return [features.shape[1] for features in self._layer_features(blank, pooling)]
 
     def transform(self, X: Any) -> Any:
         """Compute the activations of images.
@@ -241,7 +242,11 @@ default="auto"
 
     def _run(self, inputs: Tensor, _: np.ndarray) -> Tensor:
         pooling = check_spatial_pooling(self.spatial_pooling)
-        return torch.cat([as_features(values, pooling) for values in self.trunk_(inputs)], dim=1)
+        return torch.cat(self._layer_features(inputs, pooling), dim=1)
+
+    def _layer_features(self, inputs: Tensor, pooling: tuple[int, int] | None) -> list[Tensor]:
+        layers = zip(self.trunk_(inputs), self.trunk_.layouts, strict=True)
+        return [to_features(values, layout, pooling) for values, layout in layers]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -23,7 +23,7 @@ from torchvision.transforms import functional as F
 
 from sklearn_rdm._pairs._images import check_size
 
-__all__ = ["Backbone", "Preprocessing", "load_backbone", "load_weights"]
+__all__ = ["Backbone", "Preprocessing", "load_backbone", "load_fitting", "load_weights"]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
@@ -77,6 +77,7 @@ class Backbone:
     preprocessing: Preprocessing
     aliases: dict[str, str] = field(default_factory=dict)
     state_dict: Mapping[str, Tensor] | None = None  # to be loaded once the network is cut
+    remake: Callable[[], Backbone] | None = None  # makes the same backbone anew
 
 
 def load_backbone(
@@ -95,8 +96,17 @@ def load_backbone(
             "function, or functools.partial(factory, ...)."
         )
     backbone = _name_of(backbone)
-    path = weights if _is_file(weights) else None
     seed = check_random_state(random_state).randint(2**31)
+    remake = partial(_make, backbone, weights, image_size, fully_convolutional, seed)
+    built = remake()
+    built.remake = remake
+    return built
+
+
+def _make(
+    backbone: Any, weights: Any, image_size: Any, fully_convolutional: bool, seed: int
+) -> Backbone:
+    path = weights if _is_file(weights) else None
     all_loaded = weights is not None and isinstance(backbone, str)
     with torch.random.fork_rng(devices=[]), _Unfilled() if all_loaded else nullcontext():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
@@ -145,6 +155,14 @@ def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], known: se
             )
             + "Give the backbone that the file was saved from."
         )
+    network.load_state_dict(fitting, strict=False)
+
+
+def load_fitting(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Load all weights that fit, so that the network can be run before it is cut."""
+    own = network.state_dict()
+    fitting = {key: _fit(value, own[key]) for key, value in state_dict.items() if key in own}
+    fitting = {key: value for key, value in fitting.items() if value.shape == own[key].shape}
     network.load_state_dict(fitting, strict=False)
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from sklearn_rdm._network._layouts import Layout, to_features
 from sklearn_rdm._pairs._rounding import FLOAT32_SHARE
 
-__all__ = ["Layers", "ReadOut", "as_features", "check_layers", "check_spatial_pooling"]
+__all__ = ["Layers", "ReadOut", "check_layers", "check_spatial_pooling"]
 
 Layers = str | Sequence[str] | None  # what is read out: one layer, or several as one
 
@@ -31,6 +32,8 @@ class ReadOut(nn.Module):
         Node names of the layers.
     n_features : sequence of int
         Features of each layer, after pooling.
+    layouts : sequence of str or None
+        Which axes of each layer's activations are which, see :func:`to_features`.
     spatial_pooling : (height, width) or None
         Maps are averaged to this size.
 
@@ -48,10 +51,12 @@ class ReadOut(nn.Module):
         self,
         layers: Sequence[str],
         n_features: Sequence[int],
+        layouts: Sequence[Layout | None],
         spatial_pooling: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.layers, self.spatial_pooling = tuple(layers), spatial_pooling
+        self.layers, self.layouts = tuple(layers), tuple(layouts)
+        self.spatial_pooling = spatial_pooling
         self.n_features = sum(n_features)
         several = len(self.layers) > 1
         self.log_weight = nn.Parameter(torch.zeros(len(layers))) if several else None
@@ -71,10 +76,6 @@ class ReadOut(nn.Module):
         factors = self.scale * self.weights
         parts = zip(features, factors, strict=True)
         return torch.cat([factor * _centred(rows) for rows, factor in parts], dim=1)
-
-    def raw_features(self, activations: Mapping[str, Tensor]) -> Tensor:
-        """Features of all layers side by side, neither centred nor weighted."""
-        return torch.cat(self._features(activations), dim=1)
 
     @property
     def name(self) -> str:
@@ -136,17 +137,11 @@ class ReadOut(nn.Module):
         return centred / torch.where(varies, length, torch.nan)[:, None]
 
     def _features(self, activations: Mapping[str, Tensor]) -> list[Tensor]:
-        return [as_features(activations[layer], self.spatial_pooling) for layer in self.layers]
-
-
-def as_features(activations: Tensor, spatial_pooling: tuple[int, int] | None) -> Tensor:
-    """Average larger maps to this size and flatten: (n_images, n_features) of float32."""
-    activations = activations.float()
-    if spatial_pooling is not None and activations.ndim == 4:
-        (height, width), (most_high, most_wide) = activations.shape[2:], spatial_pooling
-        size = min(height, most_high), min(width, most_wide)
-        activations = nn.functional.adaptive_avg_pool2d(activations, size)
-    return activations.flatten(1)
+        layers = zip(self.layers, self.layouts, strict=True)
+        return [
+            to_features(activations[layer], layout, self.spatial_pooling)
+            for layer, layout in layers
+        ]
 
 
 def check_spatial_pooling(size: Any) -> tuple[int, int] | None:

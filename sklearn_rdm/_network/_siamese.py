@@ -39,6 +39,7 @@ from sklearn_rdm._network._batches import (
 from sklearn_rdm._network._forward import Photographs
 from sklearn_rdm._network._frozen import Kept
 from sklearn_rdm._network._image_reader import ImageReader, open_images
+from sklearn_rdm._network._param_groups import expand_param_groups
 from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._references import mean_of_images
 from sklearn_rdm._network._shards import shard_threads
@@ -483,6 +484,43 @@ default="auto"
             **{"random_state": self.rng_.randint(2**31)} | self.network_options_
         )
         return self
+
+    def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
+        """Refuse to train on kept activations of layers that a callback has unfrozen."""
+        if training:
+            self.module_.trunk.check_frozen()
+        super().run_single_epoch(iterator, training, *args, **kwargs)
+
+    def get_params_for(self, prefix: str) -> dict[str, Any]:
+        """Let ``optimizer__param_groups`` name layers (called by skorch)."""
+        params = super().get_params_for(prefix)
+        if prefix == "optimizer" and params.get("param_groups"):
+            trunk = self.module_.trunk
+            groups = expand_param_groups(self.module_, trunk, params["param_groups"])
+            params["param_groups"] = groups
+        return params
+
+    def export_network(self) -> torch.nn.Module:
+        """Return the tuned backbone as a plain module of its own class, with all its layers.
+
+        Layers behind the read-out are as pretrained. The state dict loads with ``strict=True`` into
+        an untouched network of its kind; save it with ``safetensors.torch.save_model``, a file that
+        holds no code.
+
+        Returns
+        -------
+        network : torch.nn.Module
+            In evaluation mode, on the processor.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a weights file has not all layers.
+        """
+        check_is_fitted(self)
+        return self.module_.trunk.export_network()
 
     def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
         """Split into training and validation pairs by image, pool subjects by the former."""

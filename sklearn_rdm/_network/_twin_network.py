@@ -12,10 +12,10 @@ from sklearn_rdm._models._distances import check_noise_ratio
 from sklearn_rdm._network._accelerator import is_host
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._batches import PairBatch
+from sklearn_rdm._network._layouts import to_features
 from sklearn_rdm._network._read_out import (
     Layers,
     ReadOut,
-    as_features,
     check_layers,
     check_spatial_pooling,
 )
@@ -149,15 +149,16 @@ spatial_pooling, noise_ratio, precision, random_state
         with torch.no_grad():
             outputs = self.trunk(blank)
         node = dict(zip(layers, self.trunk.layers, strict=True))
-        named = self._named(outputs)
-        size = {name: as_features(output, pooling).shape[1] for name, output in named.items()}
-        self.layer_sizes = [size[name] for name in self.trunk.layers]
         self._pooling = pooling
+        self.layer_sizes = [features.shape[1] for features in self._layer_features(outputs)]
+        size = dict(zip(self.trunk.layers, self.layer_sizes, strict=True))
+        layout = dict(zip(self.trunk.layers, self.trunk.layouts, strict=True))
         self._wanted = list(wanted)
         self.read_outs = nn.ModuleList()
         for names in wanted:
             nodes = [node[name] for name in names]
-            self.read_outs.append(ReadOut(nodes, [size[name] for name in nodes], pooling))
+            sizes, layouts = [size[n] for n in nodes], [layout[n] for n in nodes]
+            self.read_outs.append(ReadOut(nodes, sizes, layouts, pooling))
 
     def _add_what_is_settled(self) -> None:
         self.settled: Tensor
@@ -269,9 +270,13 @@ spatial_pooling, noise_ratio, precision, random_state
 
     def layer_features(self, inputs: Tensor) -> Tensor:
         """Features of each of the trunk's layers side by side, of one shard given at the cut."""
-        activations = self._activations(inputs)
-        layers = [as_features(activations[name], self._pooling) for name in self.trunk.layers]
-        return torch.cat(layers, dim=1)
+        with self._autocast(inputs):
+            outputs = self.trunk.suffix(inputs)
+        return torch.cat(self._layer_features(outputs), dim=1)
+
+    def _layer_features(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        layers = zip(outputs, self.trunk.layouts, strict=True)
+        return [to_features(output, layout, self._pooling) for output, layout in layers]
 
     def _activations(self, inputs: Tensor) -> dict[str, Tensor]:
         with self._autocast(inputs):

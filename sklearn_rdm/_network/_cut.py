@@ -1,0 +1,294 @@
+"""A network cut by torch.fx, where its parts give the values of the network itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
+
+from sklearn_rdm._network._backbones import Backbone
+from sklearn_rdm._network._hooks import Call, Calls, all_calls, install_hooks, pick
+from sklearn_rdm._network._layer_names import LayerNames, ReadOut
+from sklearn_rdm._network._layouts import Layout, find_layout
+from sklearn_rdm._network._tracing import (
+    Trace,
+    ancestors,
+    descendants,
+    last_cut,
+    operations,
+    penultimate,
+    subgraph,
+    targets,
+    trace,
+    with_constants,
+)
+
+__all__ = [
+    "CannotCutError",
+    "CutNetwork",
+    "Wanted",
+    "call_name",
+    "run_twice",
+    "same",
+    "token_lengths",
+    "two_photographs",
+]
+
+ROUNDING = 1e-4  # of the largest value: what another order of float32 sums changes
+
+
+class CannotCutError(ValueError):
+    """A network's graph does not compute what the network does."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a trunk is asked for: see its parameters."""
+
+    layers: tuple[str | None, ...]
+    n_trained: int
+    freeze_up_to: str | None
+    freeze_from: str | None
+
+
+class CutNetwork:
+    """Three graphs of a network: its frozen prefix, the rest, and the rest of what is trained."""
+
+    def __init__(self, backbone: Backbone, wanted: Wanted, photographs: Tensor) -> None:
+        network = backbone.network
+        self._trace(network)
+        self._read(backbone, wanted)
+        eager = run_twice(network, photographs, self._until(), backbone.name)
+        nodes = self._traced.nodes
+        trained = ancestors(self._outputs[: wanted.n_trained])
+        frozen = self._frozen_nodes(wanted, trained)
+        self.cut = last_cut(nodes, self._order, self._outputs, frozen)
+        self.has_prefix = self.cut != self._order[0]
+        self.needed = targets(ancestors(self._outputs))
+        of_frozen = with_constants([nodes[name] for name in frozen], self._order, nodes)
+        self.frozen = targets(of_frozen)
+        items = [read_out.items for read_out in self._read_outs]
+        start, n_trained = nodes[self.cut], wanted.n_trained
+        self._graphs: tuple[fx.Graph, ...] = (
+            subgraph(nodes, None, [start]),
+            subgraph(nodes, start, self._outputs, items),
+            subgraph(nodes, start, self._outputs[:n_trained], items[:n_trained]),
+        )
+        self.bind(network)
+        self.layouts = self._check(network, eager, photographs)
+        del self._traced, self._outputs, self._order, self._read_outs
+
+    def prefix(self, images: Tensor) -> Tensor:
+        return self._modules[0](images)[0]
+
+    def suffix(self, inputs: Tensor) -> tuple[Any, ...]:
+        return self._modules[1](inputs)
+
+    def to_trained(self, inputs: Tensor) -> tuple[Any, ...]:
+        return self._modules[2](inputs)
+
+    def bind(self, network: nn.Module) -> None:
+        """Run the layers that the network has now."""
+        self._modules = tuple(fx.GraphModule(network, graph) for graph in self._graphs)
+        self._graphs = tuple(module.graph for module in self._modules)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_graphs"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._graphs = tuple(module.graph for module in self._modules)
+
+    def contents(self, part: str) -> Iterator[tuple[Iterator[str], Mapping[str, Tensor]]]:
+        """Operations and weights of a part."""
+        for module in self._modules[: 1 if part == "prefix" else 2]:
+            yield operations(module), module.state_dict()
+
+    def kept_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters of layers whose results are kept."""
+        return self._modules[0].named_parameters()
+
+    def _trace(self, network: nn.Module) -> None:
+        try:
+            self._traced = trace(network)
+        except Exception as error:  # fx raises whatever the network's code raises on proxies
+            raise CannotCutError(
+                "its forward pass depends on the data in a way that torch.fx cannot follow"
+            ) from error
+        shown = descendants(next(iter(self._traced.nodes.values())))
+        self._order = [name for name, node in self._traced.nodes.items() if node in shown]
+
+    def _read(self, backbone: Backbone, wanted: Wanted) -> None:
+        self._names = _names(backbone, self._traced, self._order)
+        nodes = self._traced.nodes
+        try:
+            self._read_outs = [
+                self._names.read_out(layer)
+                if layer
+                else ReadOut(penultimate(nodes, backbone.network))
+                for layer in wanted.layers
+            ]
+        except ValueError as error:
+            paths = dict(backbone.network.named_modules())
+            hidden = [layer for layer in wanted.layers if layer and layer in paths]
+            if any(layer not in self._names.known for layer in hidden):
+                raise CannotCutError("torch.fx does not see all layers that are read") from error
+            raise
+        self.layers = tuple(map(str, self._read_outs))
+        self._outputs = [nodes[read_out.name] for read_out in self._read_outs]
+
+    def _node_calls(self) -> dict[fx.Node, Call]:
+        return {
+            node: call
+            for call, node in self._traced.calls.items()
+            if node.op == "call_module" and node.target == call[0]
+        }
+
+    def _until(self) -> Call | None:
+        """The first call of a module by whose end all read-outs are there."""
+        calls = self._node_calls()
+        nodes = [self._traced.nodes[name] for name in self._order]
+        last = [node for node in nodes if node in self._outputs][-1]
+        following = descendants(last)
+        return next((calls[node] for node in nodes if node in following and node in calls), None)
+
+    def _frozen_nodes(self, wanted: Wanted, trained: set[fx.Node]) -> set[str]:
+        order, nodes = self._order, self._traced.nodes
+        frozen: set[str] = set()
+        if wanted.freeze_up_to is not None:
+            frozen |= {*order[: order.index(self._inside(wanted.freeze_up_to)[-1]) + 1]}
+        if wanted.freeze_from is not None:
+            frozen |= {*order[order.index(self._inside(wanted.freeze_from)[0]) :]}
+        # A module that is called again behind the read-out is trained where it is needed.
+        shared = targets([node for node in trained if node not in {nodes[n] for n in frozen}])
+        unneeded = [n for n in order if nodes[n] not in trained]
+        return frozen | {n for n in unneeded if not targets([nodes[n]]) & shared}
+
+    def _inside(self, name: str) -> list[str]:
+        """Nodes of a layer, in the order of execution."""
+        path = self._names.path(name)
+        if path in self._order:
+            return [path]
+        inside = [node for node in self._order if node.startswith(f"{path}.")]
+        return inside or [self._names.known[path]]
+
+    def _check(self, network: nn.Module, eager: Calls, images: Tensor) -> tuple[Layout | None, ...]:
+        """Compare with the untouched network; find the layout of each read-out."""
+        calls = {n: call for n, call in self._node_calls().items() if call in eager.values}
+        output = next(iter(reversed(self._outputs[0].graph.nodes))).all_input_nodes[:1]
+        whole = (
+            output if ("", 0) in eager.values and isinstance(eager.values["", 0], Tensor) else []
+        )
+        compared = [*calls, *self._outputs, *whole]
+        graph = fx.GraphModule(network, subgraph(self._traced.nodes, None, compared))
+        with torch.no_grad():
+            values = graph(images)
+            parts = self.suffix(self.prefix(images))
+        seen = [*(eager.values[call] for call in calls.values()), *parts]
+        seen += [eager.values["", 0]] if whole else []
+        items = [()] * len(calls) + [r.items for r in self._read_outs] + [()] * len(whole)
+        for value, item, right, node in zip(values, items, seen, compared, strict=True):
+            if not same(_picked(value, item, str(node)), right):
+                raise CannotCutError(
+                    "torch.fx does not see all that its code does in place: "
+                    f"{node.target} would be computed otherwise"
+                )
+        lengths = token_lengths(eager)
+        return tuple(
+            find_layout(value.shape, images.shape[-2:], self._maker(network, node), lengths)
+            if isinstance(value, Tensor)
+            else None
+            for node, value in zip(self._outputs, parts, strict=True)
+        )
+
+    def _maker(self, network: nn.Module, node: fx.Node) -> nn.Module | None:
+        return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _picked(value: Any, items: tuple[int | str, ...], layer: str) -> Any:
+    try:
+        return pick(value, items)
+    except (LookupError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"layer {layer!r} has no item {items}: its value is a {type(value).__name__}."
+        ) from error
+
+
+def call_name(call: Call) -> str:
+    path, number = call
+    return f"{path}_{number}" if number else path
+
+
+def _names(backbone: Backbone, traced: Trace, order: Sequence[str]) -> LayerNames:
+    name_of = {node: name for name, node in traced.nodes.items()}
+    known = {
+        call_name(call): name_of[node]
+        for call, node in traced.calls.items()
+        if name_of.get(node) in set(order)
+    }
+    n_calls: dict[str, int] = {}
+    for path, _ in traced.returned:
+        n_calls[path] = n_calls.get(path, 0) + 1
+    return LayerNames(backbone.name, known | {n: n for n in order}, backbone.aliases, n_calls)
+
+
+def two_photographs(size: tuple[int, int]) -> Tensor:
+    """Two different inputs of a network, (2, 3, height, width), the same ones every time."""
+    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def run_twice(network: nn.Module, images: Tensor, until: Call | None, name: str) -> Calls:
+    """Run the untouched network with hooks, twice.
+
+    Raises
+    ------
+    ValueError
+        If it cannot take images of this size, or is random in evaluation mode.
+    """
+    remove = install_hooks(network)
+    try:
+        calls, again = (all_calls(network, images, until) for _ in range(2))
+    finally:
+        remove()
+    if calls.error is not None and (until is None or until not in calls.values):
+        raise ValueError(
+            f"{name} cannot take images of {images.shape[2]} x {images.shape[3]} pixels "
+            f"({calls.error}). Give the image_size that it was made for."
+        ) from calls.error
+    for call, value in calls.values.items():
+        if not same(value, again.values.get(call)):
+            raise ValueError(
+                f"{name} is random in evaluation mode: its layer {call_name(call)!r} gave two "
+                "values for the same images. Give a backbone without random operations."
+            )
+    return calls
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether all tensors of two values are equal but for rounding."""
+    ours, theirs = tree_leaves(value), tree_leaves(other)
+    return len(ours) == len(theirs) and all(map(_close, ours, theirs))
+
+
+def _close(a: Any, b: Any) -> bool:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        return isinstance(a, Tensor) == isinstance(b, Tensor)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if torch.equal(a, b):
+        return True
+    if not a.is_floating_point():
+        return False
+    finite = b[torch.isfinite(b)].abs()
+    largest = float(finite.max()) if len(finite) else 0.0
+    return torch.allclose(a, b, rtol=0, atol=ROUNDING * largest, equal_nan=True)
+
+
+def token_lengths(calls: Calls) -> set[int]:
+    """Lengths of all token sequences (n_images, n_tokens, n_channels) of a network."""
+    tensors = [v for v in tree_leaves(calls.values) if isinstance(v, Tensor)]
+    return {v.shape[1] for v in tensors if v.ndim == 3}

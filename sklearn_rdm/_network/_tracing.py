@@ -1,0 +1,308 @@
+"""Trace a network to a graph whose edges are all that its operations pass on, and cut it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchvision
+from torch import fx, nn
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_map_only
+from torchvision.models.feature_extraction import NodePathTracer
+
+from sklearn_rdm._network._hooks import Call, pick
+
+__all__ = [
+    "Trace",
+    "ancestors",
+    "defaults",
+    "descendants",
+    "last_cut",
+    "operations",
+    "penultimate",
+    "settings",
+    "subgraph",
+    "targets",
+    "trace",
+    "with_constants",
+    "within",
+]
+
+# As in torchvision's feature extraction, whose node names are ours.
+LEAF_MODULES = [
+    member
+    for member in vars(torchvision.ops).values()
+    if isinstance(member, type) and issubclass(member, nn.Module)
+]
+
+
+@dataclass
+class Trace:
+    """Nodes of a network's graph by name, in the order of execution, and what modules returned."""
+
+    nodes: dict[str, fx.Node]
+    returned: dict[Call, Any]  # a node, or a tuple or dict of nodes
+
+    @property
+    def calls(self) -> dict[Call, fx.Node]:
+        """Calls of modules that return the value of one node."""
+        return {call: value for call, value in self.returned.items() if isinstance(value, fx.Node)}
+
+
+class _Tracer(NodePathTracer):
+    """torchvision's, but modules keep their own names, and what each of them returns is noted."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.returned: dict[Call, Any] = {}
+        self._n_calls: dict[str, int] = {}
+
+    def call_module(self, m: nn.Module, forward: Callable, args: Any, kwargs: Any) -> Any:
+        path = self.path_of_module(m)
+        call = path, self._n_calls.get(path, 0)
+        self._n_calls[path] = call[1] + 1
+        output = super().call_module(m, forward, args, kwargs)
+        self.returned[call] = map_proxies(output)
+        return output
+
+    def _get_node_qualname(self, module_qualname: str, node: fx.Node) -> str:
+        if node.op != "call_module":
+            return super()._get_node_qualname(module_qualname, node)
+        # torchvision takes the end of a module's name "ln_2" for the number of a call of "ln".
+        number = self._n_calls[module_qualname] - 1
+        return f"{module_qualname}_{number}" if number else module_qualname
+
+
+def map_proxies(value: Any) -> Any:
+    """Nodes in the place of proxies, in tuples, lists and dicts too."""
+    if isinstance(value, fx.Proxy):
+        return value.node
+    if isinstance(value, Mapping):
+        return {key: map_proxies(item) for key, item in value.items()}
+    return tuple(map(map_proxies, value)) if isinstance(value, tuple | list) else None
+
+
+def trace(network: nn.Module) -> Trace:
+    """Follow a network's forward pass; raise whatever its code raises where that is impossible."""
+    leaves, functions = _opaque_parts(network)
+    tracer = _Tracer(
+        autowrap_modules=(math, torchvision.ops),
+        autowrap_functions=functions,
+        leaf_modules=[*LEAF_MODULES, *leaves],
+    )
+    tracer.trace(network, concrete_args=defaults(network) or None)
+    nodes = {name: node for node, name in tracer.node_to_qualname.items()}
+    _pass_on_effects(tracer.graph, network)
+    return Trace(nodes, tracer.returned)
+
+
+def defaults(network: nn.Module) -> dict[str, Any]:
+    """Defaults of all that a network takes besides the images.
+
+    Raises
+    ------
+    ValueError
+        If it takes no images, or something without a default besides.
+    """
+    kinds = inspect.Parameter
+    taken = [
+        parameter
+        for parameter in inspect.signature(network.forward).parameters.values()
+        if parameter.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+    ]
+    needed = [p.name for p in taken[1:] if p.default is kinds.empty]
+    if needed:
+        raise ValueError(
+            f"{type(network).__name__} needs more than one input: {', '.join(needed)} besides "
+            f"{taken[0].name!r}. A backbone's forward takes the images (n, 3, height, width); "
+            "give all else a default, for example by a module that wraps the network."
+        )
+    return {p.name: p.default for p in taken[1:]}
+
+
+def _pass_on_effects(graph: fx.Graph, network: nn.Module) -> None:
+    """Let later users of a value that is changed in place use the operation that changed it.
+
+    Edges then say what is computed from what. Changes of views, and augmented assignments to
+    values that have two names, stay unseen: the check against the network itself finds these.
+    """
+    place = {node: i for i, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        changed = node.all_input_nodes[0] if _works_in_place(node, network) else None
+        if changed is not None:
+            changed.replace_all_uses_with(
+                node, delete_user_cb=lambda user, node=node: place[user] > place[node]
+            )
+
+
+def _works_in_place(node: fx.Node, network: nn.Module) -> bool:
+    """Whether an operation changes its first input and returns it."""
+    if not node.all_input_nodes or not node.args:
+        return False
+    if node.op == "call_module":
+        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
+    if node.op not in ("call_method", "call_function"):
+        return False
+    name = getattr(node.target, "__name__", str(node.target))
+    by_name = name.endswith("_") and not name.startswith("_") and name != "requires_grad_"
+    return by_name or node.kwargs.get("inplace") is True
+
+
+def _opaque_parts(network: nn.Module) -> tuple[Sequence[type], tuple[Callable, ...]]:
+    """Modules and functions that timm says torch.fx cannot follow: kept whole."""
+    if not any(type(module).__module__.startswith("timm.") for module in network.modules()):
+        return (), ()
+    layers = importlib.import_module("timm.layers")  # which has been imported: it made the network
+    return layers.get_notrace_modules(), tuple(layers.get_notrace_functions())
+
+
+def penultimate(nodes: dict[str, fx.Node], network: nn.Module) -> str:
+    """Name the node whose values enter the last layer with parameters."""
+    names = {node: name for name, node in nodes.items()}
+    for node in reversed(nodes.values()):
+        inputs = [n for n in node.all_input_nodes if n.op != "get_attr"]
+        if inputs and _has_parameters(node, network):
+            return names[_skip_reshaping(inputs[0], network)]
+    raise ValueError(f"{type(network).__name__} has no layer with parameters.")
+
+
+def _has_parameters(node: fx.Node, network: nn.Module) -> bool:
+    if node.op == "call_module":
+        return any(True for _ in network.get_submodule(str(node.target)).parameters())
+    return any(n.op == "get_attr" for n in node.all_input_nodes)
+
+
+def _skip_reshaping(node: fx.Node, network: nn.Module) -> fx.Node:
+    """Go back over what leaves the values of an image as they are."""
+    while (
+        node.target in ("view", "flatten", "reshape", torch.flatten)
+        or node.op == "call_module"
+        and isinstance(network.get_submodule(str(node.target)), nn.Dropout | nn.Flatten)
+    ):
+        node = node.all_input_nodes[0]
+    return node
+
+
+def with_constants(
+    layers: list[fx.Node], of_image: list[str], nodes: dict[str, fx.Node]
+) -> set[fx.Node]:
+    """Add the weights, and what is computed from weights alone, that layers are given."""
+    inputs = [node for layer in layers for node in layer.all_input_nodes]
+    return {*layers, *ancestors(inputs, behind={nodes[name] for name in of_image})}
+
+
+def last_cut(
+    nodes: dict[str, fx.Node],
+    order: list[str],
+    outputs: list[fx.Node],
+    frozen: Collection[str],
+) -> str:
+    """The last node of the frozen prefix from whose value alone all read-outs can be computed."""
+    n_prefix = next((i for i, name in enumerate(order) if name not in frozen), len(order))
+    for name in reversed(order[:n_prefix]):
+        node = nodes[name]
+        if _is_tensor(node) and nodes[order[0]] not in ancestors(outputs, behind={node}):
+            return name
+    return order[0]
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    """Whether the users of a node take its value as a whole, not item by item."""
+    items = [user.args[1] for user in node.users if user.target is operator.getitem]
+    return not any(isinstance(item, int) for item in items)
+
+
+def ancestors(outputs: list[fx.Node], behind: Collection[fx.Node] = ()) -> set[fx.Node]:
+    """All nodes that ``outputs`` are computed from, not looking at or behind some."""
+    found: set[fx.Node] = set()
+    waiting = [node for node in outputs if node not in behind]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += [n for n in node.all_input_nodes if n not in behind]
+    return found
+
+
+def descendants(node: fx.Node) -> set[fx.Node]:
+    """The node and all nodes that are computed from it."""
+    found = {node}
+    for later in node.graph.nodes:  # in the order of execution
+        if not found.isdisjoint(later.all_input_nodes):
+            found.add(later)
+    return found
+
+
+def subgraph(
+    nodes: dict[str, fx.Node],
+    start: fx.Node | None,
+    outputs: list[fx.Node],
+    items: Sequence[tuple[int | str, ...]] = (),
+) -> fx.Graph:
+    """A graph from the value of ``start`` (None: the network's input) to a tuple of outputs.
+
+    ``items`` say what is taken of each output that is a tuple or a dict.
+    """
+    graph = fx.Graph()
+    start = start or next(iter(nodes.values()))
+    copies = {start: graph.placeholder("inputs")}
+    needed = ancestors(outputs, behind={start})
+    results = {}
+    for node in start.graph.nodes:  # some constants have no name
+        if node in needed:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+        if node in outputs:
+            # What follows may work in place, as most activation functions do.
+            goes_on = not needed.isdisjoint(node.users)
+            copied = graph.call_function(clone, (copies[node],)) if goes_on else copies[node]
+            results[node] = copied
+    graph.output(
+        tuple(
+            graph.call_function(pick, (results[node], item)) if item else results[node]
+            for node, item in zip(outputs, items or [()] * len(outputs), strict=True)
+        )
+    )
+    return graph
+
+
+def clone(value: Any) -> Any:
+    """Copy a tensor, or all tensors of a tuple or dict."""
+    return tree_map_only(torch.Tensor, torch.clone, value)
+
+
+def operations(graph: fx.GraphModule) -> Iterator[str]:
+    """All operations with their settings, the same for a copy, which names its nodes anew."""
+    number = {node: i for i, node in enumerate(graph.graph.nodes)}
+    for node in number:
+        target = getattr(node.target, "__qualname__", node.target)
+        arguments = map_arg((node.args, node.kwargs), lambda n: f"%{number[n]}")
+        yield f"{node.op} {target} {arguments}"
+        if node.op == "call_module":
+            yield from map(settings, graph.get_submodule(str(node.target)).modules())
+
+
+def settings(module: nn.Module) -> str:
+    """Class and settings, such as a stride, of a layer; not whether it is being trained."""
+    named = {
+        name: getattr(value, "__qualname__", value)
+        for name, value in vars(module).items()
+        if name != "training"
+        and (callable(value) or isinstance(value, str | int | float | tuple | list))
+    }
+    return f"{type(module).__qualname__} {named}"
+
+
+def targets(nodes: Collection[fx.Node]) -> set[str]:
+    """Paths of the modules and tensors that nodes use."""
+    return {str(node.target) for node in nodes if node.op in ("call_module", "get_attr")}
+
+
+def within(name: str, path: str) -> bool:
+    return name == path or name.startswith(f"{path}.")

@@ -1,0 +1,99 @@
+"""Networks that torch.fx cannot follow, or follows to other values, are read by hooks."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+
+from sklearn_rdm._network._backbones import load_backbone
+from sklearn_rdm._network._hooked import HookedNetwork
+from sklearn_rdm._network._trunk import Trunk
+
+X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+class Branching(nn.Module):
+    """Code that looks at the data, and an item that has a name."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.block, self.head = nn.Conv2d(3, 4, 4, 4), Block(), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        if x.sum() > 1e9:
+            return x
+        return self.head(self.block(x)["hidden"].mean((2, 3)))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        return {"hidden": self.conv(x).relu_(), "input": x}
+
+
+class TwoNames(nn.Module):
+    """An augmented assignment to a value that has two names: torch.fx misses it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.last = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        k = x = self.stem(x)
+        x += 1
+        return self.last(k)
+
+
+class Random(TwoNames):
+    def forward(self, x):
+        return self.last(self.stem(x) + torch.rand(1))
+
+
+def build(factory, *layers, **options):
+    return Trunk(load_backbone(factory, image_size=32, random_state=0), layers, **options)
+
+
+@pytest.mark.parametrize(
+    ("factory", "layer"),
+    [(Branching, "stem"), (Branching, "block.hidden"), (Branching, "head"), (TwoNames, "last")],
+)
+def test_values_are_the_networks_own_also_in_a_copy_and_in_threads(factory, layer):
+    network = load_backbone(factory, image_size=32, random_state=0).network
+    seen = {}
+    for name, module in network.named_modules():
+        module.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
+    with torch.no_grad():
+        network(X)
+    right = seen["block"]["hidden"] if layer == "block.hidden" else seen[layer]
+    with pytest.warns(UserWarning, match="read by hooks"):
+        trunk = build(factory, layer)
+    assert isinstance(trunk._way, HookedNetwork)
+    assert trunk.layers == (layer.replace(".hidden", "[hidden]"),)
+    with torch.no_grad():
+        for same in (trunk, copy.deepcopy(trunk), pickle.loads(pickle.dumps(trunk))):
+            torch.testing.assert_close(same(X)[0], right, rtol=0, atol=0)
+            assert same.key("whole") == trunk.key("whole")
+    with ThreadPoolExecutor(4) as pool:
+        for scale, value in enumerate(pool.map(lambda s: trunk(X * s)[0], range(16))):
+            torch.testing.assert_close(value, trunk(X * scale)[0], rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:Branching cannot be cut")
+def test_frozen_layers_get_no_gradient_and_later_ones_are_not_run():
+    trunk = build(Branching, "block[hidden]", freeze_up_to="stem")
+    trunk(X)[0].sum().backward()
+    with_gradient = {n for n, p in trunk.network.named_parameters() if p.grad is not None}
+    assert with_gradient == {"block.conv.weight", "block.conv.bias"}
+    assert not trunk.has_prefix
+
+
+def test_a_random_network_is_refused():
+    with pytest.raises(ValueError, match="random in evaluation mode"):
+        build(Random, "last")

@@ -1,0 +1,58 @@
+"""Options by layer take the names of layers, and a pattern must match."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+from sklearn_rdm._network._backbones import load_backbone
+from sklearn_rdm._network._param_groups import expand_param_groups
+from sklearn_rdm._network._trunk import Trunk
+
+
+@pytest.fixture(scope="module")
+def trunk():
+    return Trunk(load_backbone("alexnet", None, image_size=64, random_state=0), ["conv3"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "layers"),
+    [("conv1", [0]), ("conv[12]", [0, 3]), ("features.3", [3]), ("whole.network.*", [0, 3, 6])],
+)
+def test_layers_stand_for_their_parameters(trunk, pattern, layers):
+    groups = expand_param_groups(nn.ModuleDict({"whole": trunk}), trunk, [(pattern, {"lr": 1})])
+    assert groups == [
+        (f"whole.network.features.{layer}.{part}", {"lr": 1})
+        for layer in layers
+        for part in ("weight", "bias")
+    ]
+
+
+def test_a_pattern_that_matches_nothing_raises(trunk):
+    with pytest.raises(ValueError, match=r"'conv9\*' matches no layer"):
+        expand_param_groups(trunk, trunk, [("conv9*", {})])
+
+
+def test_the_exported_network_is_whole_and_tuned():
+    backbone = load_backbone("resnet18", None, image_size=64, random_state=0)
+    last = backbone.network.fc.weight.detach().clone()
+    trunk = Trunk(backbone, ["layer2"])
+    with torch.no_grad():
+        trunk.network.conv1.weight.mul_(2)
+    plain = resnet18()
+    plain.load_state_dict(trunk.export_network().state_dict(), strict=True)
+    assert torch.equal(plain.conv1.weight, trunk.network.conv1.weight)
+    assert torch.equal(plain.fc.weight, last)
+    x, seen = torch.rand(2, 3, 64, 64), []
+    plain.layer2.register_forward_hook(lambda *given: seen.append(given[-1]))
+    with torch.no_grad():
+        plain.eval()(x)
+        assert torch.equal(trunk(x)[0], seen[0])
+
+
+def test_a_layer_that_is_kept_must_stay_frozen():
+    trunk = Trunk(load_backbone("alexnet", None, image_size=64), ["conv3"], freeze_up_to="conv2")
+    trunk.check_frozen()
+    trunk.network.features[3].weight.requires_grad_(True)
+    with pytest.raises(ValueError, match=r"'features\.3\.weight' requires a gradient"):
+        trunk.check_frozen()
