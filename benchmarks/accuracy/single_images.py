@@ -6,8 +6,8 @@ The numbers `a` are then predicted on held-out images from the strength of the r
 network that was not trained on them: the length of its centred activations minus those of a blank,
 in seven blocks. This claims nothing of a model of pairs: it says what such a model has to explain.
 
-    python benchmarks/single_images.py            # fifteen seconds on 2 cores
-    python benchmarks/single_images.py --fast     # seconds, on simulated data, writes nothing
+    python benchmarks/accuracy/single_images.py            # fifteen seconds on 2 cores
+    python benchmarks/accuracy/single_images.py --fast  # simulated data, writes nothing
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from _candidates import SETS, Images, load_sets
+from _sets import load_sets, simulate_sets
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_rdm import ImagePairs, LayerActivations
-from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.metrics import noise_ceiling, rdm_spearman_score
 from sklearn_rdm.model_selection import RepeatedImageKFold
 from sklearn_rdm.preprocessing import SubjectPooling
@@ -132,15 +131,6 @@ def predicted_score(pairs: ImagePairs, dissim: np.ndarray, strengths: np.ndarray
 def squared_score(dissim: np.ndarray, predicted: np.ndarray) -> float:
     each = rdm_spearman_score(dissim, predicted, subject_average=False)
     return float(np.mean(np.square(each)))
-
-
-def simulate_sets() -> dict[int, Images]:
-    sets = {}
-    for seed, name in enumerate(SETS):
-        data = make_rdm_regression(n_images=16, image_size=64, random_state=seed)
-        pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms, background="grey")
-        sets[name] = Images(pairs, {"simulated": dissim})
-    return sets
 
 
 if __name__ == "__main__":

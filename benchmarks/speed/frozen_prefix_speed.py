@@ -5,8 +5,8 @@ is the twin network as published: random mini-batches of 16 pairs, two forward p
 plain PyTorch, the frozen layers under no_grad. An epoch of it takes an hour, so that a few steps
 are timed and scaled. Ours reads the frozen layers' activations from `memory` after the first pass.
 
-    python benchmarks/frozen_prefix_speed.py            # three minutes on 2 cores
-    python benchmarks/frozen_prefix_speed.py --fast     # seconds, writes nothing
+    python benchmarks/speed/frozen_prefix_speed.py            # three minutes on 2 cores
+    python benchmarks/speed/frozen_prefix_speed.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ images are held out: a fifth of each set at a time (--hold-out images), or one s
 sets). Weights are never replaced silently: without a download, ask for --weights random, a file, or
 --backbone-override efficientnet_lite0, whose weights come with a package.
 
-    python benchmarks/agrawal2019.py                       # torchvision's weights, hours on a GPU
-    python benchmarks/agrawal2019.py --backbone-override efficientnet_lite0 --pairs 800 --epochs 1
-    python benchmarks/agrawal2019.py --weights random --pairs 32 --epochs 1 --folds 1
-    python benchmarks/agrawal2019.py --fast                # seconds, simulated, writes nothing
+    python benchmarks/accuracy/agrawal2019.py  # hours on a GPU
+    python benchmarks/accuracy/agrawal2019.py --backbone-override efficientnet_lite0 --epochs 1
+    python benchmarks/accuracy/agrawal2019.py --weights random --pairs 32 --epochs 1 --folds 1
+    python benchmarks/accuracy/agrawal2019.py --fast  # simulated, writes nothing
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Fresh interpreters import those three, then sklearn_rdm; only the latter is timed. What else it
 brings in (skorch, more of scikit-learn) counts as its own.
 
-    python benchmarks/import_time.py            # half a minute
-    python benchmarks/import_time.py --fast     # seconds, writes nothing
+    python benchmarks/speed/import_time.py            # half a minute
+    python benchmarks/speed/import_time.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations

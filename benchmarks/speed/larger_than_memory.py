@@ -4,8 +4,8 @@ A network reads its images from a memory map and writes 2 x 10^8 distances to a 
 compared with the forward pass and the matrix product alone, in the same process; the distances are
 compared with numpy's for some images.
 
-    python benchmarks/larger_than_memory.py            # ten minutes on 2 cores
-    python benchmarks/larger_than_memory.py --fast     # seconds, writes nothing
+    python benchmarks/speed/larger_than_memory.py            # ten minutes on 2 cores
+    python benchmarks/speed/larger_than_memory.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations

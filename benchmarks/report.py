@@ -1,9 +1,13 @@
-"""What every benchmark shares: how it ends up in a file."""
+"""What every benchmark shares: how it ends up in a file.
+
+The folders of scripts hand it on as ``_report``, which puts this folder on the path.
+"""
 
 from __future__ import annotations
 
 import json
 import platform
+import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -35,8 +39,10 @@ def write_report(
     }
     table = [columns, ["---"] * len(columns), *rows]
     lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in table]
+    folder = Path(sys.argv[0]).resolve().parent.name
     versions = ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())
-    note = f"Written on {provenance['date']} by `python benchmarks/{script}.py` with {versions}."
+    command = f"`python benchmarks/{folder}/{script}.py`"
+    note = f"Written on {provenance['date']} by {command} with {versions}."
     (RESULTS / f"{name}.md").write_text(
         f"## {title}\n\n{text.strip()}\n\n" + "\n".join(lines) + f"\n\n{note}\n"
     )

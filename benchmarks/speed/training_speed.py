@@ -4,8 +4,8 @@ AlexNet, all layers up to conv4 trained, 224 pixels, 118 images. The alternative
 network as published: random mini-batches of 16 pairs, two forward passes a pair, in plain PyTorch.
 Ours forwards each image once and takes all 6,903 pairs from one product of the activations.
 
-    python benchmarks/training_speed.py            # two minutes on 2 cores
-    python benchmarks/training_speed.py --fast     # seconds, writes nothing
+    python benchmarks/speed/training_speed.py            # two minutes on 2 cores
+    python benchmarks/speed/training_speed.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations

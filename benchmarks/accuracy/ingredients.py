@@ -2,14 +2,12 @@
 
 A network for early vision and one for late vision are trained on the 92 images of Algonauts 2019
 and predict the RDMs of the 118, and the other way round. One setting at a time is changed. Nothing
-is chosen by these figures: `algonauts2019.py` chooses within the training sets. A figure shows the
-scores of all layers after all epochs, on held-out images of the training set. A second table is of
-several layers trained together, a third of ideas that users can add to the library as it is, a
-fourth of training on folds of a set with more measurements, or with the other set as well.
+is chosen by these figures. A figure shows the scores of all layers after all epochs, on held-out
+images of the training set. A second table is of several layers trained together.
 
-    python benchmarks/ingredients.py                 # an hour and a half on 2 slow cores
-    python benchmarks/ingredients.py --part ideas    # one table only; or defaults, layers, sets
-    python benchmarks/ingredients.py --fast          # seconds, on simulated data, writes nothing
+    python benchmarks/accuracy/ingredients.py                # an hour on 2 slow cores
+    python benchmarks/accuracy/ingredients.py --part layers  # one table only; or defaults
+    python benchmarks/accuracy/ingredients.py --fast         # simulated data, writes nothing
 """
 
 from __future__ import annotations
@@ -17,34 +15,23 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import torch
-from _candidates import SETS, Fold, Images, load_sets
-from _ideas import (
-    with_adapters,
-    with_attention,
-    with_learned_reference,
-    with_window,
-)
+from _sets import DIRECTIONS, Images, load_sets, simulate_sets
 from joblib import Parallel, delayed
-from sklearn.base import clone
 from torch import nn
 
 from sklearn_rdm import (
-    EnsembleRDMRegressor,
-    FeatureReweightedRSARegressor,
     ImagePairs,
     LayerEpochDisplay,
     LayerEpochSearchCV,
     SiameseRDMRegressor,
 )
-from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.losses import WhitenedCorrelationLoss
 from sklearn_rdm.metrics import noise_ceiling, rdm_spearman_score
 from sklearn_rdm.model_selection import ImageKFold
@@ -91,10 +78,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "fMRI only": {"n_targets": 1},
     "mirrored images too": {"mirrored": True},
 }
-BLOCKS = {
-    "early": {"layer": "_blocks.7", "freeze_up_to": "_blocks.4"},
-    "late": {"layer": "_blocks.14", "freeze_up_to": "_blocks.10"},
-}
 SEVERAL = {
     "early": {"layer": ("block5", "block7", "block10")},
     "late": {"layer": ("block7", "block12", "block14"), "freeze_up_to": "block6"},
@@ -108,44 +91,9 @@ SEVERAL_LAYERS: dict[str, dict[str, Any]] = {
     "several layers, noise ratio 1": {**SEVERAL, "noise_ratio": 1.0},
 }
 
-
-def own(early: Callable[[], nn.Module], late: Callable[[], nn.Module]) -> dict[str, dict[str, Any]]:
-    """Settings of networks of one's own, for both parts."""
-    return {
-        "early": {"backbone": early, **BLOCKS["early"]},
-        "late": {"backbone": late, **BLOCKS["late"]},
-    }
-
-
-IDEAS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "five seeds averaged": {"n_seeds": 5},
-    "distilled from five seeds": {"n_seeds": 5, "distilled": True},
-    "attention": own(partial(with_attention, 7), partial(with_attention, 14)),
-    "Gaussian window": own(partial(with_window, 7), partial(with_window, 14)),
-    "low-rank adapters": own(partial(with_adapters, 5, 7), partial(with_adapters, 11, 14)),
-    "reference: grey for all images": {"reference": "grey"},
-    "learned reference": {
-        **own(partial(with_learned_reference, 7), partial(with_learned_reference, 14)),
-        "reference": None,
-    },
-    "one linear head": {"head": FeatureReweightedRSARegressor(cv=5, random_state=0)},
-    "a linear head for each subject": {
-        "head": FeatureReweightedRSARegressor(cv=5, random_state=0, subject_pooling=None)
-    },
-}
-PARTS = ("defaults", "layers", "ideas", "sets")
-FAST = (
-    "none",
-    "not trained",
-    "attention",
-    "low-rank adapters",
-    "learned reference",
-    "distilled from five seeds",
-    "a linear head for each subject",
-)
+PARTS = ("defaults", "layers")
+FAST = ("none", "not trained", "fMRI only", "mirrored images too")
 N_FOLDS = 5
-DIRECTIONS = ((118, 92), (92, 118))
 COLUMNS = (
     "change",
     *(
@@ -168,41 +116,11 @@ for early vision, two to four for late vision. IT of the 118 images is near chan
 The figure: networks of the same kind, trained on fMRI and MEG of one set for 10 epochs; mean over 5
 image-wise folds of the correlation with all subjects of both, after each epoch, read at each layer.
 """
-TEXT_IDEAS = """
-As the table of the ingredients, of one run: *five seeds averaged* (`EnsembleRDMRegressor`);
-*distilled*: one network trained on what these five predict of the training pairs; *attention*: a
-learned gain of each of 7 x 7 places of the map; *Gaussian window*: the same, of learned width
-around the centre; *low-rank adapters*: of rank 8, beside convolutions of one pixel that are held,
-as all others are; *learned reference*: what is subtracted is learned, and begins as the response to
-grey; *linear head*: the trained network's activations are weighed by
-`FeatureReweightedRSARegressor`, for the mean over subjects or for each subject, whose predictions
-are averaged. Attention, window, adapters and learned reference are networks as users write them
-(`benchmarks/_ideas.py`).
-"""
 TEXT_LAYERS = """
 As the table of the ingredients, of one run: blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late
 vision) trained together, behind block 4 or 6, in place of block 7 or 14 behind block 4 or 10; *as
 much trained as for several*: block 14 behind block 6.
 """
-
-
-TEXT_SETS = """
-Mean over 5 image-wise folds of Spearman's r with the 15 subjects, and the lowest and highest fold:
-the networks of row *none* of the table of the ingredients, trained on the other four folds alone,
-with all images of the other set, or with what Kriegeskorte et al. (2008) measured of the 92 images
-(human and monkey IT) and people's arrangements of these by similarity (*behaviour*), side by side
-with the challenge's IT and late MEG.
-"""
-MORE_TRAINED_ON: dict[str, tuple[str, ...]] = {
-    "human IT too": ("human_it",),
-    "human and monkey IT too": ("human_it", "monkey_it"),
-    "behaviour too": ("behaviour",),
-    "human IT and behaviour too": ("human_it", "behaviour"),
-}
-COLUMNS_SETS = (
-    "trained on",
-    *(f"{t}, {n}" for ts in TRAINED_ON.values() for t in ts for n in SETS),
-)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -232,14 +150,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows = score_changes(SEVERAL_LAYERS, sets, memory, options.n_jobs)
             title = "What several layers add"
             write_report("ingredients", title, TEXT_LAYERS, COLUMNS, rows, part="layers")
-        if "ideas" in parts:
-            rows = score_changes(IDEAS, sets, memory, options.n_jobs)
-            title = "What other ideas add"
-            write_report("ingredients", title, TEXT_IDEAS, COLUMNS, rows, part="ideas")
-        if "sets" in parts:
-            rows = score_training_sets(sets, memory, options.n_jobs)
-            title = "What other images and measurements add"
-            write_report("ingredients", title, TEXT_SETS, COLUMNS_SETS, rows, part="sets")
 
 
 def score_changes(
@@ -268,8 +178,6 @@ def percents(
     """Percent of explainable variance of both targets of a network, on the other image set."""
     of_all = {name: value for name, value in change.items() if name not in NETWORKS}
     settings = NETWORKS[part] | of_all | change.get(part, {})
-    n_seeds, distilled = settings.pop("n_seeds", 1), settings.pop("distilled", False)
-    head = settings.pop("head", None)
     targets = TRAINED_ON[part][: settings.pop("n_targets", None)]
     pairs, dissim = train.pairs, np.hstack([train.dissim[name] for name in targets])
     if settings.pop("mirrored", False):
@@ -281,76 +189,14 @@ def percents(
         )
         pairs = ImagePairs.concatenate([pairs, mirrored])
         dissim = np.vstack([dissim, dissim])
-    model = net = SiameseRDMRegressor(**settings, memory=memory)
-    if n_seeds > 1:
-        model = EnsembleRDMRegressor(net, n_estimators=n_seeds, random_state=0)
-    model.fit(pairs, dissim)
-    if distilled:
-        model = net.fit(pairs, model.predict(pairs))
-    predicted = model.predict(test.pairs)
-    if head is not None:
-        predicted = predict_by_head(head, net, pairs, dissim, test.pairs)
+    net = SiameseRDMRegressor(**settings, memory=memory).fit(pairs, dissim)
+    predicted = net.predict(test.pairs)
     scores = []
     for name in TRAINED_ON[part]:
         each = rdm_spearman_score(test.dissim[name], predicted, subject_average=False)
         _, ceiling = noise_ceiling(test.dissim[name], convention="algonauts2019")
         scores.append(100 * float(np.mean(np.square(each))) / ceiling)
     return scores
-
-
-def predict_by_head(
-    head: FeatureReweightedRSARegressor,
-    net: SiameseRDMRegressor,
-    train: ImagePairs,
-    dissim: np.ndarray,
-    test: ImagePairs,
-) -> np.ndarray:
-    """Weigh the activations of a trained network, by the pairs that it was trained on."""
-    on_train, on_test = (ImagePairs(net.embed(pairs), pairs.index) for pairs in (train, test))
-    return clone(head).fit(on_train, dissim).predict(on_test)
-
-
-def score_training_sets(sets: dict[int, Images], memory: str, n_jobs: int) -> list[list[str]]:
-    """Rows of a table: what networks trained on folds of a set gain by more data."""
-    everywhere = [(part, name) for part in NETWORKS for name in sets]
-    settings = [("other folds", *place, False, ()) for place in everywhere]
-    settings += [("the other set too", *place, True, ()) for place in everywhere]
-    settings += [(label, "late", 92, False, more) for label, more in MORE_TRAINED_ON.items()]
-    found = Parallel(n_jobs=n_jobs, verbose=5)(
-        delayed(fold_scores)(memory, part, name, sets, fold, other_set, more)
-        for _, part, name, other_set, more in settings
-        for fold in ImageKFold(N_FOLDS, shuffle=True, random_state=0).split(sets[name].pairs)
-    )
-    assert np.isfinite(found).all()
-    cells: dict[str, dict[str, str]] = {}
-    by_setting = np.reshape(found, (len(settings), N_FOLDS, 2)).transpose(0, 2, 1)
-    for (label, part, name, *_), by_target in zip(settings, by_setting, strict=True):
-        for target, folds in zip(TRAINED_ON[part], by_target, strict=True):
-            text = f"{folds.mean():.3f} ({folds.min():.3f} - {folds.max():.3f})"
-            cells.setdefault(label, {})[f"{target}, {name}"] = text
-    rows = [[label, *(row.get(c, "-") for c in COLUMNS_SETS[1:])] for label, row in cells.items()]
-    print(*rows, sep="\n")
-    return rows
-
-
-def fold_scores(
-    memory: str,
-    part: str,
-    name: int,
-    sets: dict[int, Images],
-    fold: Fold,
-    other_set: bool,
-    more: tuple[str, ...],
-) -> list[float]:
-    """Score of a fold, both targets, by a network trained on the others, or on more as well."""
-    train, test = (sets[name][rows] for rows in fold)
-    others = [images for number, images in sets.items() if number != name]
-    parts = [train, *others] if other_set else [train]
-    pairs = ImagePairs.concatenate([images.pairs for images in parts])
-    dissim = np.vstack([images.subjects(TRAINED_ON[part] + more) for images in parts])
-    net = SiameseRDMRegressor(**NETWORKS[part], memory=memory).fit(pairs, dissim)
-    predicted = net.predict(test.pairs)
-    return [rdm_spearman_score(test.dissim[target], predicted) for target in TRAINED_ON[part]]
 
 
 def search_layers(part: str, memory: str, images: Images, n_jobs: int) -> LayerEpochSearchCV:
@@ -379,21 +225,10 @@ def run_simulated(memory: str) -> None:
         settings |= {**tiny, "max_epochs": 1, "freeze_up_to": "features.0"}
     LAYERS.update(early=["features.3"], late=["features.3", "features.4"])
     sets = simulate_sets()
-    every = CHANGES | IDEAS
-    score_changes({name: every[name] for name in FAST}, sets, memory, n_jobs=1)
-    score_training_sets(sets, memory, n_jobs=1)
+    score_changes({name: CHANGES[name] for name in FAST}, sets, memory, n_jobs=1)
     for part in NETWORKS:
         search = search_layers(part, memory, sets[92], n_jobs=1)
         assert search.best_layer_ in LAYERS[part]
-
-
-def simulate_sets() -> dict[int, Images]:
-    sets = {}
-    for seed, n_images in enumerate((92, 118)):
-        data = make_rdm_regression(n_images=15, image_size=64, random_state=seed)
-        pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms, background="grey")
-        sets[n_images] = Images(pairs, {n: dissim for ns in TRAINED_ON.values() for n in ns})
-    return sets
 
 
 if __name__ == "__main__":

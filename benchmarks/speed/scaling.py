@@ -3,8 +3,8 @@
 Every point is measured in a fresh process; exponents are fitted to the three largest sizes of each
 curve. Writes a figure beside the table.
 
-    python benchmarks/scaling.py            # five minutes on 2 cores
-    python benchmarks/scaling.py --fast     # seconds, writes nothing
+    python benchmarks/speed/scaling.py            # five minutes on 2 cores
+    python benchmarks/speed/scaling.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ takes each image of a mini-batch once and all its pairs from one product, keeps 
 layers make of every image, and trains on the batches that `fit` drew. Both start with building the
 network. Their losses are asserted equal.
 
-    python benchmarks/training_overhead.py            # three minutes on 2 cores
-    python benchmarks/training_overhead.py --fast     # seconds, writes nothing
+    python benchmarks/speed/training_overhead.py            # three minutes on 2 cores
+    python benchmarks/speed/training_overhead.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations

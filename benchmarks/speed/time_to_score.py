@@ -5,8 +5,8 @@ published, in plain PyTorch: one epoch of random mini-batches of 16 pairs, two f
 pair, gradient descent at .005 on the squared error. Ours trains the same layers of the same network
 from the same weights, epoch by epoch, until its held-out Spearman correlation is at least as high.
 
-    python benchmarks/time_to_score.py            # half an hour on 2 cores
-    python benchmarks/time_to_score.py --fast     # seconds, simulated, writes nothing
+    python benchmarks/speed/time_to_score.py            # half an hour on 2 cores
+    python benchmarks/speed/time_to_score.py --fast     # seconds, simulated, writes nothing
 """
 
 from __future__ import annotations

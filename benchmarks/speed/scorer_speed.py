@@ -3,8 +3,8 @@
 15 subjects, 7,000 pairs: what a search does for every candidate in every fold. The scores are
 asserted equal to 1e-12.
 
-    python benchmarks/scorer_speed.py            # seconds
-    python benchmarks/scorer_speed.py --fast     # writes nothing
+    python benchmarks/speed/scorer_speed.py            # seconds
+    python benchmarks/speed/scorer_speed.py --fast     # writes nothing
 """
 
 from __future__ import annotations

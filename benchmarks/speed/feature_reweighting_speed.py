@@ -7,8 +7,8 @@ and on two: the alternative by the threads of its linear algebra, ours by fittin
 at the same time, in processes. The published analysis has 50 outer splits, which take the same
 time each: here 5 are timed at 500 features and 1 at 5,000.
 
-    python benchmarks/feature_reweighting_speed.py            # some minutes
-    python benchmarks/feature_reweighting_speed.py --fast     # seconds, writes nothing
+    python benchmarks/speed/feature_reweighting_speed.py            # some minutes
+    python benchmarks/speed/feature_reweighting_speed.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations

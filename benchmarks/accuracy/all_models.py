@@ -1,12 +1,12 @@
-"""Score every model on held-out images: four targets, two image sets, with ceiling and chance.
+"""Score every model on held-out images: four targets, two image sets, with the ceiling.
 
 Image-wise 5-fold cross-validation on both training sets of the Algonauts Project 2019. Whatever a
 model has to choose (layer, reference, number of weights, penalty, epoch) it chooses in each fold by
 3 inner image-wise folds on the training images. Without SKLEARN_RDM_DATA, and with --fast,
 simulated data are used.
 
-    python benchmarks/all_models.py            # about an hour on 2 cores
-    python benchmarks/all_models.py --fast     # a minute, writes nothing
+    python benchmarks/accuracy/all_models.py            # about an hour on 2 cores
+    python benchmarks/accuracy/all_models.py --fast     # a minute, writes nothing
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.metrics import (
     noise_ceiling,
     rdm_bootstrap,
-    rdm_permutation_test,
     rdm_spearman_score,
     rdm_spearman_scorer,
 )
@@ -78,9 +77,7 @@ by 3 inner image-wise folds of the training images:
 - *fine-tuned twin*: `CorrelationLoss`, AdamW at 1e-3, batches of 48 images, reference; depth
   among {[d["layer"] for d in DEPTHS]}, read-out and epoch (of 8) by `LayerEpochSearchCV`.
 
-*Ceiling*: rsatoolbox's bounds of the same pairs, mean over folds. *Chance*: the 95th percentile
-of the scores of the same predictions with the images of each fold shuffled (1,000 times), the
-highest of all models. *n.s.*: the one-sided p of this test is above .05.
+*Ceiling*: rsatoolbox's bounds of the same pairs, mean over folds.
 """
 
 
@@ -120,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def table(found: dict[tuple, dict[str, Any]], models: list[str]) -> list[list[str]]:
-    """Rows of models, and of ceiling and chance, for each image set."""
+    """Rows of models, and of the ceiling, for each image set."""
     rows = []
     for images in (92, 118):
         for name in models:
@@ -128,15 +125,12 @@ def table(found: dict[tuple, dict[str, Any]], models: list[str]) -> list[list[st
             rows.append([f"{images}", name, *cells])
         first = [found[images, target, models[0]] for target in TARGETS]
         ceilings = [f"{one['lower']:.3f} - {one['upper']:.3f}" for one in first]
-        chance = [max(found[images, t, name]["chance"] for name in models) for t in TARGETS]
         rows.append([f"{images}", "*ceiling*", *ceilings])
-        rows.append([f"{images}", "*chance*", *(f"{value:.3f}" for value in chance)])
     return rows
 
 
 def describe(one: dict[str, Any]) -> str:
-    doubt = "" if one["p"] <= 0.05 else " n.s."
-    return f"{one['score']:.3f} [{one['low']:.3f}, {one['high']:.3f}]{doubt}"
+    return f"{one['score']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
 
 
 def evaluate(
@@ -154,12 +148,10 @@ def evaluate(
     scored = np.concatenate(tests)
     data = pairs[scored], dissim[scored], predicted[scored]
     ends = np.cumsum([len(test) for test in tests])[:-1]
-    drawing: dict[str, Any] = {
-        "folds": np.split(np.arange(len(scored)), ends),
-        "random_state": 0,
-    }
-    interval = rdm_bootstrap(*data, over="images", n_resamples=n_resamples, **drawing)
-    null = rdm_permutation_test(*data, n_permutations=n_resamples, **drawing)
+    by_fold = np.split(np.arange(len(scored)), ends)
+    interval = rdm_bootstrap(
+        *data, over="images", n_resamples=n_resamples, folds=by_fold, random_state=0
+    )
     ceilings = [
         noise_ceiling(dissim[test], convention="rsatoolbox", metric="spearman") for test in tests
     ]
@@ -169,8 +161,6 @@ def evaluate(
         "score": interval.score,
         "low": low,
         "high": high,
-        "p": null.pvalue,
-        "chance": float(np.nanpercentile(null.null_distribution, 95)),
         "lower": lower,
         "upper": upper,
     }

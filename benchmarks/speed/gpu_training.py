@@ -6,8 +6,8 @@ which this GPU multiplies matrices. Then the paper's model of late MEG from star
 of 11,089 pairs, against the loop as published, of which some steps are timed and scaled. Last, a
 grid search whose two workers share the GPU.
 
-    python benchmarks/gpu_training.py            # ten minutes on a GPU; without one, says so
-    python benchmarks/gpu_training.py --fast     # seconds on the processor, writes nothing
+    python benchmarks/speed/gpu_training.py            # ten minutes on a GPU; without one, says so
+    python benchmarks/speed/gpu_training.py --fast     # seconds on the processor, writes nothing
 """
 
 from __future__ import annotations

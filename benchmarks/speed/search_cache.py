@@ -5,8 +5,8 @@ learning rates x 5 folds, 10 epochs each. With `memory=`, every image goes once 
 that a depth freezes, in the whole search, with 1 and with 2 workers: counted. The alternative is
 the same estimator with its cache taken away; it is timed on one fold of five, and scaled.
 
-    python benchmarks/search_cache.py            # ten minutes on 2 cores
-    python benchmarks/search_cache.py --fast     # seconds, writes nothing
+    python benchmarks/speed/search_cache.py            # ten minutes on 2 cores
+    python benchmarks/speed/search_cache.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 The same matrix, in float64, by rsatoolbox, scipy's pdist and numpy's corrcoef. Equality to 1e-10 is
 asserted; the median of interleaved rounds is taken of each.
 
-    python benchmarks/rdm_speed.py            # five minutes on 2 cores, nearly all of it rsatoolbox
-    python benchmarks/rdm_speed.py --fast     # seconds, writes nothing
+    python benchmarks/speed/rdm_speed.py  # five minutes on 2 cores
+    python benchmarks/speed/rdm_speed.py --fast     # seconds, writes nothing
 """
 
 from __future__ import annotations
