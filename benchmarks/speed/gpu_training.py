@@ -1,87 +1,121 @@
-"""Time training of VGG-16 on a GPU: a step against the same step by hand, the paper's MEG-late run.
+"""Every figure of training on a GPU, in parts; gpu.sh runs them all, with a limit for each.
 
-A step of all layers at 224 pixels in bfloat16, with and without `torch.compile`, against a loop by
-hand with the same mixed precision, memory layout, mini-batches and loss; as a part of the rate at
-which this GPU multiplies matrices. Then the paper's model of late MEG from start to end, 13 epochs
-of 11,089 pairs, against the loop as published, of which some steps are timed and scaled. Last, a
-grid search whose two workers share the GPU.
+A training step of VGG-16 against the same step by hand; an epoch behind frozen layers and the
+paper's four models, against the loop as published, of which some steps are timed and scaled; a
+search; the transform of many images; and what `_gpu_checks.py` shows.
 
-    python benchmarks/speed/gpu_training.py            # ten minutes on a GPU; without one, says so
-    python benchmarks/speed/gpu_training.py --fast     # seconds on the processor, writes nothing
+    python benchmarks/speed/gpu_training.py --part step --out FOLDER   # one part, to a JSON file
+    python benchmarks/speed/gpu_training.py --collect --out FOLDER     # all of them in gpu.json
+    python benchmarks/speed/gpu_training.py --fast                     # on the processor, tiny
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from _gpu_checks import (
+    bits,
+    gradients,
+    memory,
+    search,
+    synchronisations,
+    synchronise,
+    transform,
+)
 from _timing import seconds
-from sklearn.model_selection import GridSearchCV
+from sklearn.base import clone
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_rdm import ImagePairs, SiameseRDMRegressor, make_agrawal2019
-from sklearn_rdm.metrics import rdm_spearman_scorer
-from sklearn_rdm.model_selection import ImageKFold
 
 LAYER, N_MODULES = "pool5", 31  # the same in torchvision's VGG-16: features[:31]
 BATCH_IMAGES, BATCH_PAIRS = 64, 16
 N_STEPS = 30  # of the published loop
-AT_MOST = 1.15
+PAPER_IMAGES = (92, 118)
+PAPER_MODELS = ("meg_early", "meg_late", "fmri_evc", "fmri_it")
 COLUMNS = ("what", "loop", "images per second", "seconds", "ratio", "of the matrix product rate")
-TEXT = """
-{device}. *Step*: VGG-16 (random weights), all layers up to `{layer}`, 224 px, bfloat16 autocast,
-{batch} images and all their pairs; median epoch of {n_epochs}. *By hand*: the same step with
-everything on the GPU from the start, weights and images channels last. *Of the matrix product
-rate*: floating-point operations of the step's convolutions over those of a {size} x {size}
-bfloat16 product in the same time. *meg_late*: `make_agrawal2019("meg_late")` on 92 + 118 images,
-13 epochs over mini-batches of all images of a set, from photographs to weights; the published loop
-takes {pairs} random pairs a step and two forward passes a pair, in float32, {n_steps} steps timed
-and scaled. *Search*: two workers on one GPU, that all fits finish.
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
-    if not fast and not torch.cuda.is_available():
-        print("skipped: torch.cuda finds no GPU on this machine")
-        return
-    rng = np.random.default_rng(0)
-    device, pixels, n_images, n_epochs = (
-        ("cpu", 32, 8, 1) if fast else ("cuda", 224, 8 * BATCH_IMAGES, 20)
-    )
-    images = rng.integers(0, 256, (n_images, pixels, pixels, 3), dtype=np.uint8)
-    size = 256 if fast else 8192
-    rows = step_rows(images, device, n_epochs, matrix_product_rate(size, device), fast)
-    if fast:  # VGG-16 at 224 px takes minutes here
-        rows += paper_rows("meg_early", (3, 3), device, 1, max_epochs=1)
-        rows += search_rows(images[:6], device, [1e-4])
+    parser.add_argument("--fast", action="store_true", help="tiny sizes on the processor")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--out", type=Path, help="folder of the JSON files")
+    parser.add_argument("--list", action="store_true", help="print the names of the parts")
+    parser.add_argument("--collect", action="store_true", help="put all parts into gpu.json")
+    options = parser.parse_args(argv)
+    if options.list:
+        print(*PARTS)
+    elif options.collect:
+        collect(options.out)
+    elif options.fast or torch.cuda.is_available():
+        for part in options.part:
+            found = PARTS[part]("cpu" if options.fast else "cuda", options.fast)
+            print(part, json.dumps(found, default=float), flush=True)
+            if options.out:
+                write(options.out / f"part_{part}.json", found)
     else:
-        rows += paper_rows("meg_late", (92, 118), device, N_STEPS)
-        rows += search_rows(images[:200], device, [1e-4, 1e-3])
-    for row in rows:
-        print(dict(zip(COLUMNS, row, strict=True)))
-    if not fast:
-        from _report import write_report
+        print("skipped: torch.cuda finds no GPU on this machine")
 
-        text = TEXT.format(
-            device=torch.cuda.get_device_name(),
-            layer=LAYER,
-            batch=BATCH_IMAGES,
-            n_epochs=n_epochs,
-            size=size,
-            pairs=BATCH_PAIRS,
-            n_steps=N_STEPS,
-        )
-        ratio = float(rows[1][4])
-        assert ratio <= AT_MOST, f"{ratio:.2f} times the time by hand, more than {AT_MOST}"
-        write_report("gpu_training", "Training on a GPU", text, COLUMNS, rows)
+
+def collect(folder: Path) -> None:
+    """Write one file: the machine, and every part; those that gave nothing are None."""
+    found: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "processor",
+        "torch": torch.__version__,
+    }
+    for part in PARTS:
+        file = folder / f"part_{part}.json"
+        found[part] = json.loads(file.read_text()) if file.exists() else None
+    write(folder / "gpu.json", found)
+    print(json.dumps(found, indent=1))
+
+
+def write(file: Path, found: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=1, default=float) + "\n")
+
+
+def step(device: str, fast: bool) -> list[dict[str, Any]]:
+    """A step of all layers of VGG-16: by hand, by ``fit``, compiled."""
+    pixels, n_images, n_epochs, size = (
+        (32, 8, 1, 256) if fast else (224, 8 * BATCH_IMAGES, 10, 8192)
+    )
+    shape = (n_images, pixels, pixels, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    rows = step_rows(images, device, n_epochs, matrix_product_rate(size, device), fast)
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
+def frozen(device: str, fast: bool) -> dict[str, Any]:
+    """An epoch behind conv5_2 after the first one, beside the paper's loop."""
+    n_images = (3, 3) if fast else PAPER_IMAGES
+    run = PaperRun("fmri_it", n_images, device, max_epochs=2 if fast else 4, image_size=224)
+    run.fit()
+    epoch = float(np.median(run.net.history[1:, "dur"]))
+    published = run.published_epoch(1 if fast else N_STEPS)
+    return {"seconds an epoch": epoch, "published": published, "ratio": published / epoch}
+
+
+def paper(model: str) -> Callable[[str, bool], dict[str, Any]]:
+    """A whole run of one of the paper's models, and what its own loop would take."""
+
+    def run_model(device: str, fast: bool) -> dict[str, Any]:
+        n_images, options = ((3, 3), {"max_epochs": 1}) if fast else (PAPER_IMAGES, {})
+        run = PaperRun(model, n_images, device, **options)
+        taken = run.fit()
+        published = run.net.max_epochs * run.published_epoch(1 if fast else N_STEPS)
+        return {"seconds": taken, "published, projected": published, "ratio": published / taken}
+
+    return run_model
 
 
 def network(pixels: int, device: str, **options: Any) -> SiameseRDMRegressor:
@@ -193,56 +227,44 @@ def matrix_product_rate(size: int, device: str) -> float:
     return 10 * 2 * size**3 / min(seconds(multiply) for _ in range(5))
 
 
-def paper_rows(
-    model: str, n_images: Sequence[int], device: str, n_steps: int, **options: Any
-) -> list[list[Any]]:
-    """Seconds of a run of the paper: its own loop, scaled, and ours."""
-    rng = np.random.default_rng(0)
-    sets = [rng.integers(0, 256, (n, 224, 224, 3), dtype=np.uint8) for n in n_images]
-    pairs = ImagePairs.concatenate([ImagePairs(images) for images in sets])
-    dissim = rng.random(len(pairs))
-    net = make_agrawal2019(model, weights=None, random_state=0, **options)
-    net.set_params(device=device, precision="bf16", batching="images", batch_size=-1)
-    ours = seconds(lambda: net.fit(pairs, dissim))
-    twin = net.initialize().module_.trunk.float()
-    inputs = net.module_.preprocessing(pairs.images).to(device)
-    optimizer = torch.optim.SGD(twin.parameters(), lr=1e-4)
+class PaperRun:
+    """One of the paper's models on random images: the library's run, and the published loop."""
 
-    def published() -> None:
-        for _ in range(n_steps):
-            chosen = rng.integers(len(pairs), size=BATCH_PAIRS)
-            first, second = (
-                centred(twin.to_trained(inputs[side])[0]) for side in pairs.index[chosen].T
-            )
-            distances = 1 - nn.functional.cosine_similarity(first, second)
-            optimizer.zero_grad()
-            distances.square().mean().backward()
-            optimizer.step()
-        synchronise(device)
+    def __init__(self, model: str, n_images: Sequence[int], device: str, **options: Any) -> None:
+        rng = np.random.default_rng(0)
+        sets = [rng.integers(0, 256, (n, 224, 224, 3), dtype=np.uint8) for n in n_images]
+        self.pairs = ImagePairs.concatenate([ImagePairs(images) for images in sets])
+        self.dissim, self.device = rng.random(len(self.pairs)), device
+        self.net = make_agrawal2019(model, weights=None, random_state=0, **options)
+        self.net.set_params(device=device, precision="bf16", batching="images", batch_size=-1)
 
-    published()
-    scale = net.max_epochs * len(pairs) / (n_steps * BATCH_PAIRS)
-    slow = seconds(published) * scale
-    return [
-        [model, "the paper's, plain PyTorch", "-", slow, "1", "-"],
-        [model, "make_agrawal2019", "-", ours, f"{slow / ours:.0f}", "-"],
-    ]
+    def fit(self) -> float:
+        """Seconds from photographs to weights."""
+        return seconds(lambda: self.net.fit(self.pairs, self.dissim))
 
+    def published_epoch(self, n_steps: int) -> float:
+        """Seconds of an epoch of random pairs with two forward passes each, scaled."""
+        rng = np.random.default_rng(1)
+        net = clone(self.net).initialize()
+        twin = net.module_.trunk.float()
+        inputs = net.module_.preprocessing(self.pairs.images).to(self.device)
+        trained = [one for one in twin.parameters() if one.requires_grad]
+        optimizer = torch.optim.SGD(trained, lr=1e-4)
 
-def search_rows(images: np.ndarray, device: str, rates: list[float]) -> list[list[Any]]:
-    """Seconds of a search with two workers on the device."""
-    pairs = ImagePairs(images)
-    dissim = np.random.default_rng(0).random(len(pairs))
-    search = GridSearchCV(
-        network(images.shape[1], device, max_epochs=2),
-        {"lr": rates},
-        cv=ImageKFold(2),
-        scoring=rdm_spearman_scorer,
-        n_jobs=2,
-        error_score="raise",
-    )
-    taken = seconds(lambda: search.fit(pairs, dissim))
-    return [["search", f"two workers, {2 * len(rates) + 1} fits", "-", taken, "-", "-"]]
+        def steps() -> None:
+            for _ in range(n_steps):
+                chosen = rng.integers(len(self.pairs), size=BATCH_PAIRS)
+                first, second = (
+                    centred(twin.to_trained(inputs[side])[0]) for side in self.pairs.index[chosen].T
+                )
+                distances = 1 - nn.functional.cosine_similarity(first, second)
+                optimizer.zero_grad()
+                distances.square().mean().backward()
+                optimizer.step()
+            synchronise(self.device)
+
+        steps()
+        return seconds(steps) * len(self.pairs) / (n_steps * BATCH_PAIRS)
 
 
 def centred(activations: Tensor) -> Tensor:
@@ -251,10 +273,17 @@ def centred(activations: Tensor) -> Tensor:
     return features - features.mean(dim=1, keepdim=True)
 
 
-def synchronise(device: str) -> None:
-    """Wait for a GPU."""
-    if device != "cpu":
-        torch.cuda.synchronize()
+PARTS: dict[str, Callable[[str, bool], Any]] = {
+    "step": step,
+    "frozen": frozen,
+    "search": search,
+    "transform": transform,
+    "bits": bits,
+    "synchronisations": synchronisations,
+    "gradients": gradients,
+    "memory": memory,
+    **{f"paper_{model}": paper(model) for model in PAPER_MODELS},
+}
 
 
 if __name__ == "__main__":
