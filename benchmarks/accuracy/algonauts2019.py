@@ -179,9 +179,6 @@ def average(predicted: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-# evaluate
-
-
 def evaluate(sets: dict[int, Images], seeds: Sequence[int], n_jobs: int) -> list[list[Any]]:
     """Rows of each set predicted by networks trained on the other."""
     keys = [(way, seed, name) for way in DIRECTIONS for seed in seeds for name in NETWORKS]
@@ -223,9 +220,6 @@ def summarise(
 def squared(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     each = rdm_spearman_score(y_true, y_pred, subject_average=False)
     return float(np.mean(np.square(each)))
-
-
-# predict
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -105,8 +105,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     keys = [key for key, *_ in sorted(jobs, key=lambda job: job[0][2] != TWIN)]
     found = dict(zip(keys, results, strict=True))
-    for key, result in found.items():
-        print(*key, {k: round(float(v), 3) for k, v in result.items()})
     for target in TARGETS:
         tuned, fixed = (found[92, target, name]["score"] for name in (TWIN, "fixed"))
         assert tuned > fixed, f"{target}: {tuned:.3f} is not above {fixed:.3f}"
@@ -129,7 +127,7 @@ def table(found: dict[tuple, dict[str, Any]], models: list[str]) -> list[list[st
     return rows
 
 
-def describe(one: dict[str, Any]) -> str:
+def describe(one: dict[str, float]) -> str:
     return f"{one['score']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
 
 
@@ -202,7 +200,6 @@ def run_simulated() -> None:
     search = LayerEpochSearchCV(net, ["conv2", "conv3"], cv=2)
     found[TWIN] = evaluate(search, pairs, dissim, 2, 20)
     for name, result in found.items():
-        print(name, {k: round(float(v), 3) for k, v in result.items()})
         assert np.isfinite(list(result.values())).all(), name
 
 
@@ -261,8 +258,9 @@ def feature_models(places: dict[tuple, slice]) -> dict[str, Any]:
         "lineartwinrsaregressor__alpha": [0.1, 1, 10],
     }
     fixed = search(FixedRSARegressor(), single)
+    every = ParameterGrid(fixed.param_grid)
     return {
-        "fixed, looked up": [clone(fixed.estimator).set_params(**one) for one in grid_of(fixed)],
+        "fixed, looked up": [clone(fixed.estimator).set_params(**one) for one in every],
         "fixed": fixed,
         "layers, NNLS": search(nnls(sizes), whole),
         "components, NNLS": search(nnls(sizes, n_components=10), whole),
@@ -271,10 +269,6 @@ def feature_models(places: dict[tuple, slice]) -> dict[str, Any]:
         "features, non-negative": search(features(penalty="nonnegative", random_state=0), deep),
         "linear twin": search(LinearTwinRSARegressor(), deep, rank),
     }
-
-
-def grid_of(search: GridSearchCV) -> list[dict[str, Any]]:
-    return list(ParameterGrid(search.param_grid))
 
 
 def fine_tuned(memory: str) -> DepthLayerEpochSearch:

@@ -2,12 +2,10 @@
 
 A network for early vision and one for late vision are trained on the 92 images of Algonauts 2019
 and predict the RDMs of the 118, and the other way round. One setting at a time is changed. Nothing
-is chosen by these figures. A figure shows the scores of all layers after all epochs, on held-out
-images of the training set. A second table is of several layers trained together.
+is chosen by these figures.
 
-    python benchmarks/accuracy/ingredients.py                # an hour on 2 slow cores
-    python benchmarks/accuracy/ingredients.py --part layers  # one table only; or defaults
-    python benchmarks/accuracy/ingredients.py --fast         # simulated data, writes nothing
+    python benchmarks/accuracy/ingredients.py         # an hour on 2 slow cores
+    python benchmarks/accuracy/ingredients.py --fast  # simulated data, writes nothing
 """
 
 from __future__ import annotations
@@ -16,29 +14,22 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
+from _report import write_report
 from _sets import DIRECTIONS, Images, load_sets, simulate_sets
 from joblib import Parallel, delayed
 from torch import nn
 
 from sklearn_rdm import (
     ImagePairs,
-    LayerEpochDisplay,
-    LayerEpochSearchCV,
     SiameseRDMRegressor,
 )
 from sklearn_rdm.losses import WhitenedCorrelationLoss
 from sklearn_rdm.metrics import noise_ceiling, rdm_spearman_score
-from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import SubjectPooling
-
-mpl.use("agg")
-import matplotlib.pyplot as plt
 
 LITE0 = {"backbone": "efficientnet_lite0", "image_size": 224, "max_epochs": 5, "random_state": 0}
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -46,7 +37,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "late": {**LITE0, "layer": "block14", "freeze_up_to": "block10", "spatial_pooling": 2},
 }
 TRAINED_ON = {"early": ("fmri_evc", "meg_early"), "late": ("fmri_it", "meg_late")}
-LAYERS = {"early": ["block5", "block6", "block7"], "late": ["block11", "block12", "block14"]}
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
     "other seed": {"random_state": 1},
@@ -78,22 +68,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "fMRI only": {"n_targets": 1},
     "mirrored images too": {"mirrored": True},
 }
-SEVERAL = {
-    "early": {"layer": ("block5", "block7", "block10")},
-    "late": {"layer": ("block7", "block12", "block14"), "freeze_up_to": "block6"},
-}
-SINGLE_OF_SEVERAL = {"late": {"freeze_up_to": "block6"}}
-SEVERAL_LAYERS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "as much trained as for several": SINGLE_OF_SEVERAL,
-    "several layers": SEVERAL,
-    "noise ratio 1": {"noise_ratio": 1.0},
-    "several layers, noise ratio 1": {**SEVERAL, "noise_ratio": 1.0},
-}
-
-PARTS = ("defaults", "layers")
 FAST = ("none", "not trained", "fMRI only", "mirrored images too")
-N_FOLDS = 5
 COLUMNS = (
     "change",
     *(
@@ -104,22 +79,12 @@ COLUMNS = (
     ),
 )
 TEXT = """
-![Scores of layers after each epoch](../results/ingredients.svg)
-
 Percent of explainable variance (100 times the mean over 15 subjects of Spearman's r squared, over
 the challenge's ceiling) of the other image set. *none*: EfficientNet-Lite0, 224 px, the estimator's
 defaults for 5 epochs, one network trained on fMRI EVC and early MEG (read at `block7`, trained
 behind `block4`, maps of 7 x 7), one on IT and late MEG (`block14`, behind `block10`, 2 x 2). Each
 other row changes one setting. One seed; *other seed* shows how much is nothing: about one percent
 for early vision, two to four for late vision. IT of the 118 images is near chance.
-
-The figure: networks of the same kind, trained on fMRI and MEG of one set for 10 epochs; mean over 5
-image-wise folds of the correlation with all subjects of both, after each epoch, read at each layer.
-"""
-TEXT_LAYERS = """
-As the table of the ingredients, of one run: blocks 5, 7 and 10 (early vision) or 7, 12 and 14 (late
-vision) trained together, behind block 4 or 6, in place of block 7 or 14 behind block 4 or 10; *as
-much trained as for several*: block 14 behind block 6.
 """
 
 
@@ -127,29 +92,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--n-jobs", type=int, default=2)
-    parser.add_argument("--part", nargs="+", choices=PARTS)
     options = parser.parse_args(argv)
-    parts = options.part or PARTS
     with tempfile.TemporaryDirectory() as memory:
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
             run_simulated(memory)
             return
-        from _report import RESULTS, write_report
-
-        sets = load_sets()
-        if "defaults" in parts:
-            searches = {
-                (part, name): search_layers(part, memory, images, options.n_jobs)
-                for part in NETWORKS
-                for name, images in sets.items()
-            }
-            draw(searches, RESULTS / "ingredients.svg")
-            rows = score_changes(CHANGES, sets, memory, options.n_jobs)
-            write_report("ingredients", "What each ingredient adds", TEXT, COLUMNS, rows)
-        if "layers" in parts:
-            rows = score_changes(SEVERAL_LAYERS, sets, memory, options.n_jobs)
-            title = "What several layers add"
-            write_report("ingredients", title, TEXT_LAYERS, COLUMNS, rows, part="layers")
+        rows = score_changes(CHANGES, load_sets(), memory, options.n_jobs)
+    write_report("ingredients", "What each ingredient adds", TEXT, COLUMNS, rows)
 
 
 def score_changes(
@@ -199,36 +148,12 @@ def percents(
     return scores
 
 
-def search_layers(part: str, memory: str, images: Images, n_jobs: int) -> LayerEpochSearchCV:
-    """Score every layer after every epoch, on the targets that are trained on."""
-    net = SiameseRDMRegressor(**NETWORKS[part], memory=memory)
-    net.set_params(max_epochs=2 * net.max_epochs)
-    cv = ImageKFold(N_FOLDS, shuffle=True, random_state=0)
-    search = LayerEpochSearchCV(net, LAYERS[part], cv=cv, refit=False, n_jobs=n_jobs)
-    return search.fit(images.pairs, np.hstack([images.dissim[n] for n in TRAINED_ON[part]]))
-
-
-def draw(searches: dict[tuple[str, int], LayerEpochSearchCV], path: Path) -> None:
-    mpl.rcParams |= {"svg.hashsalt": path.name, "svg.fonttype": "none"}
-    figure, axes = plt.subplots(2, 2, figsize=(10, 6), layout="constrained")
-    for ax, ((part, name), search) in zip(axes.flat, searches.items(), strict=True):
-        LayerEpochDisplay.from_estimator(search, ax=ax, score_name="Spearman's r")
-        ax.set_title(f"{' + '.join(TRAINED_ON[part])}, {name} images")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
-
-
 def run_simulated(memory: str) -> None:
-    """Some changes and the search, on simulated data: that they run, not what they are worth."""
+    """Some changes on simulated data: that they run, not what they are worth."""
     tiny = {"backbone": "squeezenet1_1", "weights": None, "image_size": 64, "layer": "features.3"}
     for settings in NETWORKS.values():
         settings |= {**tiny, "max_epochs": 1, "freeze_up_to": "features.0"}
-    LAYERS.update(early=["features.3"], late=["features.3", "features.4"])
-    sets = simulate_sets()
-    score_changes({name: CHANGES[name] for name in FAST}, sets, memory, n_jobs=1)
-    for part in NETWORKS:
-        search = search_layers(part, memory, sets[92], n_jobs=1)
-        assert search.best_layer_ in LAYERS[part]
+    score_changes({name: CHANGES[name] for name in FAST}, simulate_sets(), memory, n_jobs=1)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def transform(device: str, fast: bool) -> dict[str, Any]:
     def forward() -> None:
         with torch.autocast(device, torch.bfloat16):
             for _ in range(min(n_batches, 100)):
-                module.trunk.to_trained(inputs)
+                module.trunk(inputs)
         synchronise(device)
 
     forward()

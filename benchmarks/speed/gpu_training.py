@@ -255,7 +255,8 @@ class PaperRun:
             for _ in range(n_steps):
                 chosen = rng.integers(len(self.pairs), size=BATCH_PAIRS)
                 first, second = (
-                    centred(twin.to_trained(inputs[side])[0]) for side in self.pairs.index[chosen].T
+                    centred(twin.to_trained(twin.prefix(inputs[side]))[0])
+                    for side in self.pairs.index[chosen].T
                 )
                 distances = 1 - nn.functional.cosine_similarity(first, second)
                 optimizer.zero_grad()
