@@ -16,7 +16,7 @@ out=${OUT:-$(mktemp -d)}
 limit=480 # seconds in all
 failed=0
 
-for part in $("$python" benchmarks/speed/gpu_training.py --list); do
+for part in $("$python" benchmarks/speed/_gpu_parts.py --list "$@"); do
   left=$((limit - SECONDS))
   if [ "$left" -lt 5 ]; then
     echo "no time left for $part"
@@ -24,10 +24,10 @@ for part in $("$python" benchmarks/speed/gpu_training.py --list); do
     continue
   fi
   share=$((left < 120 ? left : 120))
-  timeout "$share" "$python" benchmarks/speed/gpu_training.py --part "$part" --out "$out" "$@" ||
+  timeout "$share" "$python" benchmarks/speed/_gpu_parts.py --part "$part" --out "$out" "$@" ||
     { echo "$part failed or took longer than $share s"; failed=1; }
 done
-"$python" benchmarks/speed/gpu_training.py --collect --out "$out"
+"$python" benchmarks/speed/_gpu_parts.py --collect --out "$out"
 echo "$out/gpu.json after $SECONDS s"
 # On a GPU what was measured counts; a tiny run must pass as a whole.
 [ "${1:-}" != --fast ] || exit "$failed"

@@ -4,9 +4,9 @@ A training step of VGG-16 against the same step by hand; an epoch behind frozen 
 paper's four models, against the loop as published, of which some steps are timed and scaled; a
 search; the transform of many images; and what `_gpu_checks.py` shows.
 
-    python benchmarks/speed/gpu_training.py --part step --out FOLDER   # one part, to a JSON file
-    python benchmarks/speed/gpu_training.py --collect --out FOLDER     # all of them in gpu.json
-    python benchmarks/speed/gpu_training.py --fast                     # on the processor, tiny
+    python benchmarks/speed/_gpu_parts.py --part step --out FOLDER   # one part, to a JSON file
+    python benchmarks/speed/_gpu_parts.py --collect --out FOLDER     # all of them in gpu.json
+    python benchmarks/speed/_gpu_parts.py --fast                     # on the processor, tiny
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ LAYER, N_MODULES = "pool5", 31  # the same in torchvision's VGG-16: features[:31
 BATCH_IMAGES, BATCH_PAIRS = 64, 16
 N_STEPS = 30  # of the published loop
 PAPER_IMAGES = (92, 118)
+SAME_CODE = ("paper_meg_late", "paper_fmri_evc", "paper_fmri_it")  # as the first model
 PAPER_MODELS = ("meg_early", "meg_late", "fmri_evc", "fmri_it")
 COLUMNS = ("what", "loop", "images per second", "seconds", "ratio", "of the matrix product rate")
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--collect", action="store_true", help="put all parts into gpu.json")
     options = parser.parse_args(argv)
     if options.list:
-        print(*PARTS)
+        print(*(part for part in PARTS if not options.fast or part not in SAME_CODE))
     elif options.collect:
         collect(options.out)
     elif options.fast or torch.cuda.is_available():
