@@ -5,6 +5,7 @@ from pathlib import Path
 from api_table import API
 from packaging.requirements import Requirement
 
+IN_THE_GUIDE = ("agrawal2019", "algonauts2019", "ingredients", "scaling")
 NO_RESULTS = "No results are recorded in this copy of the repository."
 
 
@@ -13,7 +14,7 @@ def write_pages(docs: Path, project: dict) -> None:
     generated.mkdir(exist_ok=True)
     _write(generated / "api.rst", api_page())
     _write(generated / "requirements.rst", requirements_table(project))
-    results = sorted((docs / "results").glob("*.md"))
+    results = [p for p in sorted((docs / "results").glob("*.md")) if p.stem not in IN_THE_GUIDE]
     _write(generated / "benchmarks.md", "\n".join(p.read_text() for p in results) or NO_RESULTS)
 
 
