@@ -1,10 +1,14 @@
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: processes share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from functools import cache, partial
 from pathlib import Path
 
 import pytest
 
-from sklearn_rdm.datasets import fetch_algonauts2019
+from sklearn_rdm.datasets import fetch_algonauts2019  # noqa: E402
 
 
 @pytest.fixture(scope="session")
