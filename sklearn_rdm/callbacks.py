@@ -36,7 +36,7 @@ class WeightAveraging(Callback):
 
     See Also
     --------
-    EnsembleRDMRegressor : Averages predictions of separate trainings: better, and dearer.
+    EnsembleRDMRegressor : Averages predictions of separate trainings: more accurate, but slower.
     skorch.callbacks.EarlyStopping : Picks one epoch by its validation loss. Averaging comes after
         it if it is later in the list of callbacks; its ``load_best`` would be undone by that.
 

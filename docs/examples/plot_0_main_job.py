@@ -96,9 +96,7 @@ print(f"chosen: {search.best_params_}, r = {search.best_score_:.3f} on inner fol
 # Spearman's correlation with every subject; the baseline is the same layer, not trained. The dashed
 # line is the 95th percentile of the scores by chance, those after shuffling images.
 
-fixed = make_pipeline(
-    LayerActivations("efficientnet_lite0", layer, reference="auto"), FixedRSARegressor()
-)
+fixed = make_pipeline(LayerActivations("efficientnet_lite0", layer), FixedRSARegressor())
 baseline = fixed.fit(train_pairs, train_dissim).predict(test_pairs)
 scores = [
     rdm_spearman_score(test_dissim, predicted, subject_average=False)

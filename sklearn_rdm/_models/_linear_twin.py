@@ -163,12 +163,12 @@ class LinearTwinRSARegressor(RSARegressor):
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Pairs of images.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Dissimilarities, NaN where a subject lacks a pair.
+            Dissimilarities, NaN where a subject has no value.
 
         Returns
         -------
         self : LinearTwinRSARegressor
-            The fitted estimator. It is left as it was if the input is refused.
+            The fitted estimator. It is left as it was if the input raises an error.
 
         Raises
         ------

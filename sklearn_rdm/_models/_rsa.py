@@ -96,7 +96,7 @@ class FixedRSARegressor(RSARegressor):
         - "cosine": ``1 - x.y / (|x| |y|)``, from 0 to 2;
         - any other metric of :func:`scipy.spatial.distance.pdist`, in its units: "euclidean",
           "sqeuclidean", "cityblock", ... or a function of two vectors. Those that read a scale
-          off the images they are given ("seuclidean", "mahalanobis") are refused, because a
+          off the images they are given ("seuclidean", "mahalanobis") raise an error, because a
           prediction would depend on the images beside it.
     noise_ratio : float, default=0.0
         Of "correlation" and "cosine": the variance of independent noise that is assumed in measured
@@ -168,7 +168,7 @@ class FixedRSARegressor(RSARegressor):
         ValueError
             If the metric is unknown, or noise is asked for that it does not know, or pairs or
             dissimilarities cannot be fitted to. Images without a correlation (all features equal,
-            and no noise) are refused, by their row, when predicting.
+            and no noise) raise an error that names their row, when predicting.
         """
         check_metric(self.metric)
         ratio = check_noise_ratio(self.noise_ratio, self.metric)
@@ -283,7 +283,7 @@ class LayerWeightedRSARegressor(RSARegressor):
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             Pairs of images whose features are those of all layers, one layer after the other.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Dissimilarities, NaN where a subject lacks a pair.
+            Dissimilarities, NaN where a subject has no value.
 
         Returns
         -------

@@ -66,7 +66,6 @@ default="auto"
         Where the network runs.
     memory : str, path or joblib.Memory, default=None
         Folder in which activations of images are kept; shared by folds, candidates and workers.
-        Those of paths and folders are not: decode these first, with :func:`read_images`.
     random_state : int, RandomState or None, default=None
         Seeds random weights (``weights=None``).
 

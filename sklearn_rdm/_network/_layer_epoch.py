@@ -159,7 +159,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             The training pairs.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Their dissimilarities, NaN where a subject lacks a pair.
+            Their dissimilarities, NaN where a subject has no value.
 
         Returns
         -------

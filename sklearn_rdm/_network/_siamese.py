@@ -67,7 +67,7 @@ class SiameseRDMRegressor(RDMRegressorMixin, NeuralNetRegressor):
     ``1 - Pearson r(f(x1), f(x2))`` with ``f`` the flattened activations of one layer, from 0 to 2;
     gradient descent brings it near the observed dissimilarity [1]_. The defaults are the settings
     that predicted new images best; those of the paper are in :func:`make_agrawal2019`.
-    Each distinct image of a mini-batch is forwarded once, whatever number of pairs it is in.
+    Each distinct image of a mini-batch is forwarded once, however many pairs contain it.
 
     It is a :class:`skorch.NeuralNetRegressor`: ``callbacks``, ``optimizer__*``, ``warm_start``,
     ``partial_fit``, ``save_params`` and so on work as documented there, and all its parameters are
@@ -83,15 +83,14 @@ class SiameseRDMRegressor(RDMRegressorMixin, NeuralNetRegressor):
     layer : str or sequence of str, default=None
         Layer that is trained to predict: a node name as in torchvision's feature extraction, a
         module name (its last node), or, for AlexNet and VGG, a name of the papers ("conv4",
-        "relu5_2", "pool5", "fc7"). None takes the input of the last layer with parameters. Several
-        layers are trained together: activations of each, minus the reference's and centred, are
-        divided by the root of the mean of their squared lengths over the training images before
-        training, so that all have the same share, multiplied by a trained weight of its own, 0 or
-        more, and put side by side.
+        "relu5_2", "pool5", "fc7"). Of a module that is called several times, ``name_1`` is the
+        second call. None takes the input of the last layer with parameters. Several layers are
+        trained together: each layer is centred, scaled to equal mean squared length over the
+        training images before training, multiplied by a learned non-negative weight, then
+        concatenated.
     read_out : str, default=None
-        Layer that predictions, ``transform`` and ``embed`` are read from, if that is to be another
-        one, before or after ``layer``. Layers after ``layer`` stay as pretrained. Always one layer,
-        unless it names those of ``layer`` again.
+        Layer used for prediction, ``transform`` and ``embed``, if different from ``layer``. Layers
+        after ``layer`` stay as pretrained.
     weights : str, path or None, default="DEFAULT"
         A name of torchvision's weights, a ``.pth`` or ``.safetensors`` file, or None for random
         weights.
@@ -179,7 +178,7 @@ default="auto"
     layer_weights_ : ndarray of shape (n_layers,)
         The weights of the layers that are trained together, 1 before training.
     network_options_ : dict
-        The parameters that the network was built with: ``partial_fit`` refuses others.
+        The parameters that the network was built with: ``partial_fit`` raises an error for others.
     history_ : skorch.history.History
         Losses and times of every epoch.
     rng_ : RandomState
@@ -279,14 +278,14 @@ default="auto"
             The training pairs.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their observed dissimilarities, in any unit and range (``criterion`` compares them with
-            correlation distances, 0 to 2); NaN where a subject lacks a pair.
+            correlation distances, 0 to 2); NaN where a subject has no value.
         **fit_params : dict
             ``epochs`` in place of ``max_epochs``; nothing else. Pairs have no weights.
 
         Returns
         -------
         self : SiameseRDMRegressor
-            The fitted estimator. It is left as it was if the input is refused, or if it is
+            The fitted estimator. It is left as it was if the input raises an error, or if it is
             interrupted (Ctrl-C) before the first epoch; later, the weights at hand are kept.
 
         Raises
@@ -335,7 +334,8 @@ default="auto"
         Returns
         -------
         self : SiameseRDMRegressor
-            The fitted estimator. It is left as it was if the input is refused, as in :meth:`fit`.
+            The fitted estimator. It is left as it was if the input raises an error, as in
+            :meth:`fit`.
 
         Raises
         ------

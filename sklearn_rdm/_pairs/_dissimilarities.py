@@ -105,8 +105,8 @@ def check_not_infinite(condensed: np.ndarray, source: str = "rdms") -> None:
 def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
     """Return y as float64 (n_pairs[, n_subjects[, n_times]]), every pair labelled.
 
-    A pair may be NaN for some subjects and times, not for all; a subject may lack all of these
-    pairs; infinity is refused.
+    A pair may be NaN for some subjects and times, not for all; a subject may have none of these
+    pairs; infinity raises an error.
     """
     if y is None:
         raise ValueError("dissimilarities are required: fit(pairs, dissim), got None.")

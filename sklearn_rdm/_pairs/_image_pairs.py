@@ -122,7 +122,7 @@ class ImagePairs:
             by row.
         dissim : ndarray of float64
             Their dissimilarities, of shape ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or
-            ``(n_pairs, n_subjects, n_times)``; NaN where this subject lacks the pair.
+            ``(n_pairs, n_subjects, n_times)``; NaN where this subject has no value.
         """
         images = check_images(images)
         if hasattr(rdms, "get_matrices"):

@@ -443,7 +443,7 @@ def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:
         raise ValueError("the table has no rows.")
     unlabelled = table[labels].isna().any(axis=1).to_numpy()
     if unlabelled.any():
-        raise ValueError(f"row {unlabelled.argmax()} of the table lacks a name in {labels}.")
+        raise ValueError(f"row {unlabelled.argmax()} of the table has no name in {labels}.")
     return table
 
 

@@ -3,8 +3,8 @@
 All scores are ``f(y_true, y_pred, *, ...)`` over pairs of images, signed, and the mean over
 subjects; each has a ready scorer for ``scoring=`` in scikit-learn's tools. Time courses, ``y_true``
 of shape ``(n_pairs, n_subjects, n_times)``, are scored at each time point; a subject's score is the
-mean over its time points. Gaps follow one rule: a pair that a subject lacks (NaN in ``y_true``) is
-left out for this subject (and time point) only; a prediction may not be NaN.
+mean over its time points. Gaps follow one rule: a pair for which a subject has no value (NaN in
+``y_true``) is left out for this subject (and time point) only; a prediction may not be NaN.
 """
 
 from sklearn_rdm.metrics._bootstrap import compare_rdm_scores, rdm_bootstrap

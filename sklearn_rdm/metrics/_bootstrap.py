@@ -52,7 +52,7 @@ def rdm_bootstrap(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares.
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities; NaN: this subject lacks this pair. Of time courses, each
+        Measured dissimilarities; NaN: this subject has no value for the pair. Of time courses, each
         subject's score is its mean over time points.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
@@ -161,7 +161,7 @@ def compare_rdm_scores(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares.
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities; NaN: this subject lacks this pair. Of time courses, each
+        Measured dissimilarities; NaN: this subject has no value for the pair. Of time courses, each
         subject's score is its mean over time points.
     y_pred, y_pred_other : array-like of shape (n_pairs,)
         Dissimilarities that the two models predict, finite.

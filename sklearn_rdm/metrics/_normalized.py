@@ -50,8 +50,9 @@ def noise_normalized_r2_score(
     ----------
     y_true : ndarray of shape (n_pairs, n_subjects[, n_times]), or list of such
         Measured dissimilarities of two or more subjects; a list for several targets, such as the
-        two MEG windows of the challenge. NaN: this subject lacks this pair, which is then left out
-        for this subject only. A pair that one subject alone has is left out: it has no ceiling.
+        two MEG windows of the challenge. NaN: this subject has no value for the pair, which is then
+        left out for this subject only. A pair that one subject alone has is left out: it has no
+        ceiling.
     y_pred : array-like of shape (n_pairs,), or list of such
         Predicted dissimilarities, finite; one vector per target.
     convention : str or NoiseCeilingConvention, default="algonauts2019"

@@ -45,7 +45,7 @@ def rdm_permutation_test(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares.
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities; NaN: this subject lacks this pair. Of time courses, each
+        Measured dissimilarities; NaN: this subject has no value for the pair. Of time courses, each
         subject's score is its mean over time points; give ``y_true[:, :, t]`` for one of them.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
@@ -103,7 +103,7 @@ def rdm_permutation_test(
     tested. So if some images of a fold (and image set) are paired with every other, and no two of
     the rest, two images or more, are paired, then the rest stay in place. Where an image is held
     out in one such fold and trained on in another, as in a k-fold cross-validation, it stays as
-    well, and if all do, the test is refused: give the folds of the same splitter with
+    well, and if all do, the test raises an error: give the folds of the same splitter with
     ``test_pairs="both"``, which predictions for "any" include. An incomplete design hides which
     images were trained on: always take folds of ``test_pairs="both"`` there.
 

@@ -43,8 +43,8 @@ def rdm_spearman_score(
     Parameters
     ----------
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
-        left out for this subject only.
+        Measured dissimilarities, on any scale. NaN: this subject has no value for the pair, which
+        is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
@@ -103,8 +103,8 @@ def rdm_pearson_score(
     Parameters
     ----------
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
-        left out for this subject only.
+        Measured dissimilarities, on any scale. NaN: this subject has no value for the pair, which
+        is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
@@ -153,8 +153,8 @@ def rdm_cosine_score(
     ----------
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Measured dissimilarities with a meaningful zero, such as crossnobis distances; for
-        correlation distances every model scores near 1. NaN: this subject lacks this pair, which
-        is then left out for this subject only.
+        correlation distances every model scores near 1. NaN: this subject has no value for the
+        pair, which is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
@@ -204,8 +204,8 @@ def rdm_rho_a_score(
     Parameters
     ----------
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
-        left out for this subject only.
+        Measured dissimilarities, on any scale. NaN: this subject has no value for the pair, which
+        is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
@@ -254,8 +254,8 @@ def rdm_kendall_tau_a_score(
     Parameters
     ----------
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities, on any scale. NaN: this subject lacks this pair, which is then
-        left out for this subject only.
+        Measured dissimilarities, on any scale. NaN: this subject has no value for the pair, which
+        is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     subject_average : bool, default=True
@@ -311,8 +311,8 @@ def rdm_whitened_cosine_score(
     Parameters
     ----------
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured squared distances, such as crossnobis. NaN: this subject lacks this pair, which
-        is then left out for this subject only.
+        Measured squared distances, such as crossnobis. NaN: this subject has no value for the pair,
+        which is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
@@ -372,8 +372,8 @@ def rdm_whitened_pearson_score(
     Parameters
     ----------
     y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities. NaN: this subject lacks this pair, which is then left out for
-        this subject only.
+        Measured dissimilarities. NaN: this subject has no value for the pair, which is then left
+        out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None

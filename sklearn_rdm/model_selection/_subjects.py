@@ -47,7 +47,7 @@ def cross_val_subjects_score(
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The labelled pairs.
     y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        One column of dissimilarities per subject; NaN where a subject lacks the pair.
+        One column of dissimilarities per subject; NaN where a subject has no value.
     cv : int, splitter or iterable of (train, test), default=None
         Over images. None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``.
     subject_cv : int, splitter or iterable of (train, test), default=None

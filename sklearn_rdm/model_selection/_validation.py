@@ -151,7 +151,7 @@ def pairs_report(cv: Any, X: Any, y: Any = None) -> Bunch:
         The pairs to split.
     y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times), \
 default=None
-        Their dissimilarities, NaN where a subject lacks the pair, to count pairs per subject.
+        Their dissimilarities, NaN where a subject has no value, to count pairs per subject.
 
     Returns
     -------
@@ -232,7 +232,7 @@ def cross_val_rdm(
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The labelled pairs.
     y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Their dissimilarities; NaN where a subject lacks the pair.
+        Their dissimilarities; NaN where a subject has no value.
     cv : int, splitter or iterable of (train, test), default=None
         None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``. ``RepeatedImageKFold`` or
         ``test_pairs="any"`` predict more of the pairs.

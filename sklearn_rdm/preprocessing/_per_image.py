@@ -21,7 +21,7 @@ class PerImage(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     """Apply a transformer of feature vectors to the images that pairs compare.
 
     The transformer is fitted on the images that occur in the training pairs, each once: neither
-    held-out images nor the number of pairs an image is in have a say.
+    held-out images nor the number of pairs that contain an image play a role.
 
     Parameters
     ----------

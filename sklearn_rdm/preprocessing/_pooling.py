@@ -49,7 +49,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
         - "zscore": ``(mean_s((d - m_s) / sd_s) + 2) / 5``, the paper's [1]_; ``m_s`` and ``sd_s``
           (population) are over the pairs given to ``fit``. Mostly within 0..1.
-        - "mean": ``mean_s(d)``, in the units of the data. A pair that some subject lacks is
+        - "mean": ``mean_s(d)``, in the units of the data. A pair for which some subject has no
+        value is
           comparable to the others only if all subjects use the same scale.
         - "rank": the mean over subjects of the rank of ``d`` among the pairs given to ``fit``,
           ties averaged, scaled to 0..1. Values beyond those seen get 0 or 1.
@@ -123,7 +124,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Dissimilarities, NaN where a subject lacks a pair.
+            Dissimilarities, NaN where a subject has no value.
 
         Returns
         -------
