@@ -60,6 +60,7 @@ API = [
             "model_selection.ImageShuffleSplit",
             "model_selection.image_train_test_split",
             "model_selection.pairs_report",
+            "model_selection.ImageLeakWarning",
             "model_selection.cross_val_rdm",
             "model_selection.SubjectHoldOutRDMRegressor",
             "model_selection.cross_val_subjects_score",

@@ -17,7 +17,8 @@ LEFT_OPEN = {"ES01", "EX01", "GL01", "GL02", "RT02", "SA01", "SS05"}
 # What users call; other methods of skorch and torch that a class overrides are documented there.
 VERBS = {"fit", "partial_fit", "fit_transform", "predict", "transform", "embed", "score", "split"}
 NAMES = public_paths()
-CLASSES = [path for path in NAMES if inspect.isclass(resolve(path))]
+PUBLIC_CLASSES = [path for path in NAMES if inspect.isclass(resolve(path))]
+CLASSES = [path for path in PUBLIC_CLASSES if not issubclass(resolve(path), Warning)]
 FUNCTIONS = [path for path in NAMES if inspect.isfunction(resolve(path))]
 ESTIMATORS = [path for path in CLASSES if hasattr(resolve(path), "fit")]
 

@@ -35,7 +35,7 @@ def as_real(values: Any, name: str) -> np.ndarray:
     """
     if values is None:
         raise TypeError(f"{name} must be real numbers, got None.")
-    if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
+    if isinstance(values, list | tuple) and _holds_masked(values):
         values = [as_real(value, name) for value in values]
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
@@ -53,6 +53,13 @@ def as_real(values: Any, name: str) -> np.ndarray:
     if np.ma.isMaskedArray(array):
         return np.ma.filled(array.astype(np.float64), np.nan)
     return array.astype(np.float64, copy=False)
+
+
+def _holds_masked(values: Any) -> bool:
+    """Whether a masked array, or the masked scalar, lies anywhere in nested lists."""
+    if isinstance(values, list | tuple):
+        return any(map(_holds_masked, values))
+    return np.ma.isMaskedArray(values)  # np.ma.masked is one
 
 
 def _numbers_of_objects(array: np.ndarray, name: str) -> np.ndarray:

@@ -20,7 +20,21 @@ PREDICTING = ("cross_val_predict", "_fit_and_predict", "Pipeline.score")
 
 
 class ImageLeakWarning(UserWarning):
-    """Test pairs hold images that were trained on: the score is too high for new images."""
+    """Test pairs hold images that were trained on: the score is too high for new images.
+
+    Scorers and ``score`` warn if the scored pairs are no training pairs, but compare images that
+    the estimator was fitted to.
+
+    See Also
+    --------
+    ImageKFold : Holds out images, and so all pairs that contain them.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from sklearn_rdm.model_selection import ImageLeakWarning
+    >>> warnings.filterwarnings("error", category=ImageLeakWarning)  # stop at the first
+    """
 
 
 class TrainingPairs:

@@ -248,10 +248,21 @@ default="correlation"
         return pairs, dissim[known]
 
     def blocks(self, subject: int) -> Iterator[tuple[np.ndarray, Features]]:
-        """Features of one subject's images, averaged over times, in blocks of rows.
+        """Iterate over the features of one subject's images, in blocks of rows.
 
-        Yields the positions of the images that the subject has seen, and their features: squared
-        distances of these are the subject's dissimilarities, averaged over the time points.
+        Squared distances of these are the subject's dissimilarities, averaged over the time points.
+
+        Parameters
+        ----------
+        subject : int
+            Number of the subject.
+
+        Yields
+        ------
+        places : ndarray of int
+            Positions of the images of the block that the subject has seen.
+        features : Features
+            Their features.
         """
         shape = self.patterns[subject].shape
         step = max(BLOCK * shape[self._image_axis] // int(np.prod(shape)), 1)

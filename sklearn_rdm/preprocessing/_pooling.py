@@ -223,6 +223,11 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         -------
         pooled : ndarray of float64, shape (n_pairs,)
             As from ``transform``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As ``fit``.
         """
         return self.fit(y).transform(y)
 

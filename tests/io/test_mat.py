@@ -1,0 +1,145 @@
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+from scipy.spatial.distance import pdist, squareform
+
+from sklearn_rdm.io import (
+    read_rdms,
+    to_long_table,
+    to_rsatoolbox,
+    write_rdms,
+)
+
+NAMES = ["cat", "dog", "a longer name", "Überraschung"]
+
+
+@pytest.fixture
+def rdms():
+    rng = np.random.default_rng(0)
+    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
+    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
+    return rdms
+
+
+def save_v73(path, **arrays):
+    """As MATLAB does: a header of 512 bytes, then HDF5 with axes in reverse."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, array in arrays.items():
+            file[name] = np.asarray(array).T
+            file[name].attrs["MATLAB_class"] = np.bytes_("double")
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(128))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".MAT"])
+def test_written_matrices_and_names_are_read_back_equal(tmp_path, rdms, suffix):
+    path = tmp_path / f"rdms{suffix}"
+    write_rdms(path, rdms, image_names=NAMES, subjects=["s1", "s2", "s10"])
+    data = read_rdms(path)
+    np.testing.assert_array_equal(data.rdms, rdms)
+    assert data.image_names == NAMES
+    assert data.subjects == ["s1", "s2", "s10"]
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat"])
+def test_files_without_names(tmp_path, rdms, suffix):
+    for given, expected in [(rdms, rdms), (rdms[0], rdms[0]), (squareform(rdms[0]), rdms[0])]:
+        write_rdms(tmp_path / f"rdms{suffix}", given)
+        data = read_rdms(tmp_path / f"rdms{suffix}")
+        np.testing.assert_array_equal(data.rdms, expected)
+        assert data.image_names is None
+        assert data.subjects is None
+
+
+@pytest.mark.parametrize("save", [save_v73, lambda path, **x: scipy.io.savemat(path, x)])
+def test_matlab_files_of_both_kinds_and_all_shapes(tmp_path, rdms, save):
+    condensed = rdms[:, *np.triu_indices(4, 1)]
+    timed = np.stack([rdms, rdms + 1], axis=1)
+    arrays = {
+        "subjects_first": (rdms, rdms),
+        "subjects_last": (rdms.transpose(1, 2, 0), rdms),
+        "timed": (timed, timed),
+        "condensed": (condensed, rdms),
+        "row": (condensed[:1], rdms[0]),
+        "column": (condensed[:1].T, rdms[0]),
+    }
+    save(tmp_path / "x.mat", **{name: given for name, (given, _) in arrays.items()})
+    for name, (_, expected) in arrays.items():
+        read = read_rdms(tmp_path / "x.mat", variable=name).rdms
+        np.testing.assert_array_equal(
+            np.where(np.eye(4, dtype=bool), 0, read), np.where(np.eye(4, dtype=bool), 0, expected)
+        )
+    with pytest.raises(ValueError, match=r"no array 'rdms', only \['column'.*variable="):
+        read_rdms(tmp_path / "x.mat")
+
+
+def test_text_in_v73_files_is_left_out(tmp_path, rdms):
+    save_v73(tmp_path / "x.mat", rdms=rdms)
+    with h5py.File(tmp_path / "x.mat", "r+") as file:
+        file["name"] = np.array([[72], [105]], dtype=np.uint16)
+        file["name"].attrs["MATLAB_class"] = np.bytes_("char")
+        file.create_group("struct")
+    np.testing.assert_array_equal(read_rdms(tmp_path / "x.mat").rdms, rdms)
+
+
+@pytest.mark.parametrize("save", [save_v73, lambda path, **x: scipy.io.savemat(path, x)])
+def test_truncated_matlab_file_is_named(tmp_path, rdms, save):
+    save(tmp_path / "x.mat", rdms=rdms)
+    whole = (tmp_path / "x.mat").read_bytes()
+    (tmp_path / "x.mat").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"x\.mat' is no readable MATLAB file"):
+        read_rdms(tmp_path / "x.mat")
+
+
+def test_an_hdf5_file_that_links_to_another_is_named(tmp_path, rdms):
+    write_rdms(tmp_path / "a.h5", rdms, image_names=list("abcd"))
+    for name in ("x.h5", "x.mat"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["rdms"] = h5py.ExternalLink(str(tmp_path / "a.h5"), "dissimilarities")
+        with pytest.raises(ValueError, match=r"x\..* link to another file"):
+            read_rdms(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("package", "call", "extra"),
+    [
+        ("h5py", lambda path: read_rdms(path), "data"),
+        ("pandas", lambda path: to_long_table(np.zeros((3, 3))), "pandas"),
+        ("rsatoolbox.rdm", lambda path: to_rsatoolbox(np.zeros((3, 3))), "rsatoolbox"),
+    ],
+)
+def test_missing_package_names_its_extra(monkeypatch, tmp_path, rdms, package, call, extra):
+    save_v73(tmp_path / "x.mat", rdms=rdms)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"pip install 'sklearn-rdm\[{extra}\]'"):
+        call(tmp_path / "x.mat")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat"])
+@pytest.mark.parametrize("shape", [(3, 2), (1, 2), (3, 1), (1, 1)])
+def test_time_courses_are_written_and_read(tmp_path, rdms, suffix, shape):
+    timed = np.stack([rdms, 2 * rdms], axis=1)[: shape[0], : shape[1]]
+    names = {} if suffix == ".npy" else {"subjects": ["a", "b", "c"][: shape[0]]}
+    write_rdms(tmp_path / f"rdms{suffix}", timed, **names)
+    data = read_rdms(tmp_path / f"rdms{suffix}")
+    np.testing.assert_array_equal(data.rdms, timed)
+    assert data.subjects == names.get("subjects")
+
+
+def test_as_many_subjects_last_as_images_are_not_taken_for_subjects_first(tmp_path):
+    rdms = np.array([squareform(np.random.default_rng(k).random(10)) for k in range(5)])
+    scipy.io.savemat(tmp_path / "x.mat", {"rdms": rdms.T})
+    with pytest.raises(ValueError, match=r"symmetric.*if the first two are, transpose: rdms\.T"):
+        read_rdms(tmp_path / "x.mat")
+    write_rdms(tmp_path / "x.mat", rdms.T.T)
+    np.testing.assert_array_equal(read_rdms(tmp_path / "x.mat").rdms, rdms)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".csv"])
+def test_a_missing_file_is_missing_and_not_broken(tmp_path, suffix):
+    with pytest.raises(FileNotFoundError):
+        read_rdms(tmp_path / f"none{suffix}")

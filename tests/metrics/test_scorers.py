@@ -1,0 +1,181 @@
+import copy
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import squareform
+from sklearn import config_context
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics import make_scorer
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
+
+import sklearn_rdm.metrics as metrics
+from sklearn_rdm import ImagePairs
+from sklearn_rdm.metrics import (
+    get_rdm_scorer,
+    noise_normalized_r2_score,
+    rdm_cosine_score,
+    rdm_whitened_cosine_score,
+)
+from sklearn_rdm.model_selection import ImageKFold
+
+NAMES = [
+    "cosine",
+    "kendall_tau_a",
+    "pearson",
+    "rho_a",
+    "spearman",
+    "whitened_cosine",
+    "whitened_pearson",
+]
+
+
+def score_of(name):
+    return getattr(metrics, f"rdm_{name}_score")
+
+
+def all_pairs(n_images):
+    return np.column_stack(np.triu_indices(n_images, 1))
+
+
+class Averager(BaseEstimator, RegressorMixin):
+    """Predicts from one-number images; counts its predictions in the file system."""
+
+    def __init__(self, offset=0, folder=None):
+        self.offset = offset
+        self.folder = folder
+
+    def fit(self, X, y):
+        self.is_fitted_ = True
+        return self
+
+    def predict(self, X):
+        if self.folder is not None:
+            Path(self.folder, f"{time.monotonic_ns()}").touch()
+        first, second = X.index.T
+        return np.abs(X.images[first, 0] - X.images[second, 0] - self.offset)
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(0)
+    images = rng.random((12, 1))
+    rdms = squareform(np.abs(images - images.T)[np.triu_indices(12, 1)])
+    return ImagePairs.from_rdms(images, np.stack([rdms**2, rdms]))
+
+
+@pytest.mark.parametrize("name", [*NAMES, "noise_normalized_r2"])
+def test_scorers_equal_the_score_of_the_predictions(name, problem):
+    pairs, dissim = problem
+    pairs, dissim = pairs[::2], dissim[::2] + np.random.default_rng(0).random((33, 2))
+    model = Averager(offset=0.1)
+    scorer = get_rdm_scorer(name)
+    function = getattr(metrics, scorer.score_func.__name__)
+    options = {"pairs": pairs} if "whitened" in name else {}
+    expected = function(dissim, model.predict(pairs), **options)
+    assert scorer(model, pairs, dissim) == pytest.approx(expected)
+    assert pickle.loads(pickle.dumps(scorer))(model, pairs, dissim) == pytest.approx(expected)
+    prefix = "" if name == "noise_normalized_r2" else "rdm_"
+    assert getattr(metrics, f"{prefix}{name}_scorer")(model, pairs, dissim) == expected
+    with config_context(enable_metadata_routing=True):
+        assert scorer(model, pairs, dissim) == pytest.approx(expected)
+
+
+def test_several_scorers_predict_once_a_fold(problem, tmp_path):
+    pairs, dissim = problem
+    scoring = {name: get_rdm_scorer(name) for name in [*NAMES, "noise_normalized_r2"]}
+    results = cross_validate(Averager(folder=tmp_path), pairs, dissim, scoring=scoring, cv=KFold(3))
+    assert len(list(tmp_path.iterdir())) == 3
+    assert all(np.isfinite(results[f"test_{name}"]).all() for name in scoring)
+
+
+def test_scorers_choose_in_a_parallel_search(problem):
+    pairs, dissim = problem
+    search = GridSearchCV(
+        Averager(),
+        {"offset": [0.5, 0.0]},
+        scoring={name: get_rdm_scorer(name) for name in ["spearman", "whitened_pearson"]},
+        refit="whitened_pearson",
+        cv=KFold(2),
+        n_jobs=2,
+    )
+    search.fit(pairs, dissim)
+    assert search.best_params_ == {"offset": 0.0}
+
+
+def test_scorer_names_and_options(problem):
+    assert get_rdm_scorer("rdm_cosine").score_func is rdm_cosine_score
+    assert get_rdm_scorer(len) is len
+    with pytest.raises(ValueError, match=r"'sperman' is no RDM scorer.*'spearman'"):
+        get_rdm_scorer("sperman")
+    with pytest.raises(ValueError, match="None is no RDM scorer"):
+        get_rdm_scorer(None)
+    before = copy.deepcopy(metrics.rdm_whitened_cosine_scorer.params)
+    variances = np.linspace(1, 3, 12)
+    scorer = get_rdm_scorer("whitened_cosine", pattern_covariance=variances)
+    assert metrics.rdm_whitened_cosine_scorer.params == before == {}
+    pairs, dissim = problem
+    assert scorer(Averager(), pairs[5:], dissim[5:]) == pytest.approx(
+        rdm_whitened_cosine_score(
+            dissim[5:],
+            Averager().predict(pairs[5:]),
+            pairs=pairs[5:],
+            pattern_covariance=variances,
+        )
+    )
+
+
+def simulate_times(n_images=7, n_subjects=3, n_times=4, seed=0):
+    rng = np.random.default_rng(seed)
+    signal = rng.random(n_images * (n_images - 1) // 2)
+    noise = rng.standard_normal((len(signal), n_subjects, n_times))
+    return signal[:, None, None] + np.linspace(0.1, 1, n_times) * noise, signal
+
+
+@pytest.mark.parametrize("name", [*NAMES, "noise_normalized_r2"])
+def test_scorers_take_time_courses(name):
+    y_true, y_pred = simulate_times(n_images=12)
+    features = np.random.default_rng(0).random((12, 3))
+    pairs = ImagePairs(features, all_pairs(12))
+    scores = cross_validate(
+        Averager(), pairs, y_true, cv=ImageKFold(3), scoring=get_rdm_scorer(name)
+    )["test_score"]
+    assert np.isfinite(scores).all()
+    train, test = next(ImageKFold(3).split(pairs))
+    predicted = Averager().fit(pairs[train], y_true[train]).predict(pairs[test])
+    function = noise_normalized_r2_score if name == "noise_normalized_r2" else score_of(name)
+    options = {"pairs": pairs[test]} if "whitened" in name else {}
+    assert scores[0] == pytest.approx(function(y_true[test], predicted, **options))
+
+
+def test_scorers_are_those_of_scikit_learn_with_pairs(problem):
+    """The private class that they derive from does what its public face does."""
+    pairs, dissim = problem
+    model = Averager().fit(pairs, dissim)
+    for name in ("spearman", "pearson", "cosine", "rho_a", "kendall_tau_a"):
+        function = getattr(metrics, f"rdm_{name}_score")
+        ours, theirs = get_rdm_scorer(name), make_scorer(function)
+        assert isinstance(ours, type(theirs))
+        assert ours(model, pairs, dissim) == theirs(model, pairs, dissim)
+        scores = cross_validate(
+            Averager(), pairs, dissim, cv=KFold(3), scoring={"ours": ours, "theirs": theirs}
+        )
+        np.testing.assert_array_equal(scores["test_ours"], scores["test_theirs"])
+    assert repr(get_rdm_scorer("noise_normalized_r2", convention="net2brain")) == (
+        "make_rdm_scorer(noise_normalized_r2_score, convention='net2brain')"
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e155, 1e300])
+@pytest.mark.parametrize("name", [*NAMES])
+def test_scores_do_not_depend_on_the_unit(name, unit):
+    rng = np.random.default_rng(0)
+    y_true, y_pred = rng.random((15, 3)), rng.random(15)
+    function = getattr(metrics, f"rdm_{name}_score")
+    expected = function(y_true, y_pred)
+    assert function(unit * y_true, y_pred) == pytest.approx(expected, rel=1e-12)
+    assert function(y_true, unit * y_pred) == pytest.approx(expected, rel=1e-12)
+    ceiling = metrics.noise_ceiling(y_true, scoring=name)
+    assert metrics.noise_ceiling(unit * y_true, scoring=name) == pytest.approx(ceiling, rel=1e-9)

@@ -1,0 +1,256 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.metrics import get_scorer, make_scorer
+from sklearn.model_selection import (
+    GridSearchCV,
+    LeaveOneOut,
+    ShuffleSplit,
+    cross_validate,
+)
+
+from sklearn_rdm import (
+    ImagePairs,
+)
+from sklearn_rdm.metrics import rdm_spearman_score, rdm_spearman_scorer
+from sklearn_rdm.model_selection import (
+    ImageKFold,
+    ImageShuffleSplit,
+    StratifiedImageKFold,
+    SubjectHoldOutRDMRegressor,
+    cross_val_rdm,
+    cross_val_subjects_score,
+)
+
+
+class DistanceRegressor(RegressorMixin, BaseEstimator):
+    """Scaled distance of the images' features, remembering what it was trained on."""
+
+    def __init__(self, power=1.0):
+        self.power = power
+
+    def fit(self, X, y, weight=None):
+        assert weight is None or len(weight) == len(X)
+        y = np.nanmean(y.reshape(len(y), -1), axis=1)
+        distance = self._distance(X)
+        self.images_seen_ = set(X.used_images.tolist())
+        self.scale_ = distance @ y / (distance @ distance)
+        return self
+
+    def predict(self, X):
+        return self.scale_ * self._distance(X)
+
+    def _distance(self, X):
+        features = X.images.reshape(len(X.images), -1)[X.index]
+        return np.linalg.norm(features[:, 0] - features[:, 1], axis=1) ** self.power
+
+
+def spearman(y_true, y_pred):
+    columns = np.asarray(y_true).reshape(len(y_pred), -1).T
+    return np.mean([spearmanr(column, y_pred, nan_policy="omit")[0] for column in columns])
+
+
+SCORER = make_scorer(spearman)
+
+
+def make_pairs(n_images=20, n_subjects=None, seed=0, groups=None):
+    rng = np.random.default_rng(seed)
+    images = rng.normal(size=(n_images, 5))
+    rdms = np.linalg.norm(images[:, None] - images[None], axis=2)
+    if n_subjects is not None:
+        rdms = np.stack([rdms + 0.3 * symmetric_noise(rng, n_images) for _ in range(n_subjects)])
+    return ImagePairs.from_rdms(images, rdms, image_groups=groups)
+
+
+def symmetric_noise(rng, n_images):
+    noise = rng.normal(size=(n_images, n_images))
+    return noise + noise.T
+
+
+class SubjectRecorder(DistanceRegressor):
+    """Remembers the columns it was given, and scores by the columns it is given."""
+
+    def fit(self, X, y, weight=None):
+        self.columns_, self.n_pairs_ = y[0], len(y)
+        return super().fit(X, y)
+
+    def score(self, X, y):
+        return float(y[0, 0])
+
+
+def test_double_hold_out_fits_and_scores_disjoint_subjects():
+    pairs, dissim = make_pairs(15, n_subjects=4)
+    dissim = np.tile(np.arange(4.0), (len(pairs), 1)) + 10 * np.arange(len(pairs))[:, None]
+    regressor = SubjectHoldOutRDMRegressor(SubjectRecorder(), test_subjects=[2])
+    result = cross_validate(
+        regressor, pairs, dissim, cv=ImageKFold(3), return_estimator=True, return_indices=True
+    )
+    for fitted, train, test, score in zip(
+        result["estimator"],
+        result["indices"]["train"],
+        result["indices"]["test"],
+        result["test_score"],
+        strict=True,
+    ):
+        assert fitted.estimator_.columns_.tolist() == dissim[train[0], [0, 1, 3]].tolist()
+        assert score == dissim[test[0], 2]
+
+
+def test_double_hold_out_over_all_folds_equals_loops():
+    pairs, dissim = make_pairs(18, n_subjects=5)
+    dissim[::7, 0] = np.nan
+    cv, subject_cv = ImageKFold(3), LeaveOneOut()
+    scores = cross_val_subjects_score(
+        DistanceRegressor(), pairs, dissim, cv=cv, subject_cv=subject_cv, scoring=SCORER
+    )
+    assert scores.shape == (5, 3)
+    for s, k in itertools.product(range(5), range(3)):
+        train, test = list(cv.split(pairs))[k]
+        others = [c for c in range(5) if c != s]
+        fitted = DistanceRegressor().fit(pairs[train], dissim[train][:, others])
+        has = ~np.isnan(dissim[test, s])
+        expected = spearmanr(fitted.predict(pairs[test]), dissim[test, s], nan_policy="omit")[0]
+        assert has.any()
+        assert scores[s, k] == pytest.approx(expected)
+    parallel = cross_val_subjects_score(
+        DistanceRegressor(), pairs, dissim, cv=3, subject_cv=subject_cv, scoring=SCORER, n_jobs=2
+    )
+    np.testing.assert_array_equal(scores, parallel)
+
+
+def test_double_hold_out_keeps_the_storrs_split_sizes():
+    pairs, dissim = make_pairs(20, n_subjects=6)
+    subjects = ShuffleSplit(2, test_size=2, train_size=3, random_state=0)
+    images = ImageShuffleSplit(2, test_size=4, random_state=0)
+    scores = cross_val_subjects_score(
+        DistanceRegressor(), pairs, dissim, cv=images, subject_cv=subjects, scoring=SCORER
+    )
+    assert scores.shape == (2, 2)
+    assert (scores > 0.5).all()
+
+
+def test_double_hold_out_in_a_search():
+    pairs, dissim = make_pairs(30, n_subjects=4)
+    search = GridSearchCV(
+        SubjectHoldOutRDMRegressor(DistanceRegressor(), [0, 1], scoring=SCORER),
+        {"estimator__power": [1.0, -1.0]},
+        cv=ImageKFold(3),
+    ).fit(pairs, dissim)
+    assert search.best_params_ == {"estimator__power": 1.0}
+    assert search.best_estimator_.train_subjects_.tolist() == [2, 3]
+    assert not hasattr(search.best_estimator_, "transform")
+
+
+def test_double_hold_out_leaves_out_pairs_that_the_subjects_lack():
+    pairs, dissim = make_pairs(9, n_subjects=2)
+    dissim[:20, 1] = np.nan
+    regressor = SubjectHoldOutRDMRegressor(SubjectRecorder(), test_subjects=0).fit(pairs, dissim)
+    assert regressor.estimator_.columns_ == dissim[20, 1]
+    with pytest.raises(ValueError, match=r"subjects \[1\] have no dissimilarity"):
+        regressor.fit(pairs[:20], dissim[:20])
+
+
+@pytest.mark.parametrize("name", ["rdm_spearman", "spearman", "neg_mean_squared_error"])
+def test_double_hold_out_takes_scorers_by_name(name):
+    pairs, dissim = make_pairs(12, n_subjects=2)
+    scorer = rdm_spearman_scorer if "spearman" in name else get_scorer(name)
+    for_each = [
+        cross_val_subjects_score(
+            DistanceRegressor(), pairs, dissim, cv=3, subject_cv=2, scoring=scoring
+        )
+        for scoring in (name, scorer)
+    ]
+    np.testing.assert_array_equal(*for_each)
+    assert np.isfinite(for_each[0]).all()
+    regressor = SubjectHoldOutRDMRegressor(DistanceRegressor(), scoring=name).fit(pairs, dissim)
+    assert regressor.score(pairs, dissim) == scorer(regressor, pairs, dissim[:, :1])
+    regressor.set_params(scoring="rdm_spearmint")
+    with pytest.raises(ValueError, match="'rdm_spearmint' is no RDM scorer; the names are"):
+        regressor.score(pairs, dissim)
+
+
+def test_double_hold_out_is_undefined_where_subjects_lack_the_images():
+    pairs, dissim = make_pairs(12, n_subjects=4)
+    dissim[~(pairs.index < 4).all(axis=1), 0] = np.nan
+    for y in (dissim, np.stack([dissim, dissim], axis=2)):
+        with pytest.warns(UndefinedMetricWarning, match=r"test subjects \[0\] .* 6 test pairs"):
+            scores = cross_val_subjects_score(
+                DistanceRegressor(), pairs, y, cv=3, subject_cv=4, scoring="rdm_spearman"
+            )
+        assert np.argwhere(np.isnan(scores)).tolist() == [[0, 1], [0, 2]]
+    only_first = [([0], [1, 2, 3])]
+    with pytest.warns(UndefinedMetricWarning, match=r"training subjects \[0\] .* 28 training"):
+        scores = cross_val_subjects_score(
+            DistanceRegressor(), pairs, dissim, cv=3, subject_cv=only_first, scoring=SCORER
+        )
+    assert np.isnan(scores).tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"test_subjects": 3}, "test_subjects must be columns 0 to 2"),
+        ({"test_subjects": [0.5]}, "test_subjects must be columns"),
+        ({"test_subjects": [-1]}, "test_subjects must be columns"),
+        ({"test_subjects": [0, 1, 2]}, "no subject in common"),
+        ({"test_subjects": 0, "train_subjects": [0, 1]}, "no subject in common"),
+    ],
+)
+def test_double_hold_out_names_wrong_subjects(params, message):
+    pairs, dissim = make_pairs(9, n_subjects=3)
+    with pytest.raises(ValueError, match=message):
+        SubjectHoldOutRDMRegressor(DistanceRegressor(), **params).fit(pairs, dissim)
+    with pytest.raises(ValueError, match="two or more subjects"):
+        SubjectHoldOutRDMRegressor(DistanceRegressor()).fit(pairs, dissim[:, 0])
+
+
+@pytest.mark.data
+def test_on_the_92_images_and_15_subjects(load_algonauts):
+    data = load_algonauts(92, "fmri_it")
+    category = data.image_groups
+    features = (category[:, None] == np.unique(category)).astype(float)
+    pairs, dissim = ImagePairs.from_rdms(features, data.rdms, image_groups=category)
+    scores = cross_val_subjects_score(
+        DistanceRegressor(),
+        pairs,
+        dissim,
+        cv=StratifiedImageKFold(4, shuffle=True, random_state=0),
+        subject_cv=3,
+        scoring=SCORER,
+    )
+    assert scores.shape == (3, 4)
+    assert scores.mean() > 0.1  # categories explain human IT
+    held_out = cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=ImageKFold(2))
+    assert np.isnan(held_out.rdm).sum() == 2 * 46 * 46
+    assert held_out.counts.sum() == 2 * 46 * 45
+
+
+def make_timed_pairs(n_images, n_subjects):
+    pairs, dissim = make_pairs(n_images, n_subjects=n_subjects)
+    noise = np.random.default_rng(0).standard_normal((*dissim.shape, 3))
+    return pairs, dissim[:, :, None] + 0.1 * noise
+
+
+def test_subjects_are_held_out_with_their_time_courses():
+    pairs, dissim = make_timed_pairs(12, 4)
+    dissim[3, [0, 1]] = np.nan
+    regressor = SubjectHoldOutRDMRegressor(SubjectRecorder(), test_subjects=[2, 3])
+    regressor.fit(pairs, dissim)
+    np.testing.assert_array_equal(regressor.estimator_.columns_, dissim[0, :2])
+    assert regressor.estimator_.n_pairs_ == len(pairs) - 1
+    scores = cross_val_subjects_score(
+        DistanceRegressor(), pairs, dissim, cv=3, subject_cv=2, scoring=SCORER
+    )
+    assert scores.shape == (2, 3)
+    train, test = next(ImageKFold(3).split(pairs))
+    kept = test[~np.isnan(dissim[test][:, :2]).all(axis=(1, 2))]
+    fitted = DistanceRegressor().fit(pairs[train], dissim[train][:, 2:])
+    expected = rdm_spearman_score(dissim[kept][:, :2], fitted.predict(pairs[kept]))
+    assert scores[0, 0] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="two or more subjects, got"):
+        regressor.fit(pairs, dissim[:, :1])

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+
+from sklearn_rdm import (
+    ImagePairs,
+)
+from sklearn_rdm._models._pair_ridge import fit_path, predict_path
+from sklearn_rdm.model_selection import ImageShuffleSplit
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def complete(n_images):
+    return np.column_stack(np.triu_indices(n_images, 1))
+
+
+def make_problem(rng, n_images, n_features, n_subjects=None):
+    features = rng.gamma(1.0, size=(n_images, n_features))
+    index = complete(n_images)
+    latent = pdist(features[:, : max(1, n_features // 3)], "sqeuclidean")
+    shape = (len(index),) if n_subjects is None else (len(index), n_subjects)
+    y = (latent if n_subjects is None else latent[:, None]) + rng.normal(0, 0.3, shape)
+    return ImagePairs(features, index), y
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "fractional", "nonnegative"])
+@pytest.mark.parametrize("n_features", [10, 120])
+def test_held_out_predictions_are_those_of_the_fitted_weights(n_features, penalty, rng):
+    """They take a short cut past the weights where pairs are fewer than features."""
+    pairs, y = make_problem(rng, 15, n_features, 2)
+    y[:9, 1] = np.nan
+    train, test = next(ImageShuffleSplit(1, test_size=0.3, random_state=0).split(pairs))
+    model = {"metric": "dot", "penalty": penalty}
+    known, alphas = (pairs.images, pairs.index[train], y[train]), np.array([[0.1], [0.7]])
+    path = fit_path(*known, alphas, **model)
+    first, second = pairs.images[pairs.index[test].T]
+    columns = -first * second
+    expected = np.tensordot(columns, path.coef, 1) - path.offset
+    predicted = predict_path(*known, alphas, pairs.index[test], **model)
+    np.testing.assert_allclose(predicted, expected, atol=1e-8 * np.abs(expected).max())

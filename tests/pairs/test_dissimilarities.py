@@ -1,0 +1,141 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.distance import squareform
+
+from sklearn_rdm import FixedRSARegressor, ImagePairs
+from sklearn_rdm._pairs._dissimilarities import (
+    as_real,
+    check_dissimilarities,
+    check_symmetric,
+    count_pairs,
+)
+from sklearn_rdm._pairs._image_pairs import check_fit_pairs
+from sklearn_rdm.metrics import (
+    noise_ceiling,
+    rdm_bootstrap,
+    rdm_pearson_score,
+    rdm_permutation_test,
+)
+from sklearn_rdm.preprocessing import SubjectPooling
+
+SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def pairs(images):
+    return ImagePairs.from_rdms(images, SQUARE)[0]
+
+
+def timed(*entries):
+    y = np.arange(24.0).reshape(6, 2, 2) ** 2
+    for pair, subject, time, value in entries:
+        y[pair, subject, time] = value
+    return y
+
+
+def test_missing_values_of_one_subject_pass():
+    y = np.array([[np.nan, 1], [2, np.nan], [3, 4]])
+    np.testing.assert_array_equal(check_dissimilarities(y, 3), y)
+
+
+@pytest.mark.parametrize("n_left", [0, 1])
+def test_subjects_that_lack_the_pairs_pass(pairs, n_left):
+    for y in (timed(), timed()[:, :, 0]):
+        y[n_left:, 1] = np.nan
+        np.testing.assert_array_equal(check_fit_pairs(pairs, y)[1], y)
+        assert count_pairs(y).tolist() == [6, n_left]
+
+
+# The door
+
+
+ALL = np.column_stack(np.triu_indices(4, 1))
+MISSING = np.array([[1.0, np.nan], [np.nan, 4.0], [5.0, 6.0]])
+MASKED = np.ma.masked_array([[1.0, -9], [-9, 4], [5, 6]], mask=np.isnan(MISSING))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        MASKED,
+        MASKED.astype(np.float16),
+        MASKED.astype(int),
+        list(MASKED),
+        [list(row) for row in MASKED],
+        [[1, np.ma.masked], [None, 4], [5, 6]],
+        pd.DataFrame(MISSING),
+        pd.DataFrame(MISSING).astype("Float64"),
+        pd.DataFrame(MISSING).astype(object),
+        MISSING.astype(object),
+    ],
+    ids=lambda values: type(values).__name__,
+)
+def test_what_is_masked_or_none_is_missing(values):
+    found = as_real(values, "y")
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, MISSING)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(3).astype("datetime64[D]"),
+        np.arange(3).astype("timedelta64[s]"),
+        np.arange(3) * 1j,
+        np.array(["1", "2"]),
+        np.array([1, 2j], dtype=object),
+        np.array([1, "2"], dtype=object),
+        [np.datetime64("2020-01-01")],
+        np.zeros(2, dtype=[("a", float)]),
+        None,
+    ],
+    ids=lambda values: str(getattr(values, "dtype", values)),
+)
+def test_what_is_no_real_number_raises_an_error(values):
+    with pytest.raises(TypeError, match="y must be real numbers"):
+        as_real(values, "y")
+
+
+def test_ragged_lists_raise_an_error():
+    with pytest.raises(ValueError, match="y must be a rectangular array"):
+        as_real([[1, 2], [3]], "y")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: rdm_pearson_score(y, np.arange(6)),
+        lambda y: rdm_pearson_score(np.arange(6), y[:, 0]),
+        noise_ceiling,
+        lambda y: rdm_bootstrap(ALL, y, np.arange(6), n_resamples=2),
+        lambda y: rdm_permutation_test(ALL, y, np.arange(6), n_permutations=2),
+        SubjectPooling().fit_transform,
+        lambda y: FixedRSARegressor().fit(ImagePairs(np.eye(4)), y),
+        lambda y: ImagePairs(np.eye(4)).to_rdms(y),
+        lambda y: ImagePairs.from_rdms(np.eye(4), y.T),
+    ],
+)
+def test_every_door_takes_real_numbers_only(function):
+    y = np.random.default_rng(0).random((6, 2))
+    function(y)
+    for kind in ("datetime64[s]", complex, "U8"):
+        with pytest.raises(TypeError, match="must be real numbers"):
+            function((1e6 * y).astype(int).astype(kind))
+
+
+@pytest.mark.parametrize("largest", [1.0, 1e274])
+def test_asymmetry_is_judged_entry_by_entry(largest):
+    rdm = np.full((5, 5), 3.0)
+    rdm[3, 4] = rdm[4, 3] = largest
+    check_symmetric(rdm)
+    rdm[0, 1] += 1e-7  # rounding
+    check_symmetric(np.stack([rdm, 1e9 * rdm]))
+    rdm[0, 1] = 3.1
+    with pytest.raises(ValueError, match=r"rdms\[1, 0, 1\] = 3.1"):
+        check_symmetric(np.stack([np.ones((5, 5)) * 1e9, rdm]))
