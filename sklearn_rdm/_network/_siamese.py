@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from inspect import Parameter, signature
 from numbers import Integral
 from typing import Any
@@ -14,12 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNet, NeuralNetRegressor
+from skorch import NeuralNet
 from skorch.utils import to_numpy
-from torch import Tensor
-from torch.utils.data import Subset
 
 from sklearn_rdm._models._base import RDMRegressorMixin
 from sklearn_rdm._models._distances import (
@@ -27,40 +19,21 @@ from sklearn_rdm._models._distances import (
     unit_square_distances,
     write_unit_square_distances,
 )
-from sklearn_rdm._network._accelerator import reside
 from sklearn_rdm._network._backbones import check_photographs
-from sklearn_rdm._network._batches import (
-    ImageBatches,
-    OrderedBatches,
-    PairBatch,
-    PairBatches,
-    PairDataset,
-)
-from sklearn_rdm._network._forward import Photographs
-from sklearn_rdm._network._frozen import Kept
 from sklearn_rdm._network._image_reader import ImageReader, open_images
-from sklearn_rdm._network._param_groups import expand_param_groups
 from sklearn_rdm._network._read_out import Layers
-from sklearn_rdm._network._references import mean_of_images
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._store import has_location
+from sklearn_rdm._network._training import BATCHINGS, TwinTraining, name_constant
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
-from sklearn_rdm._pairs._leaks import TrainingPairs
-from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 from sklearn_rdm.losses import CorrelationLoss
-from sklearn_rdm.model_selection._image_splits import as_rows, leaks
-from sklearn_rdm.preprocessing._pooling import as_pooling
 
 __all__ = ["SiameseRDMRegressor"]
 
-BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
-# Parameters that are the network's: read off it, so that they are listed once.
-NETWORK_OPTIONS = tuple(set(signature(TwinNetwork).parameters) - {"random_state", "candidates"})
 
-
-class SiameseRDMRegressor(RDMRegressorMixin, NeuralNetRegressor):
+class SiameseRDMRegressor(RDMRegressorMixin, TwinTraining):
     """Fine-tune a pretrained CNN so that distances of its activations predict dissimilarities.
 
     Two branches with shared weights see the two images of a pair. The prediction is
@@ -350,54 +323,6 @@ default="auto"
                 self.initialize()
             return self._train(X, y, **fit_params)
 
-    def _train(self, X: ImagePairs, y: np.ndarray, **fit_params: Any) -> SiameseRDMRegressor:
-        """Train for some epochs; if the user interrupts one, keep the weights at hand."""
-        n_epochs = len(self.history)
-        with shard_threads(), torch.random.fork_rng(self._gpus()):
-            self.notify("on_train_begin", X=X, y=y)
-            try:
-                self.fit_loop(X, y, **fit_params)
-            except _StoppedByCallback:
-                pass
-            except KeyboardInterrupt:
-                if len(self.history) == n_epochs:
-                    raise
-                warnings.warn(
-                    f"training was interrupted in epoch {len(self.history) - n_epochs}: the "
-                    "weights at hand are kept. partial_fit trains them on, fit begins anew.",
-                    stacklevel=3,
-                )
-            self.notify("on_train_end", X=X, y=y)
-        self._training_pairs_ = TrainingPairs(X)
-        return self
-
-    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Call a method of all callbacks, as skorch does.
-
-        A callback that ends training after an epoch, as :class:`skorch.callbacks.EarlyStopping`
-        does, raises KeyboardInterrupt. That is no interruption: the callbacks after it still see
-        the end of this epoch.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If the user interrupts.
-        """
-        if method_name != "on_epoch_end":
-            super().notify(method_name, **cb_kwargs)
-            return
-        stopped = False
-        self.on_epoch_end(self, **cb_kwargs)
-        for _, callback in self.callbacks_:
-            try:
-                callback.on_epoch_end(self, **cb_kwargs)
-            except KeyboardInterrupt as interrupt:
-                if not _is_raised_by(interrupt, callback.on_epoch_end):
-                    raise
-                stopped = True
-        if stopped:
-            raise _StoppedByCallback
-
     def predict(self, X: Any) -> np.ndarray:
         """Predict dissimilarities.
 
@@ -468,38 +393,6 @@ default="auto"
         check_is_fitted(self)
         return to_numpy(self.module_.trained.weights)
 
-    def initialize(self) -> SiameseRDMRegressor:
-        """Load the network and start the random numbers anew (called by ``fit``)."""
-        self.rng_ = check_random_state(self.random_state)
-        with ONE_AT_A_TIME:
-            super().initialize()
-        self.__dict__.pop("subject_pooling_", None)
-        return self
-
-    def initialize_module(self) -> SiameseRDMRegressor:
-        """Build the twin network from the estimator's parameters (called by ``initialize``)."""
-        options = {name: getattr(self, name) for name in NETWORK_OPTIONS if hasattr(self, name)}
-        self.network_options_ = options | self.get_params_for("module")
-        self.module_ = self.module(
-            **{"random_state": self.rng_.randint(2**31)} | self.network_options_
-        )
-        return self
-
-    def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
-        """Refuse to train on kept activations of layers that a callback has unfrozen."""
-        if training:
-            self.module_.trunk.check_frozen()
-        super().run_single_epoch(iterator, training, *args, **kwargs)
-
-    def get_params_for(self, prefix: str) -> dict[str, Any]:
-        """Let ``optimizer__param_groups`` name layers (called by skorch)."""
-        params = super().get_params_for(prefix)
-        if prefix == "optimizer" and params.get("param_groups"):
-            trunk = self.module_.trunk
-            groups = expand_param_groups(self.module_, trunk, params["param_groups"])
-            params["param_groups"] = groups
-        return params
-
     def export_network(self) -> torch.nn.Module:
         """Return the tuned backbone as a plain module of its own class, with all its layers.
 
@@ -521,98 +414,6 @@ default="auto"
         """
         check_is_fitted(self)
         return self.module_.trunk.export_network()
-
-    def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
-        """Split into training and validation pairs by image, pool subjects by the former."""
-        train, valid = np.arange(len(X)), None
-        if self.train_split is not None:
-            split = next(iter(self.train_split.split(X, y)))
-            train, valid = (as_rows(part, len(X)) for part in split)
-            _check_no_leak(X, train, valid)
-        if not hasattr(self, "subject_pooling_"):
-            self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
-        is_settled = self.module_.is_settled  # not if its weights are new, but if they were loaded
-        if not is_settled:
-            self._settle_mean_image(X[train])
-        target = self.subject_pooling_.transform(y)
-        pooled = ~np.isnan(target)
-        _check_pooled(pooled, train, valid)
-        if getattr(self.criterion, "any_unit", False):
-            target = _in_unit_scale(target, train)
-        dataset = self.get_dataset(X[pooled], target[pooled])
-        if not is_settled:
-            self._settle_lengths(dataset, X[train[pooled[train]]])
-            self.module_.settle(X)
-        if valid is None:
-            return dataset, None
-        place = np.cumsum(pooled) - 1
-        train, valid = (place[rows[pooled[rows]]].tolist() for rows in (train, valid))
-        return Subset(dataset, train), Subset(dataset, valid)
-
-    def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """Compute the frozen layers' activations of each image and label the pairs."""
-        if isinstance(X, torch.utils.data.Dataset):
-            return X
-        reader = open_images(self.module_, X, X.used_images, memory=self.memory, device=self.device)
-        assert reader.kept is not None
-        inputs, places = reader.kept.values, reader.kept.places
-        if not self.get_params_for("iterator_train").get("num_workers"):  # they fork: no GPU there
-            inputs, places = reside(inputs, places, self.device)
-        references, reference_of = reader.references_at_cut(X.used_images)
-        if references is not None:
-            where = inputs.device if isinstance(inputs, Tensor) else "cpu"
-            references = references.to(where)
-        return PairDataset(X, y, inputs, places, references, reference_of)
-
-    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Iterate over mini-batches, as ``batching`` and ``batch_size`` say when training."""
-        whole: Any = dataset.dataset if isinstance(dataset, Subset) else dataset
-        index = whole.index
-        if isinstance(dataset, Subset):
-            index = index[np.asarray(dataset.indices)]
-        name = "iterator_train" if training else "iterator_valid"
-        options = self.get_params_for(name)
-        batch_size = options.pop("batch_size", self.batch_size)
-        options.pop("shuffle", None)
-        if torch.device(self.device).type == "cuda":
-            options.setdefault("pin_memory", True)
-        batches = (
-            BATCHINGS[self.batching](
-                index, len(index) if batch_size == -1 else batch_size, self.rng_
-            )
-            if training
-            else OrderedBatches(index)
-        )
-        return getattr(self, name)(dataset, batch_sampler=batches, collate_fn=_as_it_is, **options)
-
-    def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
-        """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
-        super().on_epoch_begin(net, *datasets, **kwargs)
-        seed = self.rng_.randint(2**31)
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
-        for gpu in self._gpus():
-            torch.cuda.default_generators[gpu].manual_seed(seed)
-
-    def check_data(self, X: Any, y: Any) -> None:
-        """Do nothing: ``fit`` and ``partial_fit`` checked before anything was changed."""
-
-    def infer(self, x: PairBatch, **_: Any) -> Tensor:
-        """Predict the pairs of one mini-batch."""
-        return self.module_(x.to(self.device))
-
-    def get_loss(
-        self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
-    ) -> Tensor:
-        """Compute the loss, and stop before a loss that is not finite spoils the weights."""
-        y_true = torch.as_tensor(y_true).to(y_pred.device, non_blocking=True)
-        if getattr(self.criterion_, "needs_index", False):
-            index = X.index.to(y_pred.device, non_blocking=True)
-            loss = self.criterion_(y_pred, y_true, index)
-        else:
-            loss = super().get_loss(y_pred, y_true, X=X, training=training)
-        if not torch.isfinite(loss):
-            self._raise_not_finite(X, loss)
-        return loss
 
     __repr__ = BaseEstimator.__repr__  # what differs from the defaults, also inside a search
 
@@ -664,30 +465,6 @@ default="auto"
             )
         return X, y
 
-    def _check_built(self) -> None:
-        """Refuse to train on a network that the parameters no longer describe."""
-        now = self.get_params_for("module")
-        for name, built in self.network_options_.items():
-            given = now[name] if name in now else getattr(self, name, None)
-            if given is not built and repr(given) != repr(built):
-                raise ValueError(
-                    f"{name} was {built!r} when the network was built and is {given!r} now: "
-                    "training cannot go on with another network. Set it back, or fit anew "
-                    "(warm_start=False)."
-                )
-
-    def _settle_mean_image(self, pairs: ImagePairs) -> None:
-        if self.module_.mean_image is not None:
-            load = Photographs(pairs, self.module_.preprocessing).load
-            self.module_.mean_image.copy_(mean_of_images(load, pairs.used_images))
-
-    def _settle_lengths(self, dataset: PairDataset, pairs: ImagePairs) -> None:
-        """Learn from activations before training what layers joined and noise are scaled by."""
-        if self.module_.learns_lengths:
-            reader = open_images(self.module_, pairs, keep=False, device=self.device)
-            reader = replace(reader, kept=Kept(dataset.inputs, dataset.images, dataset.places))
-            self.module_.set_lengths(reader.mean_squared_lengths(pairs.used_images))
-
     def _open(self, X: Any, rows: np.ndarray | None = None) -> ImageReader:
         """What is needed to read images; frozen layers' activations are kept if memory is given."""
         return open_images(
@@ -708,60 +485,8 @@ default="auto"
         undefined = np.isnan(features[:, 0])
         if undefined.any():
             image = rows[undefined.argmax()]
-            raise ValueError(_name_constant(image, self.module_.predicting.name))
+            raise ValueError(name_constant(image, self.module_.predicting.name))
         return features
-
-    def _raise_not_finite(self, batch: PairBatch, loss: Tensor) -> None:
-        with torch.no_grad():
-            features = self.module_.features(batch.to(self.device))
-        read_out = self.module_.trained
-        finite = torch.isfinite(features).all(dim=1)
-        constant = finite & torch.isnan(read_out.normalise(features)[:, 0])
-        if constant.any():
-            image = batch.images[int(constant.int().argmax())]
-            raise ValueError(_name_constant(image, read_out.name))
-        raise ValueError(
-            f"the loss became {loss.item()} in epoch {len(self.history)}: training diverged. Use "
-            f"a lower lr than {self.lr}."
-        )
-
-    def _gpus(self) -> list[int]:
-        device = torch.device(self.device)
-        if device.type != "cuda":
-            return []
-        return [torch.cuda.current_device() if device.index is None else device.index]
-
-    @contextmanager
-    def _undone_on_error(self) -> Iterator[None]:
-        """Put the estimator back as it was if the block fails: no trained weights are lost."""
-        before = self.__dict__.copy()
-        before |= {k: copy.deepcopy(before[k]) for k in ("history_", "rng_") if k in before}
-        trained = [] if not self._has_learned() else [self.module_, self.optimizer_]
-        states = [copy.deepcopy(part.state_dict()) for part in trained]
-        try:
-            yield
-        except BaseException:  # also if the user interrupts it
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            for part, state in zip(trained, states, strict=True):
-                part.load_state_dict(state)
-            raise
-
-    def _has_learned(self) -> bool:
-        """Whether weights were trained or loaded, which training on would change in place."""
-        return self.initialized_ and bool(self.history or self.module_.is_settled)
-
-
-class _StoppedByCallback(Exception):
-    """A callback ended the training after an epoch."""
-
-
-def _is_raised_by(interrupt: BaseException, function: Any) -> bool:
-    """Whether the function itself raised this: Ctrl-C is raised wherever Python is just then."""
-    innermost = interrupt.__traceback__
-    while innermost is not None and innermost.tb_next is not None:
-        innermost = innermost.tb_next
-    return innermost is not None and innermost.tb_frame.f_code is function.__func__.__code__
 
 
 def _defaults(estimator: type) -> dict[str, Any]:
@@ -776,41 +501,3 @@ def _check_fit_params(fit_params: dict[str, Any]) -> None:
             f"fit takes no {unknown}: only epochs besides pairs and dissimilarities. Subjects are "
             "weighted by subject_pooling=SubjectPooling(subject_weight=...); pairs are not."
         )
-
-
-def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:
-    leaked = leaks(pairs, train, valid)
-    if leaked.any():
-        i, j = pairs.index[valid[leaked.argmax()]]
-        raise ValueError(
-            f"train_split validates on the pair of images {i} and {j}, which both occur in its "
-            "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
-            "splitter of sklearn_rdm.model_selection."
-        )
-
-
-def _check_pooled(pooled: np.ndarray, train: np.ndarray, valid: np.ndarray | None) -> None:
-    for part, rows in (("training", train), ("validation", train if valid is None else valid)):
-        if not pooled[rows].any():
-            raise ValueError(
-                f"no {part} pair was measured by a subject that the pooling has learned: these "
-                "have two training pairs or more. Give more pairs, or another train_split."
-            )
-
-
-def _in_unit_scale(target: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """The target over a power of two, which is exact, so that float32 holds it in any unit."""
-    _, exponent = np.frexp(np.nanmax(np.abs(target[train]), initial=0))
-    return np.ldexp(target, -exponent)
-
-
-def _name_constant(image: int, layer: str) -> str:
-    return (
-        f"image {image} has constant activations at layer {layer!r}, so that its correlation with "
-        "other images is not defined. Leave the image out if it is blank; otherwise read out "
-        "another layer, or train with a lower lr."
-    )
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -16,14 +16,14 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, Freezer, Unfreezer
 from skorch.dataset import ValidSplit
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs, LayerActivations, SiameseRDMRegressor
 from sklearn_rdm._models import _distances
-from sklearn_rdm._network import _siamese
+from sklearn_rdm._network import _training
 from sklearn_rdm._network._shards import SHARD_SIZE
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm.losses import CorrelationLoss, WhitenedCorrelationLoss, WhitenedCosineLoss
@@ -1420,7 +1420,7 @@ def test_an_interrupt_before_training_leaves_the_estimator_as_it_was(monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_siamese, "open_images", interrupt)
+        patch.setattr(_training, "open_images", interrupt)
         for method in (net.fit, net.partial_fit):
             with pytest.raises(KeyboardInterrupt):
                 method(pairs, y)
@@ -1556,3 +1556,77 @@ def test_transform_and_embed_look_frozen_activations_up(tmp_path, monkeypatch, a
         np.testing.assert_array_equal(net.transform(source), expected[0])
         np.testing.assert_array_equal(net.embed(source), expected[1])
         assert bool(forwarded) == (again == 0)
+
+
+# Out again, and layers by name
+
+
+def test_the_exported_network_is_whole_and_tuned():
+    pairs, y = make_pairs()
+    net = SiameseRDMRegressor(
+        "resnet18", "layer2", weights=None, image_size=64, max_epochs=1, lr=0.01, random_state=0
+    ).fit(pairs, y)
+    plain = torchvision.models.resnet18()
+    before = plain.layer4[0].conv1.weight.clone()
+    plain.load_state_dict(net.export_network().state_dict(), strict=True)
+    assert not torch.equal(plain.layer4[0].conv1.weight, before)
+    read = create_feature_extractor(plain.eval(), {"layer2": "layer2"})
+    with torch.no_grad():
+        expected = read(net.module_.preprocessing(pairs.images))["layer2"].flatten(1)
+    np.testing.assert_allclose(net.embed(pairs.images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unfitted_network_is_not_exported():
+    with pytest.raises(NotFittedError):
+        tiny_net().export_network()
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_kept_layer_that_is_unfrozen_raises_an_error(tmp_path, memory):
+    pairs, y = make_pairs()
+    net = SiameseRDMRegressor(
+        "alexnet",
+        "conv3",
+        weights=None,
+        image_size=64,
+        freeze_up_to="conv1",
+        max_epochs=3,
+        memory=str(tmp_path) if memory else None,
+        callbacks=[Unfreezer("*features.0.*", at=2)],
+        random_state=0,
+    )
+    with pytest.raises(ValueError, match="features.0.* requires a gradient.* freeze_up_to"):
+        net.fit(pairs, y)
+    net.set_params(callbacks=None).fit(pairs, y)
+    for parameter in net.module_.trunk.network.features[0].parameters():
+        parameter.requires_grad_(True)
+    with pytest.raises(ValueError, match="requires a gradient"):
+        net.partial_fit(pairs, y)
+
+
+def test_layers_behind_the_frozen_ones_may_be_unfrozen():
+    pairs, y = make_pairs()
+    options = {"weights": None, "image_size": 64, "max_epochs": 3, "lr": 0.01, "random_state": 0}
+    frozen = [Freezer("*features.6.*"), Unfreezer("*features.6.*", at=3)]
+    net = SiameseRDMRegressor(
+        "alexnet", "conv4", freeze_up_to="conv2", callbacks=frozen, **options
+    ).fit(pairs, y)
+    fresh = SiameseRDMRegressor("alexnet", "conv4", freeze_up_to="conv2", **options).initialize()
+    moved = net.module_.trunk.network.features[6].weight
+    assert not torch.equal(moved, fresh.module_.trunk.network.features[6].weight)
+
+
+def test_parameter_groups_name_layers():
+    pairs, y = make_pairs()
+    options = {"weights": None, "image_size": 64, "max_epochs": 1, "lr": 0.01, "random_state": 0}
+    groups = [("conv1", {"lr": 0.0, "weight_decay": 0.0})]
+    net = SiameseRDMRegressor("alexnet", "conv2", optimizer__param_groups=groups, **options).fit(
+        pairs, y
+    )
+    fresh = SiameseRDMRegressor("alexnet", "conv2", **options).initialize()
+    for number, same in ((0, True), (3, False)):
+        ours = net.module_.trunk.network.features[number].weight
+        assert torch.equal(ours, fresh.module_.trunk.network.features[number].weight) == same
+    assert net.get_params()["optimizer__param_groups"] is groups
+    with pytest.raises(ValueError, match="pattern 'conv9' matches no layer.*conv1"):
+        clone(net).set_params(optimizer__param_groups=[("conv9", {"lr": 0.0})]).fit(pairs, y)
