@@ -5,14 +5,9 @@ Every reader returns a :class:`~sklearn.utils.Bunch` with ``rdms``, ``image_name
 visible instead of silent.
 """
 
-from sklearn_rdm.io._tables import (
-    from_long_table,
-    from_rsatoolbox,
-    read_rdms,
-    to_long_table,
-    to_rsatoolbox,
-    write_rdms,
-)
+from sklearn_rdm.io._long_tables import from_long_table, to_long_table
+from sklearn_rdm.io._matrices import read_rdms, write_rdms
+from sklearn_rdm.io._rsatoolbox import from_rsatoolbox, to_rsatoolbox
 
 __all__ = [
     "from_long_table",

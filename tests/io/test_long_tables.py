@@ -1,24 +1,13 @@
-import contextlib
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-
 import numpy as np
 import pandas as pd
 import pytest
-import rsatoolbox
-from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
-from sklearn_rdm import ImagePairs, read_images
-from sklearn_rdm._models._distances import unit_square_distances, write_unit_square_distances
-from sklearn_rdm._pairs._whole_files import whole_file
+from sklearn_rdm import ImagePairs
 from sklearn_rdm.io import (
     from_long_table,
-    from_rsatoolbox,
-    read_rdms,
     to_long_table,
     to_rsatoolbox,
-    write_rdms,
 )
 
 NAMES = ["cat", "dog", "a longer name", "Überraschung"]
@@ -85,41 +74,6 @@ def test_bad_long_tables_are_refused(change, match):
         from_long_table(pd.DataFrame(columns | {"dissimilarity": 0}).iloc[:0])
 
 
-def test_rsatoolbox_agrees_on_pairs_and_names(rdms):
-    theirs = to_rsatoolbox(
-        rdms, image_names=NAMES, subjects=["s1", "s2", "s3"], dissimilarity_measure="euclidean"
-    )
-    _, dissim = ImagePairs.from_rdms(np.zeros((4, 2)), rdms)
-    np.testing.assert_array_equal(theirs.get_vectors(), dissim.T)
-    np.testing.assert_array_equal(theirs.get_matrices(), rdms)
-    assert theirs.subset_pattern("image", "dog").n_cond == 1
-    assert theirs.subset("subject", "s2").n_rdm == 1
-    data = from_rsatoolbox(theirs, image_names=NAMES[::-1])
-    np.testing.assert_array_equal(data.rdms, rdms[:, ::-1, ::-1])
-    assert data.subjects == ["s1", "s2", "s3"]
-
-
-def test_rsatoolbox_matrices_made_by_rsatoolbox():
-    measurements = np.random.default_rng(0).standard_normal((5, 7))
-    dataset = rsatoolbox.data.Dataset(measurements, obs_descriptors={"stim": list("abcde")})
-    theirs = rsatoolbox.rdm.calc_rdm(dataset, method="correlation", descriptor="stim")
-    ours = from_rsatoolbox(theirs, image_descriptor="stim", image_names=list("edcba"))
-    np.testing.assert_allclose(ours.rdms[0], 1 - np.corrcoef(measurements[::-1]), atol=1e-12)
-    assert from_rsatoolbox(theirs).image_names == list("abcde")
-    with pytest.raises(ValueError, match=r"no descriptor 'image', only \['index', 'stim'\]"):
-        from_rsatoolbox(theirs, image_descriptor="image")
-    theirs.pattern_descriptors["kind"] = list("vwxyz")
-    with pytest.raises(ValueError, match=r"several that hold text: \['kind', 'stim'\]"):
-        from_rsatoolbox(theirs)
-
-
-def test_rsatoolbox_matrices_without_names():
-    theirs = rsatoolbox.rdm.RDMs(np.arange(1.0, 7)[None])
-    assert from_rsatoolbox(theirs).image_names is None
-    with pytest.raises(ValueError, match="pattern descriptors .* does not name"):
-        from_rsatoolbox(theirs, image_names=list("abcd"))
-
-
 @pytest.mark.parametrize("convert", [to_long_table, to_rsatoolbox])
 def test_asymmetric_and_infinite_matrices_are_refused(convert):
     infinite = squareform([1, np.inf, 2, 3, 4, 5])
@@ -157,53 +111,3 @@ def test_an_empty_long_table_is_named(tmp_path, suffix):
     (tmp_path / f"x{suffix}").write_text("")
     with pytest.raises(ValueError, match=rf"x\{suffix}' is no readable"):
         from_long_table(tmp_path / f"x{suffix}")
-
-
-def write_matrix(folder, out):
-    rdm = squareform(np.arange(300 * 299 / 2))
-    write_rdms(out, rdm)
-    return read_rdms(out).rdms, rdm
-
-
-def write_images(folder, out):
-    return read_images(folder / "images", out=out), read_images(folder / "images")
-
-
-def write_distances(folder, out):
-    vectors = np.random.default_rng(0).random((2100, 3))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return write_unit_square_distances(vectors, out), unit_square_distances(vectors)
-
-
-@pytest.mark.parametrize("write", [write_matrix, write_images, write_distances])
-def test_two_threads_write_one_file_whole(tmp_path, write):
-    (tmp_path / "images").mkdir()
-    for k in range(30):
-        Image.new("RGB", (40, 40), (k, k, k)).save(tmp_path / "images" / f"{k:02d}.png")
-    (tmp_path / "out").mkdir()
-    out, start = tmp_path / "out" / "x.npy", Barrier(4)
-
-    def run(_):
-        start.wait()
-        return write(tmp_path, out)
-
-    with ThreadPoolExecutor(4) as pool:
-        for written, expected in pool.map(run, range(4)):
-            np.testing.assert_allclose(written, expected, atol=1e-12)
-    assert [path.name for path in out.parent.iterdir()] == ["x.npy"]
-
-
-def test_two_writers_have_their_own_files_and_leave_none_after_an_error(tmp_path):
-    path = tmp_path / "x.txt"
-    with whole_file(path) as first, whole_file(path) as second:
-        assert first != second
-        assert {first.parent, second.parent} == {tmp_path}
-        first.write_text("first")
-        second.write_text("second")
-        assert not path.exists()
-    assert path.read_text() == "first"
-    with contextlib.suppress(KeyError), whole_file(path) as partial:
-        partial.write_text("half")
-        raise KeyError
-    assert path.read_text() == "first"
-    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,195 @@
+"""Matrices to and from long tables, one row a pair."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from sklearn_rdm._pairs._extras import import_optional
+from sklearn_rdm.io._labels import as_labels, check_labels, distinct_labels, refuse_time_courses
+from sklearn_rdm.io._mat import as_square
+from sklearn_rdm.io._rdm_files import (
+    read_long,
+)
+
+__all__ = ["from_long_table", "to_long_table"]
+
+
+def from_long_table(
+    table: Any,
+    *,
+    images: tuple[str, str] = ("image_1", "image_2"),
+    dissimilarity: str = "dissimilarity",
+    subject: str | None = None,
+    image_names: Any = None,
+) -> Bunch:
+    """Make dissimilarity matrices of a table with one row per pair of images.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or path
+        Or a ``.csv`` or ``.tsv`` file, in which "NA", "nan" or an empty cell is a missing value,
+        but "NA" a name like any other. The two images of a row may come in either order; rows that
+        compare an image with itself are not read.
+    images : tuple of two str, default=("image_1", "image_2")
+        The columns that name the two images.
+    dissimilarity : str, default="dissimilarity"
+        The column of values.
+    subject : str, default=None
+        The column that names the subject; None means one subject.
+    image_names : sequence of str, default=None
+        All images, in the order wanted, which may include some that the table lacks. None takes
+        the images of the table, sorted as text.
+
+    Returns
+    -------
+    data : Bunch
+        ``rdms``: float64 ``(n_images, n_images)``, or ``(n_subjects, n_images, n_images)`` if
+        ``subject`` is given; symmetric, zero diagonal, NaN where the table has no such pair.
+        ``image_names`` and ``subjects``: lists of str, ``subjects`` sorted, None without
+        ``subject``.
+
+    Raises
+    ------
+    ValueError
+        If a column or an image is unknown, a value is infinite, or a pair has two different values
+        for one subject (average repeated trials first); the message names it. If a file is broken.
+    ImportError
+        If pandas is not installed.
+
+    See Also
+    --------
+    read_rdms : For files that hold whole matrices.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn_rdm.io import from_long_table
+    >>> table = pd.DataFrame(
+    ...     {"image_1": ["cat", "dog"], "image_2": ["dog", "car"], "dissimilarity": [0.2, 0.9]}
+    ... )
+    >>> from_long_table(table, image_names=["cat", "dog", "car"]).rdms
+    array([[0. , 0.2, nan],
+           [0.2, 0. , 0.9],
+           [nan, 0.9, 0. ]])
+    """
+    table = _read_table(table, [*images, *([subject] if subject else [])], dissimilarity)
+    first, second = (table[column].astype(str).to_numpy(dtype=object) for column in images)
+    if image_names is None:
+        image_names = np.union1d(first, second)
+    names = distinct_labels(image_names, "image_names")
+    rows = {name: row for row, name in enumerate(names)}
+    unknown = sorted({*first, *second} - set(rows))
+    if unknown:
+        raise ValueError(f"the table has images that are not in image_names: {unknown[:5]}.")
+    who = table[subject].astype(str).to_numpy(dtype=object) if subject else np.full(len(table), "")
+    subjects, which = np.unique(who.astype(str), return_inverse=True)
+    i, j = (np.array([rows[name] for name in side], dtype=np.intp) for side in (first, second))
+    values = table[dissimilarity].to_numpy(dtype=np.float64)
+    _check_not_infinite(i, j, values, names)
+    rdms = np.full((len(subjects), len(names), len(names)), np.nan)
+    rdms[which, i, j] = rdms[which, j, i] = values
+    _check_repeats(rdms, which, i, j, values, names)
+    rdms[:, range(len(names)), range(len(names))] = 0
+    if subject is None:
+        return Bunch(rdms=rdms[0], image_names=names, subjects=None)
+    return Bunch(rdms=rdms, image_names=names, subjects=subjects.tolist())
+
+
+def to_long_table(
+    rdms: Any,
+    *,
+    image_names: Sequence[str] | None = None,
+    subjects: Sequence[str] | None = None,
+) -> Any:
+    """Make a table with one row per pair of images, the inverse of :func:`from_long_table`.
+
+    Parameters
+    ----------
+    rdms : array-like
+        As in :meth:`sklearn_rdm.ImagePairs.from_rdms`: square or condensed, one or several
+        subjects. Of time courses, give one time point, ``rdms[:, t]``, or the mean over time.
+    image_names, subjects : sequence of str, default=None
+        One name per image and per subject; None numbers them from 0.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        Columns ``image_1``, ``image_2``, ``dissimilarity``, and ``subject`` if ``rdms`` has a
+        subject axis. Upper triangle row by row; pairs that are NaN are left out.
+
+    Raises
+    ------
+    ValueError
+        If the names do not fit the matrices, or these have a time axis, are not symmetric or hold
+        infinity.
+    ImportError
+        If pandas is not installed.
+
+    See Also
+    --------
+    write_rdms : Keeps matrices in fewer bytes.
+
+    Examples
+    --------
+    >>> from sklearn_rdm.io import to_long_table
+    >>> to_long_table([0.2, 0.7, 0.9], image_names=["cat", "dog", "car"])
+      image_1 image_2  dissimilarity
+    0     cat     dog            0.2
+    1     cat     car            0.7
+    2     dog     car            0.9
+    """
+    pandas = import_optional("pandas", "pandas")
+    rdms = as_square(rdms, "rdms")
+    refuse_time_courses(rdms, "a long table")
+    names = as_labels(range(rdms.shape[-1]) if image_names is None else image_names)
+    check_labels(rdms, names, as_labels(subjects))
+    i, j = np.triu_indices(rdms.shape[-1], 1)
+    values = rdms[..., i, j]
+    columns = {"image_1": np.array(names)[i], "image_2": np.array(names)[j]}
+    if rdms.ndim == 3:
+        columns = {key: np.tile(column, len(rdms)) for key, column in columns.items()}
+        who = as_labels(range(len(rdms)) if subjects is None else subjects)
+        columns = {"subject": np.repeat(np.array(who), len(i))} | columns
+    table = pandas.DataFrame(columns | {"dissimilarity": values.ravel()})
+    return table.dropna(subset="dissimilarity").reset_index(drop=True)
+
+
+def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:
+    """Return a DataFrame that has these columns and no row without its labels."""
+    if isinstance(table, str | os.PathLike):
+        table = read_long(Path(table), labels, dissimilarity)
+    missing = [column for column in [*labels, dissimilarity] if column not in table.columns]
+    if missing:
+        raise ValueError(f"the table has no column {missing[0]!r}, only {list(table.columns)}.")
+    if len(table) == 0:
+        raise ValueError("the table has no rows.")
+    unlabelled = table[labels].isna().any(axis=1).to_numpy()
+    if unlabelled.any():
+        raise ValueError(f"row {unlabelled.argmax()} of the table has no name in {labels}.")
+    return table
+
+
+def _check_not_infinite(i: Any, j: Any, values: Any, names: list[str]) -> None:
+    infinite = (i != j) & np.isinf(values)
+    if infinite.any():
+        row = infinite.argmax()
+        raise ValueError(
+            f"the dissimilarity of {names[i[row]]!r} and {names[j[row]]!r}, row {row} of the "
+            "table, is infinite: it must be finite, or NaN where it is missing."
+        )
+
+
+def _check_repeats(rdms: Any, which: Any, i: Any, j: Any, values: Any, names: list[str]) -> None:
+    differs = (i != j) & ~np.isclose(rdms[which, i, j], values, equal_nan=True)
+    if differs.any():
+        row = differs.argmax()
+        raise ValueError(
+            f"{names[i[row]]!r} and {names[j[row]]!r} have two different dissimilarities for one "
+            "subject. Average repeated trials first, or name the column of subjects."
+        )

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import rsatoolbox
+from scipy.spatial.distance import pdist, squareform
+
+from sklearn_rdm import ImagePairs
+from sklearn_rdm.io import (
+    from_rsatoolbox,
+    to_rsatoolbox,
+)
+
+NAMES = ["cat", "dog", "a longer name", "Überraschung"]
+
+
+@pytest.fixture
+def rdms():
+    rng = np.random.default_rng(0)
+    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
+    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
+    return rdms
+
+
+def test_rsatoolbox_agrees_on_pairs_and_names(rdms):
+    theirs = to_rsatoolbox(
+        rdms, image_names=NAMES, subjects=["s1", "s2", "s3"], dissimilarity_measure="euclidean"
+    )
+    _, dissim = ImagePairs.from_rdms(np.zeros((4, 2)), rdms)
+    np.testing.assert_array_equal(theirs.get_vectors(), dissim.T)
+    np.testing.assert_array_equal(theirs.get_matrices(), rdms)
+    assert theirs.subset_pattern("image", "dog").n_cond == 1
+    assert theirs.subset("subject", "s2").n_rdm == 1
+    data = from_rsatoolbox(theirs, image_names=NAMES[::-1])
+    np.testing.assert_array_equal(data.rdms, rdms[:, ::-1, ::-1])
+    assert data.subjects == ["s1", "s2", "s3"]
+
+
+def test_rsatoolbox_matrices_made_by_rsatoolbox():
+    measurements = np.random.default_rng(0).standard_normal((5, 7))
+    dataset = rsatoolbox.data.Dataset(measurements, obs_descriptors={"stim": list("abcde")})
+    theirs = rsatoolbox.rdm.calc_rdm(dataset, method="correlation", descriptor="stim")
+    ours = from_rsatoolbox(theirs, image_descriptor="stim", image_names=list("edcba"))
+    np.testing.assert_allclose(ours.rdms[0], 1 - np.corrcoef(measurements[::-1]), atol=1e-12)
+    assert from_rsatoolbox(theirs).image_names == list("abcde")
+    with pytest.raises(ValueError, match=r"no descriptor 'image', only \['index', 'stim'\]"):
+        from_rsatoolbox(theirs, image_descriptor="image")
+    theirs.pattern_descriptors["kind"] = list("vwxyz")
+    with pytest.raises(ValueError, match=r"several that hold text: \['kind', 'stim'\]"):
+        from_rsatoolbox(theirs)
+
+
+def test_rsatoolbox_matrices_without_names():
+    theirs = rsatoolbox.rdm.RDMs(np.arange(1.0, 7)[None])
+    assert from_rsatoolbox(theirs).image_names is None
+    with pytest.raises(ValueError, match="pattern descriptors .* does not name"):
+        from_rsatoolbox(theirs, image_names=list("abcd"))
