@@ -49,9 +49,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
         - "zscore": ``(mean_s((d - m_s) / sd_s) + 2) / 5``, the paper's [1]_; ``m_s`` and ``sd_s``
           (population) are over the pairs given to ``fit``. Mostly within 0..1.
-        - "mean": ``mean_s(d)``, in the units of the data. A pair for which some subject has no
-        value is
-          comparable to the others only if all subjects use the same scale.
+        - "mean": ``mean_s(d)``, in the units of the data. A pair for which some subject
+          has no value is comparable to the others only if all subjects use the same scale.
         - "rank": the mean over subjects of the rank of ``d`` among the pairs given to ``fit``,
           ties averaged, scaled to 0..1. Values beyond those seen get 0 or 1.
         - "align": the mean of ``f_s * d``, for subjects who saw different images on scales of
