@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin
 from sklearn.utils import Tags, get_tags
 
+from sklearn_rdm._pairs._image_pairs import of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
 from sklearn_rdm.metrics import rdm_spearman_score
 
@@ -38,6 +39,7 @@ class RDMRegressorMixin:
         ImageLeakWarning
             If the pairs are no training pairs, but compare images that were trained on.
         """
+        X, y = of_pairs(X, y)
         warn_of_leak(self, X)
         return float(rdm_spearman_score(y, self.predict(X)))
 

@@ -310,8 +310,14 @@ def as_pairs(X: Any) -> ImagePairs:
     return X if isinstance(X, ImagePairs) else ImagePairs.from_arrays(X)
 
 
+def of_pairs(X: Any, y: Any) -> tuple[Any, Any]:
+    """Pairs and their dissimilarities, of images and response patterns too."""
+    return y.to_pairs(X) if hasattr(y, "to_pairs") else (X, y)
+
+
 def check_fit_pairs(X: Any, y: Any) -> tuple[ImagePairs, np.ndarray]:
     """Check what is given to a ``fit``: pairs of three or more images, targets that vary."""
+    X, y = of_pairs(X, y)
     pairs = as_pairs(X)
     y = check_dissimilarities(y, len(pairs))
     n_images = len(pairs.used_images)

@@ -37,8 +37,10 @@ class ResponsePatterns:
     """Responses measured to images, as the target: samples are images, not pairs.
 
     Give it as ``y`` where you have response patterns (voxels, sensors, neurons) and no
-    dissimilarities yet. Every scikit-learn tool slices it by image, as it slices an array. The
-    dissimilarity of two images is computed when it is needed; no square matrix is held.
+    dissimilarities yet. Every scikit-learn tool slices it by image, as it slices an array, so that
+    its own splitters hold out images: ``cross_val_score(net, images, patterns, cv=KFold(5))``.
+    Regressors, their ``score`` and scorers take ``(images, patterns)`` wherever they take
+    ``(pairs, dissim)``; they make all pairs of these images, which a few thousand images allow.
 
     Parameters
     ----------
@@ -155,7 +157,7 @@ default="correlation"
         self._whiteners = _whiteners(metric, self.n_channels, several, shrinkage, noise)
         for subject, array in enumerate(self.patterns):
             if is_in_memory(array):
-                for _ in self.blocks(subject):
+                for _ in self._blocks(subject):
                     pass
 
     def dissimilarities(self, index: Any = None) -> np.ndarray:
@@ -247,7 +249,7 @@ default="correlation"
         pairs.n_left_out = int((~known).sum())
         return pairs, dissim[known]
 
-    def blocks(self, subject: int) -> Iterator[tuple[np.ndarray, Features]]:
+    def _blocks(self, subject: int) -> Iterator[tuple[np.ndarray, Features]]:
         """Iterate over the features of one subject's images, in blocks of rows.
 
         Squared distances of these are the subject's dissimilarities, averaged over the time points.

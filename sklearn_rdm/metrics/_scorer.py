@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.metrics._scorer import _Scorer
 
 from sklearn_rdm._pairs import ImagePairs
-from sklearn_rdm._pairs._image_pairs import as_pairs
+from sklearn_rdm._pairs._image_pairs import as_pairs, of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
 
 
@@ -79,6 +79,7 @@ class PairsScorer(_Scorer):
     def _score(
         self, method_caller: Callable, estimator: Any, X: Any, y_true: Any, **kwargs: Any
     ) -> float:
+        X, y_true = of_pairs(X, y_true)
         if self.warns_of_leaks:
             warn_of_leak(estimator, X)
         if self.needs_pairs:
