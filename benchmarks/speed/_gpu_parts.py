@@ -39,6 +39,8 @@ from sklearn_rdm import ImagePairs, SiameseRDMRegressor, make_agrawal2019
 LAYER, N_MODULES = "pool5", 31  # the same in torchvision's VGG-16: features[:31]
 BATCH_IMAGES, BATCH_PAIRS = 64, 16
 N_STEPS = 30  # of the published loop
+AT_MOST = 1.15  # times the time of the step by hand
+AT_LEAST = 3000  # times the paper's loop, behind frozen layers
 PAPER_IMAGES = (92, 118)
 SAME_CODE = ("paper_meg_late", "paper_fmri_evc", "paper_fmri_it")  # as the first model
 PAPER_MODELS = ("meg_early", "meg_late", "fmri_evc", "fmri_it")
@@ -63,8 +65,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(part, json.dumps(found, default=float), flush=True)
             if options.out:
                 write(options.out / f"part_{part}.json", found)
+            if not options.fast:  # after it was written: a claim that is not met is a figure too
+                check(part, found)
     else:
         print("skipped: torch.cuda finds no GPU on this machine")
+
+
+def check(part: str, found: Any) -> None:
+    """Hold the parts that have a claim to it."""
+    if part == "step":
+        ratio = float(found[1]["ratio"])
+        assert ratio <= AT_MOST, f"{ratio:.2f} times the time by hand, more than {AT_MOST}"
+    if part == "frozen":
+        ratio = found["ratio"]
+        assert ratio >= AT_LEAST, f"{ratio:.0f} times the paper's loop, not {AT_LEAST}"
 
 
 def collect(folder: Path) -> None:

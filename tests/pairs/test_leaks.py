@@ -73,21 +73,23 @@ def test_folds_of_pairs_are_told(model, scoring):
 def test_folds_of_images_and_training_scores_are_right(model):
     pairs, y = make_problem()
     cv = ImageKFold(3, test_pairs="both")
-    cross_validate(
+    scores = cross_validate(
         clone(model), pairs, y, cv=cv, scoring=rdm_spearman_scorer, return_train_score=True
     )
-    clone(model).fit(pairs, y).score(pairs, y)
+    assert np.isfinite(scores["train_score"]).all()
+    assert np.isfinite(clone(model).fit(pairs, y).score(pairs, y))  # warnings are errors here
 
 
 def test_one_held_out_image_a_pair_is_no_leak():
     pairs, y = make_problem(12)
-    cross_val_score(FixedRSARegressor(), pairs, y, cv=ImageKFold(3, test_pairs="any"))
+    scores = cross_val_score(FixedRSARegressor(), pairs, y, cv=ImageKFold(3, test_pairs="any"))
+    assert np.isfinite(scores).all()
 
 
 def test_other_subjects_of_the_same_pairs_are_no_leak():
     pairs, y = make_problem()
-    FixedRSARegressor().fit(pairs, y[:, 0]).score(pairs, y[:, 1])
-    FixedRSARegressor().fit(pairs, y[:, 0]).score(pairs[::2], y[::2, 1])
+    model = FixedRSARegressor().fit(pairs, y[:, 0])
+    assert np.isfinite([model.score(pairs, y[:, 1]), model.score(pairs[::2], y[::2, 1])]).all()
 
 
 def test_a_split_of_pairs_is_told():
@@ -104,7 +106,8 @@ def test_a_split_of_pairs_is_told():
 def test_the_order_within_a_pair_has_no_meaning():
     pairs, y = make_problem()
     turned = ImagePairs(pairs.images, pairs.index[:, ::-1])
-    FixedRSARegressor().fit(pairs, y).score(turned, y)
+    model = FixedRSARegressor().fit(pairs, y)
+    assert model.score(turned, y) == pytest.approx(model.score(pairs, y))
 
 
 def test_pairs_of_arrays_are_known_by_content():
@@ -138,7 +141,7 @@ def test_a_network_and_its_activations_are_told():
 def test_it_can_be_meant():
     pairs, y = make_problem()
     quiet = make_rdm_scorer(rdm_spearman_score, warns_of_leaks=False)
-    cross_val_score(FixedRSARegressor(), pairs, y, cv=3, scoring=quiet)
+    assert len(cross_val_score(FixedRSARegressor(), pairs, y, cv=3, scoring=quiet)) == 3
 
 
 def test_a_loaded_model_knows_no_images():

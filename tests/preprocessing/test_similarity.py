@@ -58,5 +58,6 @@ def test_dissimilarities_are_taken_without_a_word(diagonal):
     np.fill_diagonal(rdm, diagonal)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ImagePairs.from_rdms(PATTERNS, rdm)
+        _, dissim = ImagePairs.from_rdms(PATTERNS, rdm)
         ImagePairs.from_rdms(PATTERNS, np.full((6, 6), 2.0) - np.eye(6))
+    assert dissim.min() < 0
