@@ -3,10 +3,9 @@ import itertools
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.metrics import get_scorer, make_scorer
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     LeaveOneOut,
@@ -26,50 +25,12 @@ from sklearn_rdm.model_selection import (
     cross_val_rdm,
     cross_val_subjects_score,
 )
-
-
-class DistanceRegressor(RegressorMixin, BaseEstimator):
-    """Scaled distance of the images' features, remembering what it was trained on."""
-
-    def __init__(self, power=1.0):
-        self.power = power
-
-    def fit(self, X, y, weight=None):
-        assert weight is None or len(weight) == len(X)
-        y = np.nanmean(y.reshape(len(y), -1), axis=1)
-        distance = self._distance(X)
-        self.images_seen_ = set(X.used_images.tolist())
-        self.scale_ = distance @ y / (distance @ distance)
-        return self
-
-    def predict(self, X):
-        return self.scale_ * self._distance(X)
-
-    def _distance(self, X):
-        features = X.images.reshape(len(X.images), -1)[X.index]
-        return np.linalg.norm(features[:, 0] - features[:, 1], axis=1) ** self.power
-
-
-def spearman(y_true, y_pred):
-    columns = np.asarray(y_true).reshape(len(y_pred), -1).T
-    return np.mean([spearmanr(column, y_pred, nan_policy="omit")[0] for column in columns])
-
-
-SCORER = make_scorer(spearman)
-
-
-def make_pairs(n_images=20, n_subjects=None, seed=0, groups=None):
-    rng = np.random.default_rng(seed)
-    images = rng.normal(size=(n_images, 5))
-    rdms = np.linalg.norm(images[:, None] - images[None], axis=2)
-    if n_subjects is not None:
-        rdms = np.stack([rdms + 0.3 * symmetric_noise(rng, n_images) for _ in range(n_subjects)])
-    return ImagePairs.from_rdms(images, rdms, image_groups=groups)
-
-
-def symmetric_noise(rng, n_images):
-    noise = rng.normal(size=(n_images, n_images))
-    return noise + noise.T
+from tests.model_selection.problems import (
+    SCORER,
+    DistanceRegressor,
+    make_pairs,
+    make_timed_pairs,
+)
 
 
 class SubjectRecorder(DistanceRegressor):
@@ -228,12 +189,6 @@ def test_on_the_92_images_and_15_subjects(load_algonauts):
     held_out = cross_val_rdm(DistanceRegressor(), pairs, dissim, cv=ImageKFold(2))
     assert np.isnan(held_out.rdm).sum() == 2 * 46 * 46
     assert held_out.counts.sum() == 2 * 46 * 45
-
-
-def make_timed_pairs(n_images, n_subjects):
-    pairs, dissim = make_pairs(n_images, n_subjects=n_subjects)
-    noise = np.random.default_rng(0).standard_normal((*dissim.shape, 3))
-    return pairs, dissim[:, :, None] + 0.1 * noise
 
 
 def test_subjects_are_held_out_with_their_time_courses():

