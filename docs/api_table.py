@@ -26,6 +26,7 @@ API = [
             "LayerEpochSearchCV",
             "CalibratedRDMRegressor",
             "EnsembleRDMRegressor",
+            "VotingRDMRegressor",
         ],
     ),
     (

@@ -20,6 +20,7 @@ from ._models import (
     FixedRSARegressor,
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
+    VotingRDMRegressor,
 )
 from ._network import (
     LayerActivations,
@@ -50,6 +51,7 @@ __all__ = [
     "RDMScoresDisplay",
     "ResponsePatterns",
     "SiameseRDMRegressor",
+    "VotingRDMRegressor",
     "callbacks",
     "datasets",
     "io",

@@ -31,6 +31,7 @@ from sklearn_rdm import (
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
     SiameseRDMRegressor,
+    VotingRDMRegressor,
 )
 from sklearn_rdm._pairs._dissimilarities import average_times
 from sklearn_rdm.model_selection import SubjectHoldOutRDMRegressor
@@ -51,6 +52,7 @@ ESTIMATORS = {
     "SubjectHoldOutRDMRegressor": SubjectHoldOutRDMRegressor(FixedRSARegressor(), 2),
     "EnsembleRDMRegressor": EnsembleRDMRegressor(FixedRSARegressor(), cv=2),
     "CalibratedRDMRegressor": CalibratedRDMRegressor(FixedRSARegressor()),
+    "VotingRDMRegressor": VotingRDMRegressor([("fixed", FixedRSARegressor())]),
     "LayerEpochSearchCV": LayerEpochSearchCV(tiny_net(), ["relu2", "relu3"], cv=2),
     "PerImage": PerImage(StandardScaler()),
     "LayerActivations": LayerActivations(TinyNetwork, "relu2", image_size=48, random_state=0),

@@ -29,7 +29,13 @@ from joblib import Parallel, delayed
 from scipy.io import loadmat, savemat
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_rdm import CalibratedRDMRegressor, ImagePairs, SiameseRDMRegressor, read_images
+from sklearn_rdm import (
+    CalibratedRDMRegressor,
+    ImagePairs,
+    SiameseRDMRegressor,
+    VotingRDMRegressor,
+    read_images,
+)
 from sklearn_rdm.metrics import noise_ceiling, rdm_permutation_test, rdm_spearman_score
 
 SUBMISSION = {
@@ -104,7 +110,7 @@ was chosen by them; that early blocks with noise suit early vision, and late blo
 known from earlier work on the same two sets.
 """
 
-Job = tuple[str, Images, ImagePairs, int]  # network, trained on, predicted, seed
+Job = tuple[str, Images, int]  # network, trained on, seed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -141,61 +147,67 @@ def keep_memory() -> None:
         os.environ.setdefault(f"MALLOC_{name}_", str(KEPT_MEMORY))
 
 
-def predict_networks(jobs: Sequence[Job], n_jobs: int) -> list[np.ndarray]:
-    """What each network predicts."""
-    return list(Parallel(n_jobs=n_jobs, verbose=5)(delayed(predict_network)(*job) for job in jobs))
+def fit_networks(jobs: Sequence[Job], n_jobs: int) -> list[FrozenEstimator]:
+    """The trained networks, calibrated."""
+    return list(Parallel(n_jobs=n_jobs, verbose=5)(delayed(fit_network)(*job) for job in jobs))
 
 
-def predict_network(name: str, train: Images, pairs: ImagePairs, seed: int) -> np.ndarray:
+def fit_network(name: str, train: Images, seed: int) -> FrozenEstimator:
     targets, settings = NETWORKS[name]
     net = SiameseRDMRegressor(**COMMON, **settings, random_state=seed)
-    return calibrated(net, train.pairs, train.subjects(targets), pairs)
+    return calibrated(net, train.pairs, train.subjects(targets))
 
 
-def predict_untrained(train: Images, pairs: ImagePairs) -> np.ndarray:
-    """The mean of several blocks with the weights that they came with."""
-    one_target = train.subjects(TARGETS)
-    nets = [
-        SiameseRDMRegressor(
-            **COMMON | {"layer": layer, "spatial_pooling": pooling, "max_epochs": 0}
-        )
-        for layer, pooling in UNTRAINED.items()
-    ]
-    return np.mean([calibrated(net, train.pairs, one_target, pairs) for net in nets], axis=0)
-
-
-def calibrated(
-    net: SiameseRDMRegressor, train: ImagePairs, dissim: np.ndarray, pairs: ImagePairs
-) -> np.ndarray:
-    """Predictions of a network trained on all subjects, on one scale for all networks.
+def calibrated(net: SiameseRDMRegressor, train: ImagePairs, dissim: np.ndarray) -> FrozenEstimator:
+    """A network trained on all subjects, on one scale for all networks.
 
     Scaled to the mean of the subjects, whose z-scores have the same spread for all targets.
     """
     trained = FrozenEstimator(net.fit(train, dissim))
     mean = dissim.mean(axis=1, keepdims=True)
-    return CalibratedRDMRegressor(trained).fit(train, mean).predict(pairs)
+    return FrozenEstimator(CalibratedRDMRegressor(trained).fit(train, mean))
 
 
-def average(predicted: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The recipe: each target's networks, averaged."""
-    return {
-        target: np.mean([predicted[name] for name in names], axis=0)
-        for target, names in RECIPE.items()
+def average(names: Sequence[str], fitted: dict[str, FrozenEstimator], train: Images) -> Any:
+    """The mean of networks that are trained already."""
+    members = [(name, fitted[name]) for name in names]
+    return VotingRDMRegressor(members).fit(train.pairs, train.subjects(TARGETS))
+
+
+def recipes(fitted: dict[str, FrozenEstimator], train: Images) -> dict[str, Any]:
+    """What predicts each target; targets that share their networks share them here."""
+    voting = {names: average(names, fitted, train) for names in set(RECIPE.values())}
+    return {target: voting[names] for target, names in RECIPE.items()}
+
+
+def untrained_mean(train: Images) -> Any:
+    """The mean of several blocks with the weights that they came with."""
+    one_target = train.subjects(TARGETS)
+    fitted = {
+        layer: calibrated(
+            SiameseRDMRegressor(
+                **COMMON | {"layer": layer, "spatial_pooling": pooling, "max_epochs": 0}
+            ),
+            train.pairs,
+            one_target,
+        )
+        for layer, pooling in UNTRAINED.items()
     }
+    return average(list(UNTRAINED), fitted, train)
 
 
 def evaluate(sets: dict[int, Images], seeds: Sequence[int], n_jobs: int) -> list[list[Any]]:
     """Rows of each set predicted by networks trained on the other."""
     keys = [(way, seed, name) for way in DIRECTIONS for seed in seeds for name in NETWORKS]
-    jobs = [(name, sets[a], sets[b].pairs, seed) for (a, b), seed, name in keys]
-    found = dict(zip(keys, predict_networks(jobs, n_jobs), strict=True))
+    jobs = [(name, sets[train], seed) for (train, _), seed, name in keys]
+    found = dict(zip(keys, fit_networks(jobs, n_jobs), strict=True))
     rows = []
     for way in DIRECTIONS:
         train, test = (sets[n_images] for n_images in way)
-        untrained = predict_untrained(train, test.pairs)
-        recipes = [average({name: found[way, s, name] for name in NETWORKS}) for s in seeds]
+        untrained = untrained_mean(train).predict(test.pairs)
+        by_seed = [recipes({name: found[way, s, name] for name in NETWORKS}, train) for s in seeds]
         for target in TARGETS:
-            recipe = [each[target] for each in recipes]
+            recipe = [models[target].predict(test.pairs) for models in by_seed]
             rows.append([way[1], target, *summarise(test, target, recipe, untrained)])
             print(rows[-1], flush=True)
     return rows
@@ -236,9 +248,11 @@ def predict(options: argparse.Namespace) -> None:
 
 def predict_rdms(train: Images, new: ImagePairs, n_jobs: int) -> dict[str, np.ndarray]:
     """RDM of each target, from 0 to 1."""
-    jobs = [(name, train, new, SEED) for name in NETWORKS]
-    found = average(dict(zip(NETWORKS, predict_networks(jobs, n_jobs), strict=True)))
-    return {t: new.to_rdms((d - d.min()) / np.ptp(d)) for t, d in found.items()}
+    jobs = [(name, train, SEED) for name in NETWORKS]
+    fitted = dict(zip(NETWORKS, fit_networks(jobs, n_jobs), strict=True))
+    models = recipes(fitted, train)
+    predicted = {target: model.predict(new) for target, model in models.items()}
+    return {t: new.to_rdms((d - d.min()) / np.ptp(d)) for t, d in predicted.items()}
 
 
 def write_submission(out: str, rdms: dict[str, np.ndarray]) -> None:

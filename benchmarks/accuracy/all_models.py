@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -53,11 +53,10 @@ LAYERS = ("block2", "block4", "block7", "block10", "block12", "block14")
 TWIN = "fine-tuned twin"
 CHOSEN = "perimage__transformer__kw_args"
 FEATURE_LAYERS = ("block7", "block14")  # for models whose weights multiply with the features
-DEPTHS = (
-    {"layer": "block7", "freeze_up_to": "block4", "spatial_pooling": 7},
-    {"layer": "block14", "freeze_up_to": "block10", "spatial_pooling": 2},
-)
-READ_OUTS = {"block7": ["block5", "block6", "block7"], "block14": ["block12", "block13", "block14"]}
+DEPTHS = [
+    {"layer": ["block7"], "freeze_up_to": ["block4"], "spatial_pooling": [7]},
+    {"layer": ["block14"], "freeze_up_to": ["block10"], "spatial_pooling": [2]},
+]
 INNER = ImageKFold(3, shuffle=True, random_state=1)
 
 TEXT = f"""
@@ -69,13 +68,13 @@ by 3 inner image-wise folds of the training images:
 
 - *fixed*: layer among {list(LAYERS)}, maps averaged to 7 x 7 or 2 x 2, with or without reference;
   *looked up*: the best of these on the scored pairs themselves, which no one may do;
-- *layers, NNLS* and *components, NNLS*: non-negative weights of these layers' RDMs, and of 10
-  principal components in each, maps averaged to 2 x 2, with or without reference;
+- *layers, NNLS*: non-negative weights of these layers' RDMs, maps averaged to 2 x 2, with or
+  without reference;
 - *features*: FR-RSA on the features of {list(FEATURE_LAYERS)}, maps pooled to 2 x 2, with
-  reference, by ridge, fractional ridge, or non-negative ridge regression;
+  reference, by ridge or non-negative ridge regression;
 - *linear twin*: low-rank projection of the same features, 10 or 30 components, three penalties;
 - *fine-tuned twin*: `CorrelationLoss`, AdamW at 1e-3, batches of 48 images, reference; depth
-  among {[d["layer"] for d in DEPTHS]}, read-out and epoch (of 8) by `LayerEpochSearchCV`.
+  among {[depth["layer"][0] for depth in DEPTHS]} and epoch (of 8) by `LayerEpochSearchCV`.
 
 *Ceiling*: rsatoolbox's bounds of the same pairs, mean over folds.
 """
@@ -195,7 +194,7 @@ def run_simulated() -> None:
         "linear twin": LinearTwinRSARegressor(3),
     }
     found = {name: evaluate(m, features, dissim, 2, 20) for name, m in models.items()}
-    search = LayerEpochSearchCV(net, ["conv2", "conv3"], cv=2)
+    search = LayerEpochSearchCV(net, param_grid={"layer": ["conv2", "conv3"]}, cv=2)
     found[TWIN] = evaluate(search, pairs, dissim, 2, 20)
     for name, result in found.items():
         assert np.isfinite(list(result.values())).all(), name
@@ -261,15 +260,13 @@ def feature_models(places: dict[tuple, slice]) -> dict[str, Any]:
         "fixed, looked up": [clone(fixed.estimator).set_params(**one) for one in every],
         "fixed": fixed,
         "layers, NNLS": search(nnls(sizes), whole),
-        "components, NNLS": search(nnls(sizes, n_components=10), whole),
         "features, ridge": search(features(random_state=0), deep),
-        "features, fractional": search(features(penalty="fractional", random_state=0), deep),
         "features, non-negative": search(features(penalty="nonnegative", random_state=0), deep),
         "linear twin": search(LinearTwinRSARegressor(), deep, rank),
     }
 
 
-def fine_tuned(memory: str) -> DepthLayerEpochSearch:
+def fine_tuned(memory: str) -> LayerEpochSearchCV:
     net = SiameseRDMRegressor(
         BACKBONE,
         image_size=224,
@@ -282,31 +279,7 @@ def fine_tuned(memory: str) -> DepthLayerEpochSearch:
         memory=memory,
         random_state=0,
     )
-    return DepthLayerEpochSearch(net, DEPTHS)
-
-
-class DepthLayerEpochSearch(BaseEstimator):
-    """Choose among trained depths by the best cell of their surfaces, then train on all pairs."""
-
-    def __init__(self, estimator: Any, depths: Sequence[dict[str, Any]]) -> None:
-        self.estimator = estimator
-        self.depths = depths
-
-    def fit(self, pairs: ImagePairs, dissim: np.ndarray) -> SiameseRDMRegressor:
-        """Return the network that predicts."""
-        searches = [
-            LayerEpochSearchCV(
-                clone(self.estimator).set_params(**depth),
-                READ_OUTS[depth["layer"]],
-                cv=INNER,
-                refit=False,
-            ).fit(pairs, dissim)
-            for depth in self.depths
-        ]
-        best = max(searches, key=lambda search: search.best_score_)
-        final = clone(best.estimator)
-        final.set_params(read_out=best.best_layer_, max_epochs=best.best_epoch_)
-        return final.fit(pairs, dissim)
+    return LayerEpochSearchCV(net, param_grid=DEPTHS, cv=INNER)
 
 
 if __name__ == "__main__":

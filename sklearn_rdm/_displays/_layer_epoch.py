@@ -80,7 +80,8 @@ class LayerEpochDisplay:
         display : LayerEpochDisplay
             The drawn mean over splits, with the chosen cell marked.
         """
-        layers = [search.layers] if isinstance(search.layers, str) else search.layers
+        layers = [search.best_layer_] if search.layers is None else search.layers
+        layers = [layers] if isinstance(layers, str) else layers
         chosen = _name(search.best_layer_), search.best_epoch_
         return cls(search.mean_scores_, layers=[*map(_name, layers)], chosen=chosen).plot(
             **plot_params

@@ -16,6 +16,9 @@ from sklearn_rdm._models._rsa import (
     FixedRSARegressor,
     LayerWeightedRSARegressor,
 )
+from sklearn_rdm._models._voting import (
+    VotingRDMRegressor,
+)
 
 __all__ = [
     "CalibratedRDMRegressor",
@@ -24,4 +27,5 @@ __all__ = [
     "LayerWeightedRSARegressor",
     "LinearTwinRSARegressor",
     "EnsembleRDMRegressor",
+    "VotingRDMRegressor",
 ]

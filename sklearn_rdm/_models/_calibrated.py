@@ -47,6 +47,7 @@ class CalibratedRDMRegressor(RDMMetaRegressor):
     See Also
     --------
     EnsembleRDMRegressor : Averages several fits of one estimator, such as of this one.
+    VotingRDMRegressor : Averages different estimators, each calibrated.
     ScaledMSELoss : Fits scale and shift within each mini-batch while a network is trained.
     sklearn_rdm.model_selection.cross_val_rdm : Joins the predictions of all folds.
 

@@ -54,6 +54,7 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
 
     See Also
     --------
+    VotingRDMRegressor : Averages different estimators.
     WeightAveraging : Averages the weights of one training: cheaper to fit and to predict with.
     sklearn_rdm.model_selection.cross_val_rdm : Predicts each image by the fold that held it out.
 

@@ -49,9 +49,10 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     ----------
     estimator : SiameseRDMRegressor
         The network to be trained; its ``layer`` is the one whose predictions the loss compares.
-    layers : sequence of str
+    layers : sequence of str, default=None
         Candidate read-outs, before, at or after ``layer``, named as for the estimator. If it trains
-        several layers together, these may be one candidate, given as its ``layer`` is.
+        several layers together, these may be one candidate, given as its ``layer`` is. None reads
+        each network where it is trained, so that ``param_grid`` may hold ``layer``.
     param_grid : dict or list of dict, default=None
         Other parameters of the estimator to choose with the layer and the epoch, as in
         :class:`sklearn.model_selection.GridSearchCV`: how much to freeze, the learning rate. One
@@ -133,7 +134,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     def __init__(
         self,
         estimator: Any,
-        layers: Sequence[Layers],
+        layers: Sequence[Layers] | None = None,
         *,
         param_grid: Any = None,
         cv: Any = 5,
@@ -175,33 +176,35 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             estimator raises.
         """
         pairs, y = check_fit_pairs(X, y)
-        layers, scorer = self._checked_layers(), get_rdm_scorer(self.scoring)
+        scorer = get_rdm_scorer(self.scoring)
         candidates = list(ParameterGrid(self.param_grid or {}))
+        layers = self._checked_layers(candidates)
         splits = list(check_image_cv(self.cv, pairs, y))
         keep = not self.refit and len(splits) == 1
         runs = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
             delayed(_train)(
-                clone(self.estimator).set_params(**params), layers, pairs, y, split, scorer, keep
+                clone(self.estimator).set_params(**params), read, pairs, y, split, scorer, keep
             )
-            for params in candidates
+            for params, read in zip(candidates, layers, strict=True)
             for split in splits
         )
         scores = _as_array([found for _, found in runs], len(candidates), len(splits))
         means = scores.mean(axis=1)
         if np.isnan(means).all():
             raise ValueError(
-                f"no score of the layers {layers} is defined: their activations, or the "
+                f"no score of the layers {layers[0]} is defined: their activations, or the "
                 "dissimilarities of the held-out pairs, are constant."
             )
         best, epoch, row = _first_highest(means)
+        layer = layers[best][row]
         chosen = clone(self.estimator).set_params(**candidates[best])
         if self.refit:
-            final = chosen.set_params(read_out=layers[row], max_epochs=epoch).fit(pairs, y)
+            final = chosen.set_params(read_out=layer, max_epochs=epoch).fit(pairs, y)
         elif keep:
-            final = _predicting_by(layers[row], chosen, runs[best][0])
+            final = _predicting_by(layer, chosen, runs[best][0])
         self.cv_results_ = {"params": candidates, "scores": scores}
         self.scores_, self.mean_scores_ = scores[best], means[best]
-        self.best_params_, self.best_layer_, self.best_epoch_ = candidates[best], layers[row], epoch
+        self.best_params_, self.best_layer_, self.best_epoch_ = candidates[best], layer, epoch
         self.best_score_ = float(means[best, row, epoch - 1])
         self.__dict__.pop("best_estimator_", None)
         if self.refit or keep:
@@ -259,24 +262,27 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         check_is_fitted(self)
         return self.best_estimator_.embed(X)
 
-    def _checked_layers(self) -> list[Layers]:
+    def _checked_layers(self, candidates: list[dict[str, Any]]) -> list[list[Layers]]:
+        """Read-outs of each combination of parameters."""
         if not isinstance(self.estimator, SiameseRDMRegressor):
             raise TypeError(
                 "estimator must be a SiameseRDMRegressor, whose layers can be read out after every "
                 f"epoch, got {self.estimator!r}. Search the layers of other models with "
                 "GridSearchCV over LayerActivations."
             )
-        for params in ParameterGrid(self.param_grid or {}):
+        for params in candidates:
             max_epochs = params.get("max_epochs", self.estimator.max_epochs)
             if max_epochs < 1:
                 raise ValueError(
                     f"max_epochs of the estimator must be at least 1, got {max_epochs}."
                 )
+        if self.layers is None:
+            return [[params.get("layer", self.estimator.layer)] for params in candidates]
         one = isinstance(self.layers, str)
         layers = cast(list[Layers], [self.layers] if one else list(self.layers))
         if not layers or any(layer in layers[:place] for place, layer in enumerate(layers)):
             raise ValueError(f"layers must name at least one layer, each once, got {layers}.")
-        return layers
+        return [layers] * len(candidates)
 
 
 class _LayerScores(Callback):

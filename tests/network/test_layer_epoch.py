@@ -274,3 +274,21 @@ def test_the_kept_network_has_the_chosen_parameters():
     ).fit(pairs, y)
     assert search.best_estimator_.lr == search.best_params_["lr"]
     np.testing.assert_array_equal(search.predict(pairs), alone.predict(pairs))
+
+
+def test_depth_and_epoch_are_chosen_together():
+    pairs, y = make_pairs(12)
+    net, cv = tiny_net(max_epochs=2), ImageKFold(3)
+    grid = {"layer": ["relu1", "relu3"]}
+    search = LayerEpochSearchCV(net, param_grid=grid, cv=cv).fit(pairs, y)
+    alone = [
+        LayerEpochSearchCV(clone(net).set_params(layer=layer), [layer], cv=cv).fit(pairs, y)
+        for layer in grid["layer"]
+    ]
+    for scores, one in zip(search.cv_results_["scores"], alone, strict=True):
+        np.testing.assert_array_equal(scores, one.scores_)
+    best = max(alone, key=lambda one: one.best_score_)
+    assert search.best_layer_ == search.best_params_["layer"] == best.best_layer_
+    np.testing.assert_array_equal(search.predict(pairs), best.predict(pairs))
+    display = LayerEpochDisplay.from_estimator(search)
+    assert list(display.layers) == [search.best_layer_]

@@ -26,6 +26,7 @@ from sklearn_rdm import (
     LayerActivations,
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
+    VotingRDMRegressor,
 )
 from sklearn_rdm.metrics import make_rdm_scorer, rdm_spearman_score, rdm_spearman_scorer
 from sklearn_rdm.model_selection import ImageKFold, ImageLeakWarning, image_train_test_split
@@ -48,6 +49,7 @@ MODELS = {
     "twin": LinearTwinRSARegressor(n_components=3, max_iter=2, alpha=1.0),
     "calibrated": CalibratedRDMRegressor(FixedRSARegressor()),
     "ensemble": EnsembleRDMRegressor(FixedRSARegressor(), cv=3),
+    "voting": VotingRDMRegressor([("fixed", FixedRSARegressor())]),
     "pipeline": make_pipeline(PerImage(StandardScaler()), FixedRSARegressor()),
     "search": GridSearchCV(FixedRSARegressor(), {"metric": ["cosine"]}, cv=ImageKFold(3)),
 }
