@@ -271,7 +271,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
                 "GridSearchCV over LayerActivations."
             )
         for params in candidates:
-            max_epochs = params.get("max_epochs", self.estimator.max_epochs)
+            max_epochs = {"max_epochs": self.estimator.max_epochs, **params}["max_epochs"]
             if max_epochs < 1:
                 raise ValueError(
                     f"max_epochs of the estimator must be at least 1, got {max_epochs}."
