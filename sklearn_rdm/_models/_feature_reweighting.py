@@ -57,7 +57,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         "nonnegative", ridge with ``w >= 0``, which is much slower.
     alphas : float or array-like of shape (n_alphas,), default=None
         Penalties to choose from, at least 0; fractions above 0 and up to 1 if
-        ``penalty="fractional"``. A single one is taken as it is. None tries 15 from 1 to 1e7
+        ``penalty="fractional"``. One penalty leaves nothing to choose. None tries 15 from 1 to 1e7
         ("ridge"), 20 from 0.05 to 1 ("fractional") or 7 from 0.1 to 1e5 ("nonnegative").
     normalize : bool, default=True
         Whether to centre ("dot") and scale every image as above.
@@ -81,10 +81,10 @@ class FeatureReweightedRSARegressor(RSARegressor):
         Draws the held-out images if ``cv`` is None or an int.
     n_jobs : int, default=None
         Splits of ``cv`` that are fitted at the same time, in threads; the result is the same for
-        any number. None is 1, unless in a :obj:`joblib.parallel_config` context, -1 all cores. A
-        split takes one core, which is faster than several for one. LAPACK's reduction holds
-        Python's lock, so that processes, ``joblib.parallel_config("loky")``, are faster than
-        threads once they have started (some seconds).
+        any number. None means 1, unless in a :obj:`joblib.parallel_config` context; -1 means all
+        cores. Each split uses one core. Processes, ``joblib.parallel_config("loky")``, are faster
+        than threads once they have started (a few seconds), because LAPACK's reduction holds
+        Python's lock.
 
     Attributes
     ----------

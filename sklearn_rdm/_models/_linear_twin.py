@@ -104,10 +104,8 @@ class LinearTwinRSARegressor(RSARegressor):
     their arbitrary signs.
 
     Without noise and with little penalty, an image that should point the other way is projected to
-    nearly nothing, where its direction may jump, and the solver stops there. A warning says so. On
-    features of a pretrained network and targets of Algonauts 2019, dissimilarities of held-out
-    images were predicted best with ``noise_ratio`` from 0.1 to 1, ``alpha`` near 1, and 20
-    components or more.
+    nearly nothing, where its direction may jump, and the solver stops there. A warning says so.
+    Search ``noise_ratio`` between 0.1 and 1, and ``alpha`` around 1.
 
     The loss has several minima. The one that is found from the principal components is always the
     same: nothing is random, and neither the order of the pairs nor that within pairs matters.

@@ -84,9 +84,9 @@ class RSARegressor(RDMRegressorMixin, RegressorMixin, BaseEstimator, ABC):
 class FixedRSARegressor(RSARegressor):
     """Classical representational similarity analysis: a fixed distance of features.
 
-    The dissimilarity of two images is the distance of their feature vectors, and nothing is
-    learned but the unit of the noise, if there is any [1]_. The baseline that any learned model has
-    to beat, with the same verbs.
+    The dissimilarity of two images is the distance between their feature vectors [1]_. Nothing is
+    learned, except the size of the noise where ``noise_ratio`` is above 0. It is the baseline that
+    any learned model has to beat.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class FixedRSARegressor(RSARegressor):
         self.noise_ratio = noise_ratio
 
     def fit(self, X: Any, y: Any = None) -> FixedRSARegressor:
-        """Check the input; nothing is learned but how much ``noise_ratio`` is.
+        """Check the input, and compute the noise that ``noise_ratio`` asks for.
 
         Parameters
         ----------
@@ -166,9 +166,9 @@ class FixedRSARegressor(RSARegressor):
         Raises
         ------
         ValueError
-            If the metric is unknown, or noise is asked for that it does not know, or pairs or
-            dissimilarities cannot be fitted to. Images without a correlation (all features equal,
-            and no noise) raise an error that names their row, when predicting.
+            If the metric is unknown or takes no noise, or if pairs or dissimilarities are not
+            valid. ``predict`` raises an error that names the image if all its features are equal,
+            so that it has no correlation (and no noise gives it one).
         """
         check_metric(self.metric)
         ratio = check_noise_ratio(self.noise_ratio, self.metric)

@@ -209,7 +209,7 @@ class SubjectHoldOutRDMRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimat
         Returns
         -------
         self : SubjectHoldOutRDMRegressor
-            Itself.
+            The fitted estimator.
 
         Raises
         ------
