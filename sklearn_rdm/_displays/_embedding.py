@@ -136,7 +136,12 @@ class RDMEmbeddingDisplay:
                 "Keep images whose pairs are all known; do not z-score the dissimilarities."
             )
         places, _ = smacof(
-            rdm, n_components=2, n_init=n_init, random_state=random_state, normalized_stress=False
+            rdm,
+            n_components=2,
+            n_init=n_init,
+            eps=1e-6,  # the default of scikit-learn from 1.7 on
+            random_state=random_state,
+            normalized_stress=False,
         )
         distances = pdist(places)
         misfit = ((distances - squareform(rdm, checks=False)) ** 2).sum()

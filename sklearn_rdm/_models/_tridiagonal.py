@@ -26,10 +26,7 @@ class Tridiagonal:
             matrix.T, lower=1, lwork=REDUCED * size, overwrite_a=1
         )
         self.reflectors = np.asfortranarray(reduced[1:, :-1])  # else dormqr copies at every call
-        last = (size - 1, size - 1)
-        self.largest = float(
-            eigvalsh_tridiagonal(self.diagonal, self.beside, select="i", select_range=last)[0]
-        )
+        self.largest = _largest_eigenvalue(self.diagonal, self.beside)
         self.floor = FLOOR * self.largest if self.largest > 0 else 1.0
 
     def rotate(self, vectors: np.ndarray) -> np.ndarray:
@@ -77,6 +74,13 @@ class Tridiagonal:
                 BLOCKED * max(BLOCKED, reflected.shape[1]),
             )[0]
         return reflected
+
+
+def _largest_eigenvalue(diagonal: np.ndarray, beside: np.ndarray) -> float:
+    if len(diagonal) == 1:  # scipy before 1.13 takes no matrix of one row
+        return float(diagonal[0])
+    last = (len(diagonal) - 1, len(diagonal) - 1)
+    return float(eigvalsh_tridiagonal(diagonal, beside, select="i", select_range=last)[0])
 
 
 def shrinking_penalties(

@@ -134,8 +134,8 @@ class CutNetwork:
             ]
         except ValueError as error:
             paths = dict(backbone.network.named_modules())
-            hidden = [layer for layer in wanted.layers if layer and layer in paths]
-            if any(layer not in self._names.known for layer in hidden):
+            modules = [layer.partition("[")[0] for layer in wanted.layers if layer]
+            if any(path in paths and path not in self._names.known for path in modules):
                 raise CannotCutError("torch.fx does not see all layers that are read") from error
             raise
         self.layers = tuple(map(str, self._read_outs))
@@ -185,9 +185,12 @@ class CutNetwork:
         )
         compared = [*calls, *self._outputs, *whole]
         graph = fx.GraphModule(network, subgraph(self._traced.nodes, None, compared))
+        given = images.clone()
         with torch.no_grad():
-            values = graph(images)
-            parts = self.suffix(self.prefix(images))
+            values = graph(given)
+            parts = self.suffix(self.prefix(given))
+        if not torch.equal(given, images):
+            raise CannotCutError("it works in place on its input")
         seen = [*(eager.values[call] for call in calls.values()), *parts]
         seen += [eager.values["", 0]] if whole else []
         items = [()] * len(calls) + [r.items for r in self._read_outs] + [()] * len(whole)
@@ -251,7 +254,8 @@ def run_twice(network: nn.Module, images: Tensor, until: Call | None, name: str)
     """
     remove = install_hooks(network)
     try:
-        calls, again = (all_calls(network, images, until) for _ in range(2))
+        # Copies: a network may work in place on its input.
+        calls, again = (all_calls(network, images.clone(), until) for _ in range(2))
     finally:
         remove()
     if calls.error is not None and (until is None or until not in calls.values):

@@ -46,6 +46,7 @@ def read_long(path: Path, labels: list[str], dissimilarity: str) -> Any:
             path,
             sep="\t" if path.suffix.lower() == ".tsv" else ",",
             dtype=dict.fromkeys(labels, str),
+            float_precision="round_trip",
             keep_default_na=False,
             na_values=dict.fromkeys(labels, [""]) | {dissimilarity: MISSING},
         )

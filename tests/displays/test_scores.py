@@ -35,7 +35,7 @@ def test_score_references_lie_where_they_were_given():
     ).plot()
     spans = [path.vertices[:, 1] for path in display.errors_[2][0].get_paths()]
     np.testing.assert_allclose(spans, [[0.15, 0.3], [0.2, 0.35]])
-    band = display.ceiling_.get_bbox()
+    band = display.ceiling_.get_window_extent().transformed(display.ax_.transData.inverted())
     np.testing.assert_allclose([band.y0, band.y1], [0.4, 0.5])
     np.testing.assert_allclose([s[0, 1] for s in display.null_.get_segments()], [0.01, 0.02])
     labels = {text.get_text() for text in display.ax_.get_legend().get_texts()}

@@ -251,7 +251,10 @@ def test_folds_that_train_on_every_image_are_refused_with_advice():
     with pytest.raises(ValueError, match="trained on stay in place, so give the folds of test_pa"):
         rdm_permutation_test(pairs, y_true, y_pred, folds=folds)
     inner = folds_of(pairs)
-    assert rdm_permutation_test(pairs, y_true, y_pred, folds=inner, n_permutations=9).pvalue == 0.1
+    result = rdm_permutation_test(
+        pairs, y_true, y_pred, folds=inner, n_permutations=9, random_state=0
+    )
+    assert result.pvalue == 0.1
 
 
 def test_constant_predictions_are_told_to_be_no_evidence():

@@ -1,3 +1,5 @@
+import importlib.util
+
 import pytest
 
 from sklearn_rdm._network import _activations, _forward, _frozen
@@ -16,3 +18,12 @@ def computed(monkeypatch):
     for module in (_activations, _frozen):
         monkeypatch.setattr(module, "compute_rows", count)
     return calls
+
+
+@pytest.fixture
+def without_drop_connect(monkeypatch):
+    """torchvision's feature extraction traces training too, where old versions fail on it."""
+    if importlib.util.find_spec("efficientnet_lite_pytorch"):
+        monkeypatch.setattr(
+            "efficientnet_lite_pytorch.model.drop_connect", lambda x, p, training: x
+        )

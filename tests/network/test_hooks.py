@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_rdm import ImagePairs
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._hooked import HookedNetwork
 from sklearn_rdm._network._trunk import Trunk
+from tests.networks import SIZE, assert_close, features_of, make_images
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
@@ -97,3 +99,64 @@ def test_frozen_layers_get_no_gradient_and_later_ones_are_not_run():
 def test_a_random_network_is_refused():
     with pytest.raises(ValueError, match="random in evaluation mode"):
         build(Random, "last")
+
+
+class WorksOnItsInput(nn.Module):
+    """Changes the tensor it is given, before anything else."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 5, stride=2)
+
+    def forward(self, x):
+        x.sub_(0.5)
+        return self.conv(x)
+
+
+class TwoValues(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.both = nn.Conv2d(3, 4, 5, stride=2), Both()
+
+    def forward(self, x):
+        first, second = self.both(self.conv(x))
+        return first + second
+
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        return self.mix(x), 2 * x
+
+
+def eager(backbone, images, layer, item=None):
+    loaded, found = load_backbone(backbone, None, image_size=SIZE, random_state=0), []
+
+    def keep(_module, _inputs, output):
+        found.append((output if item is None else output[item]).clone())
+
+    dict(loaded.network.named_modules())[layer].register_forward_hook(keep)
+    with torch.no_grad():
+        loaded.network(loaded.preprocessing(images))
+    return found[0].flatten(1).numpy()
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be cut")
+def test_a_network_that_works_on_its_input_gives_its_own_values():
+    images = make_images(4)
+    pairs = ImagePairs(images)
+    read = features_of("conv", backbone=WorksOnItsInput).fit(pairs)
+    expected = eager(WorksOnItsInput, images, "conv")
+    for _ in range(2):  # the second time finds the images as they were
+        assert_close(read.transform(images), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be cut")
+def test_an_item_of_a_module_that_torch_fx_goes_through_can_be_read():
+    images = make_images(4)
+    for item in (0, 1):
+        read = features_of(f"both[{item}]", backbone=TwoValues).fit(ImagePairs(images))
+        assert_close(read.transform(images), eager(TwoValues, images, "both", item))

@@ -61,6 +61,7 @@ def test_pretrained_weights_are_those_of_the_package():
     assert all(torch.equal(value, pretrained[name]) for name, value in state.items())
 
 
+@pytest.mark.usefixtures("without_drop_connect")
 def test_prediction_is_one_minus_corrcoef_of_extracted_activations(backbone):
     net = initialised(backbone)
     pairs, _ = make_pairs(6, BACKBONES[backbone]["image_size"])

@@ -152,6 +152,7 @@ def trained(trunk):
 
 
 @each_network
+@pytest.mark.usefixtures("without_drop_connect")
 @pytest.mark.filterwarnings("ignore:NOTE. The nodes obtained by tracing")
 def test_read_out_equals_torchvisions_feature_extraction(loaded, build, name):
     for node in NODES[name]:
