@@ -14,9 +14,10 @@ from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 
 __all__ = ["ImageLeakWarning", "TrainingPairs", "warn_of_leak", "warn_of_leak_in_validation"]
 
-# Where scikit-learn predicts held-out samples without a scorer of ours: for StackingRegressor, or
-# where a pipeline transforms them before its last step scores them.
-PREDICTING = ("cross_val_predict", "_fit_and_predict", "Pipeline.score")
+# Where scikit-learn predicts held-out samples without a scorer of ours: by a scorer of its own, for
+# StackingRegressor, or where a pipeline transforms them before its last step scores them.
+PREDICTING = ("_score", "cross_val_predict", "_fit_and_predict", "Pipeline.score")
+WARNED_ALREADY = ("PairsScorer._score", "RDMRegressorMixin.score")
 
 
 class ImageLeakWarning(UserWarning):
@@ -103,7 +104,10 @@ def warn_of_leak_in_validation(estimator: Any, X: Any) -> None:
         return
     frame = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_qualname in PREDICTING:
+        name = frame.f_code.co_qualname
+        if name in WARNED_ALREADY:
+            return
+        if name in PREDICTING and frame.f_globals.get("__name__", "").startswith("sklearn."):
             warn_of_leak(estimator, X)
             return
         frame = frame.f_back  # type: ignore[assignment]

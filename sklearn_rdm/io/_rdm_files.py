@@ -41,12 +41,14 @@ def write_arrays(
 def read_long(path: Path, labels: list[str], dissimilarity: str) -> Any:
     """Read a table with one row per pair; of its ``labels`` only empty ones are missing."""
     pandas = import_optional("pandas", "pandas")
+    # pandas 2 loses the last digit of numbers by default; later versions deprecate the parameter
+    exact = {"float_precision": "round_trip"} if pandas.__version__ < "3" else {}
     with _named(path):
         return pandas.read_csv(
             path,
+            **exact,
             sep="\t" if path.suffix.lower() == ".tsv" else ",",
             dtype=dict.fromkeys(labels, str),
-            float_precision="round_trip",
             keep_default_na=False,
             na_values=dict.fromkeys(labels, [""]) | {dissimilarity: MISSING},
         )

@@ -87,10 +87,9 @@ def from_rsatoolbox(
         Dissimilarities of several conditions; each is one image here.
     image_descriptor : str, default=None
         The pattern descriptor that names the images. None takes ``"image"``, else the only one
-        that holds text.
+        that holds text, else the only one that numbers them, other than in their order.
     subject_descriptor : str, default=None
-        The RDM descriptor that names the subjects. None takes ``"subject"``, else the only one
-        that holds text.
+        The RDM descriptor that names the subjects. None takes ``"subject"``, else as for images.
     image_names : sequence of str, default=None
         The order in which the images are wanted; None keeps that of ``rdms``.
 
@@ -103,8 +102,8 @@ def from_rsatoolbox(
     Raises
     ------
     ValueError
-        If there is no such descriptor, if several pattern descriptors hold text and none is called
-        ``"image"``, or if ``image_names`` asks for images that are not there.
+        If there is no such descriptor, if several pattern descriptors may name the images and none
+        is called ``"image"``, or if ``image_names`` asks for images that are not there.
 
     See Also
     --------
@@ -126,17 +125,33 @@ def from_rsatoolbox(
 
 
 def _descriptor(descriptors: dict[str, Any], wanted: str | None, usual: str) -> list[str] | None:
-    """Labels of the descriptor wanted, else of the usual one, else of the only one with text."""
+    """Labels of the descriptor wanted, else of the usual one, else of the only one that may be."""
     if wanted is not None and wanted not in descriptors:
         raise ValueError(
             f"the RDMs have no descriptor {wanted!r}, only {sorted(descriptors)}: give one of "
             f"these as {usual}_descriptor (names_variable of read_rdms)."
         )
-    texts = [key for key, value in descriptors.items() if as_texts(np.asarray(value, object))]
-    if wanted is None and usual not in descriptors and len(texts) > 1 and usual == "image":
+    names = [wanted] if wanted is not None else [usual] if usual in descriptors else None
+    names = _naming(descriptors) if names is None else names
+    if len(names) > 1 and usual == "image":
         raise ValueError(
-            f"the RDMs have no descriptor 'image', but several that hold text: {sorted(texts)}. "
-            "Say which one names the images with image_descriptor= (names_variable= of read_rdms)."
+            f"the RDMs have no descriptor 'image', but several that may name the images: "
+            f"{sorted(names)}. Say which one does with image_descriptor= (names_variable= of "
+            "read_rdms)."
         )
-    only = texts[0] if len(texts) == 1 else usual
-    return as_labels(descriptors.get(wanted or (usual if usual in descriptors else only)))
+    return as_labels(descriptors[names[0]]) if len(names) == 1 else None
+
+
+def _naming(descriptors: dict[str, Any]) -> list[str]:
+    """Descriptors that hold text; without any, those that number all, but not in their order."""
+    values = {key: np.asarray(value, object).ravel() for key, value in descriptors.items()}
+    texts = [key for key, value in values.items() if as_texts(value)]
+    if texts:
+        return texts
+    numbers = {key: [*map(str, value)] for key, value in values.items()}
+    in_order = [*map(str, range(len(next(iter(numbers.values()), []))))]
+    return [
+        key
+        for key, value in numbers.items()
+        if len(set(value)) == len(value) and (key != "index" or value != in_order)
+    ]

@@ -29,9 +29,7 @@ def rdms():
 def test_csv_is_a_labelled_square_table(tmp_path, rdms):
     names = ["001", "dog", "10", "2"]
     write_rdms(tmp_path / "rdm.csv", rdms[1], image_names=names)
-    table = pd.read_csv(
-        tmp_path / "rdm.csv", dtype={0: str}, float_precision="round_trip"
-    ).set_index("Unnamed: 0")
+    table = pd.read_csv(tmp_path / "rdm.csv", dtype=str).set_index("Unnamed: 0").astype(float)
     np.testing.assert_array_equal(table.to_numpy(), rdms[1])
     data = read_rdms(tmp_path / "rdm.csv", image_names=names[::-1])
     np.testing.assert_array_equal(data.rdms, rdms[1][::-1, ::-1])

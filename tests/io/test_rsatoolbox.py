@@ -44,7 +44,7 @@ def test_rsatoolbox_matrices_made_by_rsatoolbox():
     with pytest.raises(ValueError, match=r"no descriptor 'image', only \['index', 'stim'\]"):
         from_rsatoolbox(theirs, image_descriptor="image")
     theirs.pattern_descriptors["kind"] = list("vwxyz")
-    with pytest.raises(ValueError, match=r"several that hold text: \['kind', 'stim'\]"):
+    with pytest.raises(ValueError, match=r"several that may name the images: \['kind', 'stim'\]"):
         from_rsatoolbox(theirs)
 
 
@@ -53,3 +53,25 @@ def test_rsatoolbox_matrices_without_names():
     assert from_rsatoolbox(theirs).image_names is None
     with pytest.raises(ValueError, match="pattern descriptors .* does not name"):
         from_rsatoolbox(theirs, image_names=list("abcd"))
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "names"),
+    [
+        ({"stimulus": [30, 10, 20]}, ["30", "10", "20"]),
+        ({"index": [2, 0, 1]}, ["2", "0", "1"]),  # as rsatoolbox keeps it when it reorders
+        ({"category": [0, 0, 1]}, None),
+        ({}, None),
+    ],
+)
+def test_numbers_name_the_images_if_they_are_not_their_order(descriptors, names):
+    theirs = rsatoolbox.rdm.RDMs(np.array([[1.0, 2, 3]]), pattern_descriptors=descriptors)
+    assert from_rsatoolbox(theirs).image_names == names
+
+
+def test_several_numberings_are_asked_for():
+    descriptors = {"stimulus": [30, 10, 20], "trial": [5, 6, 7]}
+    theirs = rsatoolbox.rdm.RDMs(np.array([[1.0, 2, 3]]), pattern_descriptors=descriptors)
+    with pytest.raises(ValueError, match="image_descriptor="):
+        from_rsatoolbox(theirs)
+    assert from_rsatoolbox(theirs, image_descriptor="trial").image_names == ["5", "6", "7"]

@@ -71,6 +71,15 @@ def test_folds_of_pairs_are_told(model, scoring):
         cross_val_score(clone(model), pairs, y, cv=PAIRWISE, scoring=scoring)
 
 
+@pytest.mark.parametrize("scoring", [None, rdm_spearman_scorer, "neg_mean_absolute_error"])
+def test_they_are_told_once_a_fold_whatever_the_scorer(scoring):
+    pairs, y = make_problem()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        cross_val_score(FixedRSARegressor(), pairs, y[:, 0], cv=PAIRWISE, scoring=scoring)
+    assert [each.category for each in told] == [ImageLeakWarning] * 3
+
+
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_folds_of_images_and_training_scores_are_right(model):
     pairs, y = make_problem()
