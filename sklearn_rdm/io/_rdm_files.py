@@ -42,7 +42,7 @@ def read_long(path: Path, labels: list[str], dissimilarity: str) -> Any:
     """Read a table with one row per pair; of its ``labels`` only empty ones are missing."""
     pandas = import_optional("pandas", "pandas")
     # pandas 2 loses the last digit of numbers by default; later versions deprecate the parameter
-    exact = {"float_precision": "round_trip"} if pandas.__version__ < "3" else {}
+    exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}
     with _named(path):
         return pandas.read_csv(
             path,
