@@ -100,6 +100,7 @@ def test_readme_has_one_block_to_demonstrate_and_one_to_test():
     assert [info for info in fences if info.split()[:1] == ["sh"]] == ["sh demo", "sh test"]
 
 
+@pytest.mark.slow
 def test_example_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
