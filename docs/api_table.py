@@ -23,6 +23,7 @@ API = [
             "losses.WhitenedCosineLoss",
             "losses.RankLoss",
             "callbacks.WeightAveraging",
+            "callbacks.EpochProgressBar",
             "LayerEpochSearchCV",
             "CalibratedRDMRegressor",
             "EnsembleRDMRegressor",
@@ -34,6 +35,7 @@ API = [
         "Classical representational similarity analysis, in the same searches.",
         [
             "LayerActivations",
+            "score_layers",
             "FixedRSARegressor",
             "LayerWeightedRSARegressor",
             "FeatureReweightedRSARegressor",
@@ -62,6 +64,7 @@ API = [
             "model_selection.image_train_test_split",
             "model_selection.pairs_report",
             "model_selection.ImageLeakWarning",
+            "model_selection.search_progress",
             "model_selection.cross_val_rdm",
             "model_selection.SubjectHoldOutRDMRegressor",
             "model_selection.cross_val_subjects_score",
@@ -132,7 +135,19 @@ API = [
     (
         "Figures",
         "After scikit-learn's Display API; they need the extra ``plot``.",
-        ["RDMDisplay", "RDMEmbeddingDisplay", "RDMScoresDisplay", "LayerEpochDisplay"],
+        [
+            "RDMDisplay",
+            "RDMEmbeddingDisplay",
+            "RDMScoresDisplay",
+            "LayerEpochDisplay",
+            "LayerScoresDisplay",
+            "TrainingCurveDisplay",
+        ],
+    ),
+    (
+        "Report",
+        "A fitted search or model on one page.",
+        ["report", "RDMReport"],
     ),
     ("Versions", "What to paste into a bug report.", ["show_versions"]),
 ]

@@ -9,9 +9,11 @@ from . import (
 )
 from ._displays import (
     LayerEpochDisplay,
+    LayerScoresDisplay,
     RDMDisplay,
     RDMEmbeddingDisplay,
     RDMScoresDisplay,
+    TrainingCurveDisplay,
 )
 from ._models import (
     CalibratedRDMRegressor,
@@ -27,8 +29,10 @@ from ._network import (
     LayerEpochSearchCV,
     SiameseRDMRegressor,
     make_agrawal2019,
+    score_layers,
 )
 from ._pairs import ImagePairs, ResponsePatterns, read_images
+from ._report import RDMReport, report
 from ._versions import show_versions
 from .losses import CorrelationLoss
 
@@ -44,13 +48,16 @@ __all__ = [
     "LayerActivations",
     "LayerEpochDisplay",
     "LayerEpochSearchCV",
+    "LayerScoresDisplay",
     "LayerWeightedRSARegressor",
     "LinearTwinRSARegressor",
     "RDMDisplay",
     "RDMEmbeddingDisplay",
+    "RDMReport",
     "RDMScoresDisplay",
     "ResponsePatterns",
     "SiameseRDMRegressor",
+    "TrainingCurveDisplay",
     "VotingRDMRegressor",
     "callbacks",
     "datasets",
@@ -61,5 +68,7 @@ __all__ = [
     "model_selection",
     "preprocessing",
     "read_images",
+    "report",
+    "score_layers",
     "show_versions",
 ]

@@ -7,7 +7,7 @@ import platform
 
 import sklearn_rdm
 
-__all__ = ["show_versions"]
+__all__ = ["installed_versions", "show_versions"]
 
 PACKAGES = (
     "numpy",
@@ -38,14 +38,17 @@ def show_versions() -> None:
     >>> sklearn_rdm.show_versions()
     python: ...
     """
-    versions = {
+    for name, version in installed_versions().items():
+        print(f"{name}: {version}")  # noqa: T201
+
+
+def installed_versions() -> dict[str, str]:
+    """Version, or "not installed", of each package."""
+    ours = {
         "python": f"{platform.python_version()} on {platform.platform()}",
         "sklearn_rdm": sklearn_rdm.__version__,
     }
-    for name in PACKAGES:
-        versions[name] = _installed_version(name)
-    for name, version in versions.items():
-        print(f"{name}: {version}")  # noqa: T201
+    return ours | {name: _installed_version(name) for name in PACKAGES}
 
 
 def _installed_version(name: str) -> str:

@@ -3,15 +3,66 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
 from skorch.callbacks import Callback
 from torch import Tensor, nn
+from tqdm import tqdm
 
-__all__ = ["WeightAveraging"]
+__all__ = ["EpochProgressBar", "WeightAveraging"]
+
+
+class EpochProgressBar(Callback):
+    """Show one progress bar for a training, with the values of its last epoch.
+
+    Parameters
+    ----------
+    keys : sequence of str, default=("train_loss", "valid_loss")
+        Entries of ``history_`` to show, where they exist: also the scores of
+        :class:`skorch.callbacks.EpochScoring` that are earlier in the list of callbacks.
+
+    See Also
+    --------
+    skorch.callbacks.ProgressBar : A bar for the mini-batches of every epoch.
+    sklearn_rdm.model_selection.search_progress : A bar for a whole search.
+
+    Examples
+    --------
+    >>> from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+    >>> from sklearn_rdm.callbacks import EpochProgressBar
+    >>> from sklearn_rdm.datasets import make_rdm_regression
+    >>> data = make_rdm_regression(n_images=6, image_size=64, random_state=0)
+    >>> pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
+    >>> net = SiameseRDMRegressor(
+    ...     "alexnet", "conv2", weights=None, image_size=64, callbacks=[EpochProgressBar()]
+    ... )
+    >>> net.fit(pairs, dissim, epochs=2).predict(pairs).shape
+    (15,)
+    """
+
+    def __init__(self, keys: Sequence[str] = ("train_loss", "valid_loss")) -> None:
+        self.keys = keys
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+        """Begin a bar of ``max_epochs``; ``fit(epochs=...)`` may end earlier."""
+        self._bar_ = tqdm(total=net.max_epochs, desc="training", unit="epoch")
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Show the values of this epoch."""
+        last = net.history[-1]
+        self._bar_.set_postfix({k: last[k] for k in self.keys if k in last}, refresh=False)
+        self._bar_.update()
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+        """Leave the bar as it is."""
+        self._bar_.close()
+        del self._bar_
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_bar_"}
 
 
 class WeightAveraging(Callback):

@@ -100,6 +100,37 @@ def test_readme_has_one_block_to_demonstrate_and_one_to_test():
     assert [info for info in fences if info.split()[:1] == ["sh"]] == ["sh demo", "sh test"]
 
 
+@pytest.mark.slow
+def test_example_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert len(blocks) == 1
+    names = {}
+    exec(compile(blocks[0], "README.md", "exec"), names)
+    assert "<html" in (tmp_path / "report.html").read_text()
+    assert names["rdm"].shape == (10, 10)
+
+
+def test_blocks_of_the_readme_are_one_line_each():
+    blocks = re.findall(r"^```sh \w+\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert [block.count("\n") for block in blocks] == [1, 1]
+
+
+def test_pictures_of_the_readme_exist():
+    pictures = re.findall(r"!\[[^\]]+\]\((.+?)\)", (ROOT / "README.md").read_text())
+    assert pictures
+    assert [path for path in pictures if not (ROOT / path).is_file()] == []
+
+
+def test_commands_of_the_readme_can_be_parsed():
+    from sklearn_rdm._cli._arguments import parse
+
+    text = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^(?:.*&& )?sklearn-rdm (.*)$", text, re.MULTILINE)
+    assert len(commands) >= 5
+    assert all(parse(command.split()).name for command in commands)
+
+
 def test_ci_runs_the_block_of_the_readme():
     script = ROOT / ".ci" / "run"
     if not script.exists():

@@ -9,12 +9,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin
 from sklearn.utils import Tags, get_tags
 
+from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
 from sklearn_rdm.metrics import rdm_spearman_score
 
 
-class RDMRegressorMixin:
+class RDMRegressorMixin(FitTaskMixin):
     """The score of all regressors of pairs."""
 
     predict: Any

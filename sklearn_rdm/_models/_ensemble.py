@@ -10,13 +10,14 @@ from numpy.random import RandomState
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._models._base import RDMMetaRegressor
 from sklearn_rdm._pairs._delegation import wrapped_has
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pairs._leaks import TrainingPairs
+from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.model_selection._splitters import check_image_cv
 
 __all__ = ["EnsembleRDMRegressor"]
@@ -45,7 +46,7 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
     n_jobs : int, default=None
         Members fitted at the same time; None means 1, -1 all cores.
     verbose : int, default=0
-        Above 0 reports progress, as in joblib.
+        Above 0 shows a progress bar.
 
     Attributes
     ----------
@@ -131,11 +132,16 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
         training_sets = self._training_sets(pairs, y)
         rng = check_random_state(self.random_state)
         members = [_with_own_seeds(clone(self.estimator), rng) for _ in training_sets]
-        self.estimators_ = list(
-            Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-                delayed(_fit_member)(member, pairs, y, rows)
-                for member, rows in zip(members, training_sets, strict=True)
-            )
+        calls = (
+            delayed(_fit_member)(member, pairs, y, rows)
+            for member, rows in zip(members, training_sets, strict=True)
+        )
+        self.estimators_ = collect(
+            calls,
+            total=len(members),
+            verbose=self.verbose,
+            desc="members",
+            n_jobs=self.n_jobs,
         )
         return self
 

@@ -6,6 +6,9 @@ from sklearn_rdm._network._activations import (
 from sklearn_rdm._network._layer_epoch import (
     LayerEpochSearchCV,
 )
+from sklearn_rdm._network._layer_scores import (
+    score_layers,
+)
 from sklearn_rdm._network._published import (
     make_agrawal2019,
 )
@@ -18,4 +21,5 @@ __all__ = [
     "LayerEpochSearchCV",
     "SiameseRDMRegressor",
     "make_agrawal2019",
+    "score_layers",
 ]

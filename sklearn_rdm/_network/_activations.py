@@ -25,15 +25,17 @@ from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._store import has_location
 from sklearn_rdm._network._trunk import Trunk
 from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm._pairs._images import are_paths
 from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
+from sklearn_rdm._pairs._progress import showing_progress
 
 __all__ = ["LayerActivations"]
 
 
-class LayerActivations(TransformerMixin, BaseEstimator):
+class LayerActivations(FitTaskMixin, TransformerMixin, BaseEstimator):
     """Activations of a fixed, pretrained network as features of images.
 
     The first step of every classical RSA baseline:
@@ -68,6 +70,8 @@ default="auto"
         Folder in which activations of images are kept; shared by folds, candidates and workers.
     random_state : int, RandomState or None, default=None
         Seeds random weights (``weights=None``).
+    verbose : int, default=0
+        Above 0 shows a progress bar.
 
     Attributes
     ----------
@@ -112,6 +116,7 @@ default="auto"
         device: str = "cpu",
         memory: Any = None,
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.backbone = backbone
         self.layers = layers
@@ -123,6 +128,7 @@ default="auto"
         self.device = device
         self.memory = memory
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> LayerActivations:  # noqa: ARG002
         """Load the network; nothing but the reference is learned.
@@ -216,7 +222,7 @@ default="auto"
         warn_of_leak_in_validation(self, X)
         photographs = Photographs(X, self.preprocessing_)
         rows = _used_rows(X, len(photographs))
-        with shard_threads():
+        with shard_threads(), showing_progress(self.verbose):
             features = self._features(X, photographs, rows)
         if not isinstance(X, ImagePairs):
             return features

@@ -23,6 +23,7 @@ from sklearn_rdm._pairs._images import (
     list_images,
     read_image,
 )
+from sklearn_rdm._pairs._progress import counted
 
 __all__ = ["MEMORY_BUDGET", "Load", "Photographs", "Run", "allocate", "compute_rows"]
 
@@ -105,11 +106,15 @@ def compute_rows(load: Load, run: Run, rows: np.ndarray, device: Any = "cpu") ->
     def load_and_fill(start: int) -> None:
         out[start : start + size] = run_padded(start, load_padded(start))
 
+    n_more = len(starts) - 1
     if is_host(device):
-        for _ in map_in_threads(load_and_fill, starts[1:]):
+        for _ in counted(
+            map_in_threads(load_and_fill, starts[1:]), total=n_more, desc="activations"
+        ):
             pass
     else:  # one forward pass at a time, while threads decode what follows
-        for start, inputs in zip(starts[1:], map_in_threads(load_padded, starts[1:]), strict=True):
+        loaded = zip(starts[1:], map_in_threads(load_padded, starts[1:]), strict=True)
+        for start, inputs in counted(loaded, total=n_more, desc="activations"):
             out[start : start + size] = run_padded(start, inputs)
     return out
 

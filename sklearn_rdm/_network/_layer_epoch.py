@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 
@@ -19,6 +20,7 @@ from sklearn_rdm._network._image_reader import open_images
 from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._siamese import SiameseRDMRegressor
 from sklearn_rdm._pairs._image_pairs import ImagePairs, check_fit_pairs
+from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.callbacks import _averaged_weights
 from sklearn_rdm.metrics import get_rdm_scorer
 from sklearn_rdm.model_selection._splitters import check_image_cv
@@ -70,7 +72,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     n_jobs : int, default=None
         Folds trained at the same time; None means 1, -1 all cores.
     verbose : int, default=0
-        Above 0 reports progress, as in joblib.
+        Above 0 shows a progress bar.
 
     Attributes
     ----------
@@ -181,12 +183,20 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         layers = self._checked_layers(candidates)
         splits = list(check_image_cv(self.cv, pairs, y))
         keep = not self.refit and len(splits) == 1
-        runs = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
+        calls = (
             delayed(_train)(
                 clone(self.estimator).set_params(**params), read, pairs, y, split, scorer, keep
             )
             for params, read in zip(candidates, layers, strict=True)
             for split in splits
+        )
+        runs = collect(
+            calls,
+            total=len(candidates) * len(splits),
+            verbose=self.verbose,
+            desc="fits",
+            note=partial(_best_so_far, n_splits=len(splits)),
+            n_jobs=self.n_jobs,
         )
         scores = _as_array([found for _, found in runs], len(candidates), len(splits))
         means = scores.mean(axis=1)
@@ -367,6 +377,16 @@ def _as_array(found: list[list[list[float]]], n_candidates: int, n_splits: int) 
     for place, scores in zip(array, found, strict=True):
         place[:, : len(scores)] = np.transpose(scores)
     return array.reshape(n_candidates, n_splits, *array.shape[1:])
+
+
+def _best_so_far(runs: list[tuple[Any, list[list[float]]]], n_splits: int) -> str:
+    """The highest mean over splits of the candidates that are through."""
+    n_through = len(runs) // n_splits
+    if not n_through:
+        return ""
+    found = [scores for _, scores in runs[: n_through * n_splits]]
+    means = _as_array(found, n_through, n_splits).mean(axis=1)
+    return f"best {np.nanmax([-np.inf, *means.flat]):.3f}"
 
 
 def _first_highest(means: np.ndarray) -> tuple[int, int, int]:

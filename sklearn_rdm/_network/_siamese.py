@@ -28,6 +28,7 @@ from sklearn_rdm._network._training import BATCHINGS, TwinTraining, name_constan
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._progress import showing_progress
 from sklearn_rdm.losses import CorrelationLoss
 
 __all__ = ["SiameseRDMRegressor"]
@@ -128,7 +129,7 @@ default="auto"
     device : str, default="cpu"
         Where the network runs, e.g. "cuda".
     verbose : int, default=0
-        1 prints a line per epoch.
+        Above 0 prints a line per epoch, and shows a bar while activations are computed.
     module : type, default=TwinNetwork
         The class of the network.
     **kwargs
@@ -384,7 +385,7 @@ default="auto"
             Flattened with channels first, as torchvision returns them; minus the reference's.
         """
         check_is_fitted(self)
-        with shard_threads():
+        with shard_threads(), showing_progress(self.verbose):
             reader = self._open(X)
             return reader.features(np.arange(len(reader.photographs)))
 
@@ -437,13 +438,18 @@ default="auto"
         return {
             name: value
             for name, value in params.items()
-            if name in ours or not (name.startswith("_") or value is defaults.get(name, Parameter))
+            if name in ours
+            or not (name.startswith("_") or _same(value, defaults.get(name, Parameter)))
         }
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+    def _n_subtasks(self, **fit_params: Any) -> int:
+        """Epochs, for the bars of scikit-learn's callbacks."""
+        return int(fit_params.get("epochs") or self.max_epochs)
 
     def _checked(self, X: Any, y: Any, fit_params: dict[str, Any]) -> tuple[ImagePairs, np.ndarray]:
         """Pairs and dissimilarities to train on, once all that is given was looked at."""
@@ -478,7 +484,7 @@ default="auto"
 
     def _unit_features(self, X: Any, rows: np.ndarray | None = None) -> np.ndarray:
         """Features of images whose products are correlations; constant ones raise an error."""
-        with shard_threads():
+        with shard_threads(), showing_progress(self.verbose):
             reader = self._open(X, rows)
             rows = np.arange(len(reader.photographs)) if rows is None else rows
             features = reader.unit_features(rows)
@@ -492,6 +498,11 @@ default="auto"
 def _defaults(estimator: type) -> dict[str, Any]:
     parameters = signature(estimator).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether it is the default; texts are other objects once the estimator was pickled."""
+    return value is default or (isinstance(value, str) and value == default)
 
 
 def _check_fit_params(fit_params: dict[str, Any]) -> None:

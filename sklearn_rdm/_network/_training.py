@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from skorch import NeuralNetRegressor
+from skorch.callbacks import ProgressBar
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -35,6 +36,7 @@ from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
+from sklearn_rdm._pairs._progress import showing_progress
 from sklearn_rdm.model_selection._image_splits import as_rows, leaks
 from sklearn_rdm.preprocessing._pooling import as_pooling
 
@@ -83,10 +85,14 @@ class TwinTraining(NeuralNetRegressor):
         KeyboardInterrupt
             If the user interrupts.
         """
+        if method_name == "on_epoch_begin":
+            with self._counted_batches(**cb_kwargs):
+                super().notify(method_name, **cb_kwargs)
+            return
         if method_name != "on_epoch_end":
             super().notify(method_name, **cb_kwargs)
             return
-        stopped = False
+        stopped = self._end_epoch_task()
         self.on_epoch_end(self, **cb_kwargs)
         for _, callback in self.callbacks_:
             try:
@@ -133,7 +139,9 @@ class TwinTraining(NeuralNetRegressor):
     def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
         """Split into training and validation pairs by image, pool subjects by the former."""
         train, valid = np.arange(len(X)), None
-        if self.train_split is not None:
+        if self.train_split is None:
+            self._check_monitored()
+        else:
             split = next(iter(self.train_split.split(X, y)))
             train, valid = (as_rows(part, len(X)) for part in split)
             _check_no_leak(X, train, valid)
@@ -161,7 +169,10 @@ class TwinTraining(NeuralNetRegressor):
         """Compute the frozen layers' activations of each image and label the pairs."""
         if isinstance(X, torch.utils.data.Dataset):
             return X
-        reader = open_images(self.module_, X, X.used_images, memory=self.memory, device=self.device)
+        with showing_progress(self.verbose):
+            reader = open_images(
+                self.module_, X, X.used_images, memory=self.memory, device=self.device
+            )
         assert reader.kept is not None
         inputs, places = reader.kept.values, reader.kept.places
         if not self.get_params_for("iterator_train").get("num_workers"):  # they fork: no GPU there
@@ -200,6 +211,42 @@ class TwinTraining(NeuralNetRegressor):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
         for gpu in self._gpus():
             torch.cuda.default_generators[gpu].manual_seed(seed)
+
+    @contextmanager
+    def _counted_batches(
+        self, dataset_train: Any = None, dataset_valid: Any = None, **_: Any
+    ) -> Iterator[None]:
+        """Tell skorch's bars how many batches there are: they would divide the number of pairs."""
+        bars = [c for _, c in self.callbacks_ if isinstance(c, ProgressBar)]
+        bars = [bar for bar in bars if bar.batches_per_epoch == "auto"]
+        datasets = ((dataset_train, True), (dataset_valid, False)) if bars else ()
+        iterators = [self.get_iterator(d, training=t) for d, t in datasets if d is not None]
+        for bar in bars:
+            bar.batches_per_epoch = sum(len(iterator) for iterator in iterators)
+        try:
+            yield
+        finally:
+            for bar in bars:
+                bar.batches_per_epoch = "auto"
+
+    def _end_epoch_task(self) -> bool:
+        """Tell scikit-learn's callbacks that an epoch is over; whether one of them stops."""
+        context = getattr(self, "_callback_fit_ctx", None)
+        if context is None:
+            return False
+        epoch = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self)
+        return epoch.call_on_fit_task_end(estimator=self)
+
+    def _check_monitored(self) -> None:
+        """Refuse callbacks that watch a validation loss where there is none."""
+        for _, callback in self.callbacks_:
+            if getattr(callback, "monitor", None) in ("valid_loss", "valid_loss_best"):
+                raise ValueError(
+                    f"the callback {type(callback).__name__} watches {callback.monitor!r}, but "
+                    "there are no validation pairs: give train_split=ImageShuffleSplit(1, "
+                    "test_size=0.2), or another splitter of sklearn_rdm.model_selection, or "
+                    "monitor='train_loss'."
+                )
 
     def check_data(self, X: Any, y: Any) -> None:
         """Do nothing: ``fit`` and ``partial_fit`` checked before anything was changed."""

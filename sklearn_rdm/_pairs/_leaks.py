@@ -12,7 +12,13 @@ import numpy as np
 
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 
-__all__ = ["ImageLeakWarning", "TrainingPairs", "warn_of_leak", "warn_of_leak_in_validation"]
+__all__ = [
+    "ImageLeakWarning",
+    "TrainingPairs",
+    "training_pairs",
+    "warn_of_leak",
+    "warn_of_leak_in_validation",
+]
 
 # Where scikit-learn predicts held-out samples without a scorer of ours: by a scorer of its own, for
 # StackingRegressor, or where a pipeline transforms them before its last step scores them.
@@ -85,7 +91,7 @@ class TrainingPairs:
 
 def warn_of_leak(estimator: Any, X: Any) -> None:
     """Warn if pairs that are scored are made of images that the estimator was fitted to."""
-    known = _training_pairs(estimator)
+    known = training_pairs(estimator)
     if known is not None and known.leak_into(X):
         warnings.warn(
             "the scored pairs compare images that were trained on: a split of pairs holds out no "
@@ -99,7 +105,7 @@ def warn_of_leak(estimator: Any, X: Any) -> None:
 
 def warn_of_leak_in_validation(estimator: Any, X: Any) -> None:
     """The same for a prediction, if it is scikit-learn's of held-out samples."""
-    known = _training_pairs(estimator)
+    known = training_pairs(estimator)
     if known is None or not known.leak_into(X):
         return
     frame = sys._getframe()
@@ -113,13 +119,13 @@ def warn_of_leak_in_validation(estimator: Any, X: Any) -> None:
         frame = frame.f_back  # type: ignore[assignment]
 
 
-def _training_pairs(estimator: Any) -> TrainingPairs | None:
+def training_pairs(estimator: Any) -> TrainingPairs | None:
     """Of an estimator, of the first step of a pipeline that keeps them, or of a search's best."""
     for inner in ("best_estimator_", "estimator_"):
         if hasattr(estimator, inner):
-            return _training_pairs(getattr(estimator, inner))
+            return training_pairs(getattr(estimator, inner))
     for _, step in getattr(estimator, "steps", ()):
-        known = _training_pairs(step)
+        known = training_pairs(step)
         if known is not None:
             return known
     return getattr(estimator, "_training_pairs_", None)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from sklearn_rdm._pairs._image_pairs import image_sets
+from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,
     check_folds,
@@ -100,7 +101,6 @@ def run_batches(
         raise ValueError(f"at least one draw is needed, got {n_draws}.")
     sizes = [min(BATCH_SIZE, n_draws - start) for start in range(0, n_draws, BATCH_SIZE)]
     seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=len(sizes))
-    batches = Parallel(n_jobs=n_jobs, verbose=verbose)(
-        delayed(draw)(seed, size) for seed, size in zip(seeds, sizes, strict=True)
-    )
+    calls = (delayed(draw)(seed, size) for seed, size in zip(seeds, sizes, strict=True))
+    batches = collect(calls, total=len(sizes), verbose=verbose, desc="draws", n_jobs=n_jobs)
     return np.concatenate(batches)

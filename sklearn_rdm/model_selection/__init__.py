@@ -5,6 +5,7 @@ holds out images, and works in every scikit-learn tool that takes ``cv``.
 """
 
 from sklearn_rdm._pairs._leaks import ImageLeakWarning
+from sklearn_rdm.model_selection._progress import search_progress
 from sklearn_rdm.model_selection._splitters import (
     GroupImageKFold,
     ImageKFold,
@@ -36,4 +37,5 @@ __all__ = [
     "cross_val_subjects_score",
     "image_train_test_split",
     "pairs_report",
+    "search_progress",
 ]

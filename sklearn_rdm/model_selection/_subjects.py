@@ -13,12 +13,14 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._pairs._delegation import wrapped_has
 from sklearn_rdm._pairs._dissimilarities import as_real
+from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.metrics import get_rdm_scorer
 from sklearn_rdm.model_selection._splitters import check_image_cv
 
@@ -58,7 +60,7 @@ def cross_val_subjects_score(
     n_jobs : int, default=None
         Folds fitted at the same time; None means 1, -1 all cores.
     verbose : int, default=0
-        Above 0 reports progress, as in joblib.
+        Above 0 shows a progress bar.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def cross_val_subjects_score(
     y = _check_subjects(y, len(pairs))
     image_splits = check_image_cv(cv, pairs, y)
     subject_splits = list(check_cv(subject_cv).split(np.arange(y.shape[1])))
-    scores = Parallel(n_jobs=n_jobs, verbose=verbose)(
+    calls = (
         delayed(_fit_score)(
             SubjectHoldOutRDMRegressor(
                 clone(estimator), test_subjects, train_subjects=train_subjects, scoring=scoring
@@ -123,10 +125,12 @@ def cross_val_subjects_score(
         )
         for (train_subjects, test_subjects), image_split in product(subject_splits, image_splits)
     )
+    total = len(subject_splits) * len(image_splits)
+    scores = collect(calls, total=total, verbose=verbose, desc="folds", n_jobs=n_jobs)
     return np.reshape(scores, (len(subject_splits), len(image_splits)))
 
 
-class SubjectHoldOutRDMRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class SubjectHoldOutRDMRegressor(FitTaskMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     """Fit on some subjects' dissimilarities, score on other subjects'.
 
     scikit-learn's splitters cut rows, pairs here; this holds out columns, subjects. Inside a

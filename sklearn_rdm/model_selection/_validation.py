@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch, _safe_indexing, check_consistent_length
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from sklearn_rdm._pairs._dissimilarities import check_dissimilarities, count_pairs
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.model_selection._image_splits import (
     as_rows,
     check_split,
@@ -240,7 +241,7 @@ def cross_val_rdm(
         Splits fitted at the same time; None means 1, -1 all cores. The images are memory-mapped
         by the workers, not copied.
     verbose : int, default=0
-        Above 0 reports progress, as in joblib.
+        Above 0 shows a progress bar.
     params : dict, default=None
         Passed to ``fit``; an entry of length n_pairs is cut to the training pairs.
 
@@ -287,10 +288,11 @@ def cross_val_rdm(
     pairs = as_pairs(X)
     y = check_dissimilarities(y, len(pairs))
     splits = check_image_cv(cv, pairs, y)
-    test_dissims = Parallel(n_jobs=n_jobs, verbose=verbose)(
+    calls = (
         delayed(_fit_predict)(clone(estimator), pairs, y, train, test, params or {})
         for train, test in splits
     )
+    test_dissims = collect(calls, total=len(splits), verbose=verbose, desc="folds", n_jobs=n_jobs)
     counts = np.zeros(len(pairs), dtype=np.intp)
     total = np.zeros((len(pairs), *test_dissims[0].shape[1:]))
     for (_, test), predicted in zip(splits, test_dissims, strict=True):

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, cl
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._images import check_images, flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
@@ -17,7 +18,7 @@ from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
 __all__ = ["PerImage"]
 
 
-class PerImage(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
+class PerImage(FitTaskMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     """Apply a transformer of feature vectors to the images that pairs compare.
 
     The transformer is fitted on the images that occur in the training pairs, each once: neither

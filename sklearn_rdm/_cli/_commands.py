@@ -1,0 +1,256 @@
+"""The commands: each reads files, calls public functions, and writes files.
+
+They name everything through ``sklearn_rdm``, which imports a part when it is first used: ``--help``
+waits for no torch.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from PIL import Image
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+import sklearn_rdm
+from sklearn_rdm._cli._settings import read_settings, settings_text
+from sklearn_rdm._pairs._images import list_images
+from sklearn_rdm._pairs._whole_files import whole_file
+from sklearn_rdm.io._labels import in_order
+
+MODEL, SETTINGS, REPORT = "search.joblib", "settings.toml", "report.html"
+
+
+def demo(arguments: Namespace) -> None:
+    """Write the data to files, then do what ``fit`` does with them."""
+    if "SKLEARN_RDM_DATA" in os.environ:
+        what = "Algonauts 2019, 92 images, fMRI of inferior temporal cortex"
+        data = sklearn_rdm.datasets.fetch_algonauts2019(image_set=92, target="fmri_it")
+        layer, frozen, background = "block14", ["block10", "block12"], data.background
+    else:
+        what = "simulated subjects (set SKLEARN_RDM_DATA for brain data)"
+        data = sklearn_rdm.datasets.make_rdm_regression(n_images=60, random_state=0)
+        layer, frozen, background = "block7", ["block3", "block5"], None
+    out = Path(arguments.out)
+    images, rdm = out / "images", out / "rdms.npz"
+    _write_data(images, rdm, data)
+    print(f"{what}: {images}, {rdm}")
+    arguments.images, arguments.rdm = str(images), str(rdm)
+    arguments.layer, arguments.background = layer, background
+    arguments.search = {"freeze_up_to": frozen, "lr": [3e-4, 1e-3]}
+    arguments.out = str(out / "model")
+    fit(arguments)
+
+
+def layers(arguments: Namespace) -> None:
+    from sklearn_rdm._network._backbones import load_backbone  # torch, which --help does not need
+
+    backbone = load_backbone(arguments.backbone, None)
+    names = [name for name, _ in backbone.network.named_modules() if name]
+    print(*backbone.aliases, *names, sep="\n")
+
+
+def evaluate(arguments: Namespace) -> None:
+    pairs, dissim, _ = _read_data(arguments)
+    table = sklearn_rdm.score_layers(
+        arguments.backbone,
+        arguments.layers,
+        pairs,
+        dissim,
+        scoring=arguments.scoring,
+        n_permutations=arguments.permutations,
+        random_state=arguments.random_state,
+        weights=_weights(arguments),
+        device=arguments.device,
+    )
+    print(table.drop(columns="target").to_string(index=False, float_format="{:.3f}".format))
+    if arguments.out:
+        table.to_csv(arguments.out, index=False)
+    if arguments.figure:
+        display = sklearn_rdm.LayerScoresDisplay(table).plot(score_name=arguments.scoring)
+        display.figure_.savefig(arguments.figure, dpi=150)
+
+
+def fit(arguments: Namespace) -> None:
+    pairs, dissim, names = _read_data(arguments)
+    out = Path(arguments.out)
+    settings = settings_text(arguments, _digest(pairs, dissim))
+    if _is_finished(out, settings):
+        print(f"{out} holds this fit already: {out / REPORT}")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    _write_text(out / SETTINGS, settings)
+    train, test, y_train, y_test = _split(arguments, pairs, dissim)
+    search = _search(arguments, out)
+    with sklearn_rdm.model_selection.search_progress(search, verbose=int(not arguments.quiet)):
+        search.fit(train, y_train)
+    print(f"chosen: {search.best_params_}, {search.best_score_:.3f} on held-out folds")
+    search.best_estimator_.set_params(memory=None)  # predicting writes nothing to the folder
+    _report(arguments, search, (train, test, y_test, names), out / REPORT)
+    with whole_file(out / MODEL) as partial:
+        joblib.dump(search, partial)
+    print(f"model: {out / MODEL}")
+
+
+def predict(arguments: Namespace) -> None:
+    search, settings = _read_model(arguments.model)
+    paths = list_images(arguments.images)
+    pairs = sklearn_rdm.ImagePairs(
+        sklearn_rdm.read_images(paths, settings.size),
+        background=arguments.background or settings.background,
+    )
+    names = None if arguments.out.endswith(".npy") else [Path(path).name for path in paths]
+    sklearn_rdm.io.write_rdms(arguments.out, search.transform(pairs), image_names=names)
+    print(f"{len(paths)} images, in the order of their names: {arguments.out}")
+
+
+def report(arguments: Namespace) -> None:
+    search, settings = _read_model(arguments.model)
+    pairs, dissim, names = _read_data(settings)
+    kept = (Path(arguments.model) / SETTINGS).read_text(encoding="utf-8")
+    if settings_text(settings, _digest(pairs, dissim)) != kept:
+        raise ValueError(
+            f"{settings.images} or {settings.rdm} has changed since the model was fitted: a report "
+            "would be of other data. Put the files back, or fit again."
+        )
+    train, test, _, y_test = _split(settings, pairs, dissim)
+    out = Path(arguments.out or Path(arguments.model) / REPORT)
+    _report(settings, search, (train, test, y_test, names), out)
+
+
+def _write_data(images: Path, rdm: Path, data: Any) -> None:
+    images.mkdir(parents=True, exist_ok=True)
+    names = [f"{number:03d}.png" for number in range(len(data.images))]
+    for name, image in zip(names, data.images, strict=True):
+        Image.fromarray(image).save(images / name)
+    sklearn_rdm.io.write_rdms(rdm, data.rdms, image_names=names)
+
+
+def _read_data(arguments: Namespace) -> tuple[Any, np.ndarray, list[str]]:
+    """Pairs, their dissimilarities, and the names of the images."""
+    paths = list_images(arguments.images)
+    names = [Path(path).name for path in paths]
+    images = sklearn_rdm.read_images(paths, arguments.size)
+    pairs, dissim = sklearn_rdm.ImagePairs.from_rdms(
+        images, _read_rdms(arguments, names), background=arguments.background
+    )
+    return pairs, dissim, names
+
+
+def _read_rdms(arguments: Namespace, names: list[str]) -> np.ndarray:
+    """Matrices in the order of the image files."""
+    if arguments.columns:
+        first, second, dissimilarity, *subject = arguments.columns
+        read = sklearn_rdm.io.from_long_table(
+            arguments.rdm,
+            images=(first, second),
+            dissimilarity=dissimilarity,
+            subject=subject[0] if subject else None,
+        )
+    else:
+        read = sklearn_rdm.io.read_rdms(arguments.rdm)
+    if read.image_names is None:
+        print(f"{arguments.rdm} names no image: its rows are taken in the order of the file names")
+        return read.rdms
+    return in_order(read.rdms, read.image_names, read.subjects, names, arguments.rdm).rdms
+
+
+def _weights(arguments: Namespace) -> str | None:
+    return None if arguments.weights.lower() == "none" else arguments.weights
+
+
+def _digest(pairs: Any, dissim: np.ndarray) -> str:
+    """Tells data from other data."""
+    return str(joblib.hash([pairs.images, pairs.index, pairs.background, dissim]))
+
+
+def _is_finished(out: Path, settings: str) -> bool:
+    """Whether the folder holds what this call would make; another fit is not overwritten."""
+    if not (out / SETTINGS).exists():
+        return False
+    if (out / SETTINGS).read_text(encoding="utf-8") != settings:
+        raise ValueError(
+            f"{out} holds a fit with other settings or data, see {out / SETTINGS}: give another "
+            "--out, or remove the folder."
+        )
+    return (out / MODEL).exists()
+
+
+def _split(arguments: Namespace, pairs: Any, dissim: np.ndarray) -> Any:
+    """Training and held-out pairs, and their dissimilarities; all are both if none is held out."""
+    if not arguments.test_size:
+        return pairs, pairs, dissim, dissim
+    return sklearn_rdm.model_selection.image_train_test_split(
+        pairs, dissim, test_size=arguments.test_size, random_state=arguments.random_state
+    )
+
+
+def _search(arguments: Namespace, out: Path) -> GridSearchCV:
+    network = sklearn_rdm.SiameseRDMRegressor(
+        arguments.backbone,
+        arguments.layer,
+        weights=_weights(arguments),
+        memory=str(out.absolute() / "activations"),
+        random_state=arguments.random_state,
+        device=arguments.device,
+        **dict(arguments.set),
+    )
+    return GridSearchCV(
+        network,
+        dict(arguments.search),
+        cv=sklearn_rdm.model_selection.ImageKFold(
+            arguments.folds, shuffle=True, random_state=arguments.random_state
+        ),
+        scoring=sklearn_rdm.metrics.get_rdm_scorer(arguments.scoring),
+        n_jobs=arguments.jobs,
+        error_score="raise",
+    )
+
+
+def _report(arguments: Namespace, search: GridSearchCV, held_out: Any, out: Path) -> None:
+    train, test, y_test, names = held_out
+    page = sklearn_rdm.report(
+        search,
+        test,
+        y_test,
+        train=train,
+        baselines={"same layer, not trained": _untrained(search.best_estimator_).fit(train)},
+        image_names=names,
+        scoring=arguments.scoring,
+        random_state=arguments.random_state,
+    )
+    page.save_as_html(out)
+    print(page)
+    print(f"report: {out}")
+
+
+def _untrained(network: Any) -> Any:
+    features = sklearn_rdm.LayerActivations(
+        network.backbone,
+        network.read_out or network.layer,
+        weights=network.weights,
+        image_size=network.image_size,
+        reference=network.reference,
+        spatial_pooling=network.spatial_pooling,
+        device=network.device,
+        memory=network.memory,
+        random_state=network.random_state,
+    )
+    return make_pipeline(features, sklearn_rdm.FixedRSARegressor())
+
+
+def _read_model(folder: str) -> tuple[Any, Namespace]:
+    path = Path(folder) / MODEL
+    if not path.exists():
+        raise ValueError(f"{folder} holds no finished model ({MODEL}): run sklearn-rdm fit first.")
+    return joblib.load(path), read_settings(Path(folder) / SETTINGS)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with whole_file(path) as partial:
+        Path(partial).write_text(text, encoding="utf-8")

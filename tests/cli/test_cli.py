@@ -1,0 +1,218 @@
+"""The command line: what it writes is what the package reads, and what it refuses."""
+
+import shutil
+
+import joblib
+import numpy as np
+import pytest
+from PIL import Image
+
+import sklearn_rdm
+from sklearn_rdm._cli import main
+from sklearn_rdm.datasets import make_rdm_regression
+from sklearn_rdm.io import read_rdms, to_long_table, write_rdms
+
+N_IMAGES = 12
+NETWORK = ["--backbone", "alexnet", "--weights", "none", "--size", "64"]
+FIT = [*NETWORK, "--layer", "conv2", "--set", "image_size=64", "max_epochs=1", "--folds", "2"]
+FIT += ["--search", "lr=1e-4,1e-3", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A folder of images, and a matrix file whose rows are in another order than the files."""
+    folder = tmp_path_factory.mktemp("study")
+    data = make_rdm_regression(N_IMAGES, 3, image_size=64, random_state=0)
+    (folder / "images").mkdir()
+    names = [f"{i:02d}.png" for i in range(N_IMAGES)]
+    for name, image in zip(names, data.images, strict=True):
+        Image.fromarray(image).save(folder / "images" / name)
+    order = np.random.default_rng(0).permutation(N_IMAGES)
+    shuffled = data.rdms[:, order][:, :, order]
+    write_rdms(folder / "rdm.npz", shuffled, image_names=[names[i] for i in order])
+    table = to_long_table(shuffled, image_names=[names[i] for i in order])
+    table.to_csv(folder / "long.csv", index=False)
+    write_rdms(folder / "ordered.npy", data.rdms)
+    return folder, data
+
+
+@pytest.fixture(scope="module")
+def model(study):
+    folder, _ = study
+    out = folder / "model"
+    given = ["fit", str(folder / "images"), str(folder / "rdm.npz"), *FIT, "--out", str(out)]
+    assert main(given) == 0
+    return out, given
+
+
+def test_model_is_what_python_reads_and_predicts_the_same(study, model, tmp_path):
+    folder, data = study
+    search = joblib.load(model[0] / "search.joblib")
+    expected = search.transform(data.images)
+    for name in ("rdm.mat", "rdm.npz", "rdm.csv", "rdm.h5", "rdm.npy"):
+        out = tmp_path / name
+        assert main(["predict", str(model[0]), str(folder / "images"), "--out", str(out)]) == 0
+        read = read_rdms(out)
+        np.testing.assert_allclose(read.rdms.reshape(expected.shape), expected, atol=1e-6)
+        assert name == "rdm.npy" or read.image_names[:2] == ["00.png", "01.png"]
+
+
+def test_fit_equals_the_same_calls_in_python(study, model):
+    from sklearn.model_selection import GridSearchCV
+
+    _, data = study
+    pairs, dissim = sklearn_rdm.ImagePairs.from_rdms(data.images, data.rdms)
+    train, _, y, _ = sklearn_rdm.model_selection.image_train_test_split(
+        pairs, dissim, test_size=0.25, random_state=0
+    )
+    network = sklearn_rdm.SiameseRDMRegressor(
+        "alexnet", "conv2", weights=None, image_size=64, max_epochs=1, random_state=0
+    )
+    search = GridSearchCV(
+        network,
+        {"lr": [1e-4, 1e-3]},
+        cv=sklearn_rdm.model_selection.ImageKFold(2, shuffle=True, random_state=0),
+        scoring=sklearn_rdm.metrics.rdm_spearman_scorer,
+    ).fit(train, y)
+    ours = joblib.load(model[0] / "search.joblib")
+    assert ours.best_params_ == search.best_params_
+    assert ours.best_score_ == search.best_score_
+    np.testing.assert_array_equal(ours.transform(data.images), search.transform(data.images))
+    assert isinstance(ours.scoring, type(search.scoring))
+
+
+def test_fit_again_fits_nothing_and_another_fit_is_not_overwritten(model, capsys):
+    out, given = model
+    written = (out / "search.joblib").stat().st_mtime_ns
+    assert main(given) == 0
+    assert "holds this fit already" in capsys.readouterr().out
+    assert main([*given, "--folds", "3"]) == 1
+    assert "other settings or data" in capsys.readouterr().err
+    assert (out / "search.joblib").stat().st_mtime_ns == written
+
+
+def test_fit_goes_on_where_a_fit_was_stopped(study, model, tmp_path):
+    """A folder with settings but without a model is one whose fit was interrupted."""
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "settings.toml").write_text((model[0] / "settings.toml").read_text())
+    assert main([*model[1][:-1], str(out)]) == 0
+    assert (out / "search.joblib").exists()
+
+
+def test_settings_of_a_model_make_the_same_model(study, model, tmp_path):
+    out = tmp_path / "again"
+    settings = str(model[0] / "settings.toml")
+    assert main(["fit", "--settings", settings, "--out", str(out), "--quiet"]) == 0
+    assert (out / "settings.toml").read_text() == (model[0] / "settings.toml").read_text()
+    first, again = (joblib.load(m / "search.joblib") for m in (model[0], out))
+    np.testing.assert_array_equal(
+        first.transform(study[1].images), again.transform(study[1].images)
+    )
+
+
+def test_report_is_written_again(model, tmp_path):
+    out = tmp_path / "page.html"
+    assert main(["report", str(model[0]), "--out", str(out)]) == 0
+    assert out.read_text() == (model[0] / "report.html").read_text()
+
+
+def test_report_of_other_data_is_refused(study, model, tmp_path, capsys):
+    folder, data = study
+    copied = tmp_path / "model"
+    shutil.copytree(model[0], copied)
+    settings = copied / "settings.toml"
+    settings.write_text(settings.read_text().replace("rdm.npz", "other.npz"))
+    write_rdms(folder / "other.npz", data.rdms + 1)
+    assert main(["report", str(copied)]) == 1
+    assert "has changed since the model was fitted" in capsys.readouterr().err
+
+
+def test_evaluate_reads_tables_and_matrices_alike(study, tmp_path, capsys):
+    folder, data = study
+    tables = []
+    for number, (rdm, more) in enumerate(
+        [
+            ("rdm.npz", []),
+            ("ordered.npy", []),
+            ("long.csv", ["--columns", "image_1", "image_2", "dissimilarity", "subject"]),
+        ]
+    ):
+        out = tmp_path / f"{number}.csv"
+        given = ["evaluate", str(folder / "images"), str(folder / rdm), *NETWORK, *more]
+        given += ["--layers", "conv1", "conv2", "--permutations", "20", "--out", str(out)]
+        assert main([*given, "--figure", str(tmp_path / "figure.png")]) == 0
+        tables.append(out.read_text())
+    assert tables[0] == tables[1] == tables[2]
+    assert (tmp_path / "figure.png").exists()
+    assert "conv2" in capsys.readouterr().out
+
+
+def test_layers_are_listed(capsys):
+    assert main(["layers", "alexnet"]) == 0
+    assert {"conv4", "features.3"} <= set(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["predict", "no_model", "images", "--out", "a.npy"], "holds no finished model"),
+        (["evaluate", "no_folder", "a.npy", "--layers", "conv1"], "'no_folder' is not a folder"),
+        (["layers", "no_network"], "no_network"),
+    ],
+)
+def test_our_errors_are_one_line_and_exit_1(given, message, capsys):
+    assert main(given) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["no_command"],
+        ["fit"],
+        ["fit", "images", "rdm.npy"],
+        ["fit", "images", "rdm.npy", "--out", "m", "--set", "lr"],
+        ["fit", "--settings", "no_file.toml"],
+        ["evaluate", "images", "rdm.npy"],
+        ["evaluate", "images", "a.csv", "--layers", "fc", "--columns", "image_1", "image_2"],
+    ],
+)
+def test_wrong_usage_exits_2(given, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(given)
+    assert stopped.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_settings_are_checked_and_given_options_win(tmp_path, capsys):
+    from sklearn_rdm._cli._arguments import parse
+
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'images = "photos"\nrdm = "a.mat"\ntest-size = 0.5\nfolds = 3\n'
+        '[search]\nfreeze_up_to = ["None", "conv2"]\nlr = [1e-4]\n'
+    )
+    parsed = parse(["fit", "--settings", str(path), "--out", "m", "--folds", "4"])
+    assert (parsed.images, parsed.rdm, parsed.test_size, parsed.folds) == (
+        "photos",
+        "a.mat",
+        0.5,
+        4,
+    )
+    assert dict(parsed.search) == {"freeze_up_to": [None, "conv2"], "lr": [1e-4]}
+    path.write_text("fold = 3\n")
+    with pytest.raises(SystemExit):
+        parse(["fit", "--settings", str(path)])
+    assert "unknown settings ['fold']" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["demo", "layers", "evaluate", "fit", "predict", "report"])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"sklearn-rdm {command}" in capsys.readouterr().out.partition("examples:")[2]
