@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from sklearn_rdm._pairs._rounding import FLOAT32_SHARE
-from sklearn_rdm._pairs._whole_files import whole_file
+from sklearn_rdm._pairs._whole_files import map_new_npy, whole_file
 
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
 BLOCK = 2048  # images; a block of a matrix and its two strips of features fit the cache
@@ -123,7 +123,7 @@ def write_unit_square_distances(vectors: np.ndarray, out: Any) -> np.ndarray:
     """As :func:`unit_square_distances`, in a ``.npy`` file that appears when it is whole."""
     open_memmap = np.lib.format.open_memmap
     with whole_file(out) as partial:
-        open_memmap(partial, "w+", vectors.dtype, (len(vectors), len(vectors)))
+        map_new_npy(partial, vectors.dtype, (len(vectors), len(vectors)), out)
         for start in range(0, len(vectors), BLOCK):
             # Mapped anew for each strip: what was written counts as memory until it is unmapped.
             _fill_strip(open_memmap(partial, "r+"), vectors, start)

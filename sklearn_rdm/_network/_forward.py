@@ -24,6 +24,8 @@ from sklearn_rdm._pairs._images import (
     read_image,
 )
 from sklearn_rdm._pairs._progress import counted
+from sklearn_rdm._pairs._lazy_rows import read_rows
+from sklearn_rdm._pairs._whole_files import map_new
 
 __all__ = ["MEMORY_BUDGET", "Load", "Photographs", "Run", "allocate", "compute_rows"]
 
@@ -55,7 +57,7 @@ class Photographs:
         """Inputs (n_rows, 3, height, width) of a network."""
         if are_paths(self.images):  # of any size each
             return torch.cat([self.preprocessing(self._photograph(i)[None]) for i in rows])
-        return self.preprocessing(self.images[rows])
+        return self.preprocessing(read_rows(self.images, rows, axis=0))
 
     def digests(self, rows: np.ndarray) -> list[bytes]:
         """What tells images apart by their content."""
@@ -125,6 +127,10 @@ def allocate(shape: Sequence[int]) -> np.ndarray:
         return np.empty(shape, dtype=np.float32)
     handle, path = tempfile.mkstemp(prefix="sklearn_rdm_")
     os.close(handle)
-    array = np.memmap(path, np.float32, "w+", shape=tuple(shape))
+    try:
+        array = map_new(path, np.float32, shape, "Let TMPDIR name a folder on a larger disk")
+    except OSError:
+        os.unlink(path)
+        raise
     weakref.finalize(array, os.unlink, path)  # until then worker processes can map it by its name
     return array

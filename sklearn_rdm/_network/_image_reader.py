@@ -120,6 +120,7 @@ def open_images(
     keep: bool = True,
     memory: Any = None,
     device: Any = "cpu",
+    background: Any = None,
 ) -> ImageReader:
     """Find what is needed to read images: their references, and what frozen layers made of them.
 
@@ -138,10 +139,17 @@ def open_images(
         Where it is kept and looked up first.
     device : str, default="cpu"
         Where the network is.
+    background : str, (r, g, b) or sequence of one of these per image, default=None
+        Colour behind the images; None takes that of the pairs.
     """
     photographs = Photographs(source, module.preprocessing)
     references = find_references(
-        module.reference, source, len(photographs), module.preprocessing, module.mean_image
+        module.reference,
+        source,
+        len(photographs),
+        module.preprocessing,
+        module.mean_image,
+        background,
     )
     rows = np.arange(len(photographs)) if rows is None else rows
     kept = None

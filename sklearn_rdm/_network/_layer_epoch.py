@@ -239,13 +239,15 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         return self.best_estimator_.predict(X)
 
     @available_if(_has_network)
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any, *, background: Any = None) -> np.ndarray:
         """Predict the dissimilarity matrix of images.
 
         Parameters
         ----------
         X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
             Images; of pairs, all images of their array.
+        background : str, (r, g, b) or sequence of one of these per image, default=None
+            As in :meth:`SiameseRDMRegressor.transform`.
 
         Returns
         -------
@@ -253,15 +255,17 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             Symmetric, zero diagonal.
         """
         check_is_fitted(self)
-        return self.best_estimator_.transform(X)
+        return self.best_estimator_.transform(X, background=background)
 
     @available_if(_has_network)
-    def embed(self, X: Any) -> np.ndarray:
+    def embed(self, X: Any, *, background: Any = None) -> np.ndarray:
         """Compute the activations of images at the chosen layer.
 
         Parameters
         ----------
         X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
+            As in :meth:`transform`.
+        background : str, (r, g, b) or sequence of one of these per image, default=None
             As in :meth:`transform`.
 
         Returns
@@ -270,7 +274,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             As :meth:`SiameseRDMRegressor.embed` gives them.
         """
         check_is_fitted(self)
-        return self.best_estimator_.embed(X)
+        return self.best_estimator_.embed(X, background=background)
 
     def _checked_layers(self, candidates: list[dict[str, Any]]) -> list[list[Layers]]:
         """Read-outs of each combination of parameters."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sklearn_rdm._network._backbones import Preprocessing
 from sklearn_rdm._network._forward import Run, compute_rows
-from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._image_pairs import ImagePairs, check_background
 from sklearn_rdm._pairs._images import COLOURS, as_colour
 
 __all__ = [
@@ -95,6 +95,7 @@ def find_references(
     n_images: int,
     preprocessing: Preprocessing,
     mean_image: Tensor | None,
+    background: Any = None,
 ) -> References | None:
     """Return the references of the images of ``source``, pairs or images.
 
@@ -110,6 +111,8 @@ def find_references(
         From photographs to the input of the network.
     mean_image : Tensor of shape (1, 3, height, width) or None
         Of the training images, for ``reference="mean"``.
+    background : str, (r, g, b) or sequence of one of these per image, default=None
+        Of the images of ``source``; None takes that of the pairs.
     """
     reference = settle_reference(reference, source)
     if reference is None:
@@ -119,7 +122,9 @@ def find_references(
         assert mean_image is not None
         return References(mean_image, all_one)
     if isinstance(reference, str) and reference == "background":
-        colours, of_image = np.unique(_backgrounds(source), axis=0, return_inverse=True)
+        colours, of_image = np.unique(
+            _backgrounds(source, n_images, background), axis=0, return_inverse=True
+        )
         return References(_blank_images(colours, preprocessing), of_image.reshape(-1))
     colour = np.array([as_colour(reference)])
     return References(_blank_images(colour, preprocessing), all_one)
@@ -146,13 +151,17 @@ def mean_of_images(load: Callable[[np.ndarray], Tensor], rows: np.ndarray) -> Te
     return (total / len(rows)).float()
 
 
-def _backgrounds(source: Any) -> np.ndarray:
-    background = source.background if isinstance(source, ImagePairs) else None
+def _backgrounds(source: Any, n_images: int, given: Any) -> np.ndarray:
+    background = check_background(given, n_images)
+    if background is None and isinstance(source, ImagePairs):
+        background = source.background
     if background is None:
         raise ValueError(
             "reference='background' (or 'auto', once fitted on images that state theirs) needs the "
             "background colour of every image: give ImagePairs(images, background='white') (or "
-            "'grey', 'black', (r, g, b), one per image), got "
+            "'grey', 'black', (r, g, b), one per image), or background='white' to the transform of "
+            "a SiameseRDMRegressor (best_estimator_ of a fitted search), which takes files too, "
+            "got "
             f"{source if isinstance(source, ImagePairs) else 'images without it'}."
         )
     return background

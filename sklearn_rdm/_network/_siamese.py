@@ -348,7 +348,7 @@ default="auto"
             self._unit_features(pairs, used), np.searchsorted(used, pairs.index)
         )
 
-    def transform(self, X: Any, *, out: Any = None) -> np.ndarray:
+    def transform(self, X: Any, *, out: Any = None, background: Any = None) -> np.ndarray:
         """Predict the dissimilarity matrix of images.
 
         Parameters
@@ -358,25 +358,39 @@ default="auto"
         out : path, default=None
             A ``.npy`` file to write, for matrices larger than memory. It appears under this name
             only when it is whole.
+        background : str, (r, g, b) or sequence of one of these per image, default=None
+            Colour of the display behind the images, as in :class:`ImagePairs`; None takes that of
+            the pairs. Read if the activations of a blank image of this colour are subtracted
+            (``reference``).
 
         Returns
         -------
         rdm : ndarray or memmap of float32, shape (n_images, n_images)
             As :meth:`predict` of all pairs; symmetric, zero diagonal. A read-only memmap of the
             file if ``out`` is given.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be decoded, an image has constant activations, or the background that
+            is subtracted is not known.
+        OSError
+            If ``out`` cannot be written. Its space is taken first, and nothing is left behind.
         """
         check_is_fitted(self)
-        features = self._unit_features(X)
+        features = self._unit_features(X, background=background)
         if out is not None:
             return write_unit_square_distances(features, out)
         return unit_square_distances(features)
 
-    def embed(self, X: Any) -> np.ndarray:
+    def embed(self, X: Any, *, background: Any = None) -> np.ndarray:
         """Compute the activations of images at the read-out layer.
 
         Parameters
         ----------
         X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
+            As in :meth:`transform`.
+        background : str, (r, g, b) or sequence of one of these per image, default=None
             As in :meth:`transform`.
 
         Returns
@@ -386,7 +400,7 @@ default="auto"
         """
         check_is_fitted(self)
         with shard_threads(), showing_progress(self.verbose):
-            reader = self._open(X)
+            reader = self._open(X, background=background)
             return reader.features(np.arange(len(reader.photographs)))
 
     @property
@@ -471,7 +485,7 @@ default="auto"
             )
         return X, y
 
-    def _open(self, X: Any, rows: np.ndarray | None = None) -> ImageReader:
+    def _open(self, X: Any, rows: np.ndarray | None = None, background: Any = None) -> ImageReader:
         """What is needed to read images; frozen layers' activations are kept if memory is given."""
         return open_images(
             self.module_,
@@ -480,12 +494,15 @@ default="auto"
             keep=has_location(self.memory),
             memory=self.memory,
             device=self.device,
+            background=background,
         )
 
-    def _unit_features(self, X: Any, rows: np.ndarray | None = None) -> np.ndarray:
+    def _unit_features(
+        self, X: Any, rows: np.ndarray | None = None, background: Any = None
+    ) -> np.ndarray:
         """Features of images whose products are correlations; constant ones raise an error."""
         with shard_threads(), showing_progress(self.verbose):
-            reader = self._open(X, rows)
+            reader = self._open(X, rows, background)
             rows = np.arange(len(reader.photographs)) if rows is None else rows
             features = reader.unit_features(rows)
         undefined = np.isnan(features[:, 0])

@@ -92,7 +92,7 @@ class ImagePairs:
         n_images = len(self.images)
         self.index = _all_pairs(n_images) if index is None else _check_index(index, n_images)
         self.image_groups = check_groups(image_groups, n_images)
-        self.background = _check_background(background, n_images)
+        self.background = check_background(background, n_images)
         self.n_left_out = 0
         self.digests: np.ndarray | None = None  # of the images' content, where it was looked at
 
@@ -387,7 +387,7 @@ def _check_repeats(index: np.ndarray, dissim: np.ndarray, kept: np.ndarray) -> N
         )
 
 
-def _check_background(background: Any, n_images: int) -> np.ndarray | None:
+def check_background(background: Any, n_images: int) -> np.ndarray | None:
     """Return one colour per image, shape (n_images, 3), None if there are none."""
     if background is None:
         return None

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from sklearn_rdm._pairs._whole_files import whole_file
+from sklearn_rdm._pairs._whole_files import check_not_cut, map_new_npy, whole_file
 
 __all__ = ["read_images"]
 
@@ -59,8 +59,11 @@ def read_images(
     Raises
     ------
     ValueError
-        If a file is missing, broken, truncated or transparent, or of another size than the first;
+        If a file is missing, broken, truncated or transparent, or of another size than the first,
+        or has more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels (89 million, unless you change it);
         it is named.
+    OSError
+        If ``out`` cannot be written: its space is taken first, and nothing is left behind.
 
     Examples
     --------
@@ -83,11 +86,7 @@ def read_images(
     if out is None:
         return _fill(decoded, paths, lambda shape: np.empty(shape, dtype=np.uint8))
     with whole_file(out) as partial:
-        _fill(
-            decoded,
-            paths,
-            lambda shape: np.lib.format.open_memmap(partial, "w+", dtype=np.uint8, shape=shape),
-        )
+        _fill(decoded, paths, lambda shape: map_new_npy(partial, np.uint8, shape, out))
     return np.load(out, mmap_mode="r")
 
 
@@ -95,10 +94,12 @@ def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode one file to (height, width, 3) uint8, resized to ``size`` if one is given."""
     try:
         with Image.open(path) as file:
+            _check_pixels(file)
             mode, transparent = file.mode, _is_transparent(file)
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"the image file {str(path)!r} cannot be read: {error}") from error
+            ImageOps.exif_transpose(file, in_place=True)
+            image = file.convert("RGB")
+    except Exception as error:  # Pillow's for broken files have no common type
+        raise _cannot_read(path, error) from error
     if mode.startswith(DEEP_MODES):  # Pillow clips these to white
         raise ValueError(
             f"the image file {str(path)!r} has grey values of more than 8 bits (Pillow mode "
@@ -113,6 +114,24 @@ def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     if size is not None and image.size != size[::-1]:
         image = image.resize(size[::-1], Image.Resampling.BICUBIC)
     return np.array(image)
+
+
+def _check_pixels(image: Image.Image) -> None:
+    """Raise an error, before any pixel is decoded, if there are more than Pillow's limit."""
+    most, n_pixels = Image.MAX_IMAGE_PIXELS, image.width * image.height
+    if most is not None and n_pixels > most:
+        raise ValueError(
+            f"it has {n_pixels:,} pixels, more than {most:,}. If you trust the file, set "
+            "PIL.Image.MAX_IMAGE_PIXELS to a larger number, or to None"
+        )
+
+
+def _cannot_read(path: Any, error: Exception) -> ValueError:
+    reason = str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        reason = "there is not enough memory for it"
+    advice = "" if isinstance(error, FileNotFoundError) else " Copy or export the file again."
+    return ValueError(f"the image file {str(path)!r} cannot be read: {reason.rstrip('.')}.{advice}")
 
 
 def _is_transparent(image: Image.Image) -> bool:
@@ -189,6 +208,7 @@ def check_images(images: Any) -> np.ndarray:
             f"(n_images, ...), got {'an empty one: ' if images.size == 0 else ''}{images.dtype} of "
             f"shape {images.shape}."
         )
+    check_not_cut(images)
     # A memmap may be larger than memory: it is not read through here, but checked as it is used.
     if images.dtype.kind == "f" and type(images) is np.ndarray:
         finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
@@ -227,6 +247,7 @@ def image_digests(images: Iterable[np.ndarray]) -> np.ndarray:
     """Return a 16-byte content hash (dtype, shape and bytes) of every image, dtype V16."""
     digests = []
     for image in images:
+        check_not_cut(image)
         digest = hashlib.blake2b(digest_size=16)
         digest.update(f"{image.dtype.str}{image.shape}".encode())
         digest.update(np.ascontiguousarray(image).data)

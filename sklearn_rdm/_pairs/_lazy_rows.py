@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs._extras import import_optional
+from sklearn_rdm._pairs._whole_files import check_not_cut
 
 DENSE = 4  # a span this many times longer than the rows in it is read faster than single rows
 
@@ -62,6 +63,7 @@ def is_in_memory(array: Any) -> bool:
 def read_rows(array: Any, rows: np.ndarray, axis: int) -> np.ndarray:
     """Rows of one axis as an ndarray, in the order given; a row may occur twice."""
     if isinstance(array, np.ndarray):
+        check_not_cut(array)
         return np.asarray(array[_along(axis, rows)])
     unique, places = np.unique(rows, return_inverse=True)
     if len(unique) == 0:

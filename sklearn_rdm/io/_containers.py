@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,22 +9,26 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs._dissimilarities import count_images
+from sklearn_rdm.io._budget import Budget
 from sklearn_rdm.io._mat import as_square
+from sklearn_rdm.io._meadows import MEADOWS, MEADOWS_FILE
 
 RDM_FIELDS = ("rdm", "rdms", "rdmutv", "dissimilarities", "dissimilarity")
 IMAGE_KEYS = ("image_names", "stimuli", "conds", "conditions", "labels", "names", "imagenames")
 SUBJECT_KEYS = ("subjects", "participants", "subject_names")
-MEADOWS = "rdmutv_"  # then the participant, in files of several
-MEADOWS_FILE = re.compile(r"Meadows_.*_([a-z]+-[a-z]+)_")
 
 
 def find_rdms(
-    arrays: dict[str, Any], variable: str | None, names_variable: str | None, path: Path
+    arrays: dict[str, Any],
+    variable: str | None,
+    names_variable: str | None,
+    path: Path,
+    budget: Budget,
 ) -> tuple[np.ndarray, list[str] | None, list[str] | None]:
     """Return square matrices, image names and subjects of a file's variables."""
     arrays = dict(_flatten(arrays))
     if variable is None and any(key.startswith(MEADOWS) for key in arrays):
-        return _participants(arrays, path)
+        return _participants(arrays, path, budget)
     value = _choose(arrays, variable, path)
     rdms, subjects = unpack(value, str(path))
     names = _find_names(arrays, names_variable, rdms.shape[-1], path)
@@ -156,7 +159,9 @@ def _choose(arrays: dict[str, Any], variable: str | None, path: Path) -> np.ndar
     numeric = [key for key, value in arrays.items() if as_texts(value) is None]
     if variable is None:
         fitting = [key for key in numeric if _holds_rdms(arrays[key])]
-        only = fitting if len(fitting) == 1 else numeric
+        # A field called RDM tells more than a shape: the three numbers of a colour could be pairs.
+        told = [key for key in fitting if arrays[key].dtype.names]
+        only = next((keys for keys in (told, fitting) if len(keys) == 1), numeric)
         variable = "rdms" if "rdms" in arrays or len(only) != 1 else only[0]
     if variable not in arrays:
         raise ValueError(
@@ -191,22 +196,29 @@ def _first_texts(
 
 
 def _participants(
-    arrays: dict[str, Any], path: Path
+    arrays: dict[str, Any], path: Path, budget: Budget
 ) -> tuple[np.ndarray, list[str], list[str] | None]:
     """Meadows files of several participants, each with own stimuli; NaN where one has no pair."""
     who = [key.removeprefix(MEADOWS) for key in arrays if key.startswith(MEADOWS)]
     seen = [_stimuli(arrays, participant, path) for participant in who]
     names = list(dict.fromkeys(name for stimuli in seen for name in stimuli))
+    budget.spend(len(who) * len(names) ** 2, f"matrices of {len(who)} x {len(names)} images")
+    place = {name: row for row, name in enumerate(names)}
     rdms = np.full((len(who), len(names), len(names)), np.nan)
     for rdm, participant, stimuli in zip(rdms, who, seen, strict=True):
         source = f"{MEADOWS}{participant} of {str(path)!r}"
-        square = as_square(arrays[MEADOWS + participant].squeeze(), source)
+        square = as_square(arrays[MEADOWS + participant].ravel(), source)
         if square.shape != (len(stimuli),) * 2 or len(set(stimuli)) != len(stimuli):
-            raise ValueError(f"{source} has shape {square.shape}, but its stimuli are {stimuli}.")
-        rows = [names.index(name) for name in stimuli]
+            raise ValueError(
+                f"{source} has shape {square.shape}, but its {len(stimuli)} stimuli are "
+                f"{stimuli[:5]} ..., of which {len(set(stimuli))} are different."
+            )
+        rows = [place[name] for name in stimuli]
         rdm[np.ix_(rows, rows)] = square
     rdms[:, range(len(names)), range(len(names))] = 0
-    return rdms, names, [participant.replace("_", "-") for participant in who]
+    if path.suffix.lower() == ".mat":  # whose names can't hold a "-"
+        who = [participant.replace("_", "-") for participant in who]
+    return rdms, names, who
 
 
 def _stimuli(arrays: dict[str, Any], participant: str, path: Path) -> list[str]:

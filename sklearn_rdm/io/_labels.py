@@ -16,7 +16,7 @@ __all__ = ["as_labels", "check_labels", "distinct_labels", "in_order", "refuse_t
 
 def in_order(rdms: Any, names: Any, subjects: Any, wanted: Any, source: str) -> Bunch:
     """Bunch of matrices whose images are put in the order ``wanted``."""
-    check_labels(rdms, names, subjects)
+    check_labels(rdms, names, subjects, source)
     if wanted is not None:
         wanted = distinct_labels(wanted, "image_names")
         if names is None:
@@ -26,12 +26,15 @@ def in_order(rdms: Any, names: Any, subjects: Any, wanted: Any, source: str) -> 
     return Bunch(rdms=rdms, image_names=names, subjects=subjects)
 
 
-def check_labels(rdms: np.ndarray, names: Any, subjects: Any) -> None:
+def check_labels(rdms: np.ndarray, names: Any, subjects: Any, source: str = "") -> None:
+    source = source and f"{source}: "
     if names is not None and len(names) != rdms.shape[-1]:
-        raise ValueError(f"{len(names)} image_names for matrices of {rdms.shape[-1]} images.")
+        raise ValueError(
+            f"{source}{len(names)} image_names for matrices of {rdms.shape[-1]} images."
+        )
     n_subjects = len(rdms) if rdms.ndim > 2 else 1
     if subjects is not None and len(subjects) != n_subjects:
-        raise ValueError(f"{len(subjects)} subjects' names for {n_subjects} matrices.")
+        raise ValueError(f"{source}{len(subjects)} subjects' names for {n_subjects} matrices.")
 
 
 def refuse_time_courses(rdms: np.ndarray, holder: str) -> None:

@@ -11,11 +11,10 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_rdm._pairs._extras import import_optional
+from sklearn_rdm.io._budget import Budget
 from sklearn_rdm.io._labels import as_labels, check_labels, distinct_labels, refuse_time_courses
 from sklearn_rdm.io._mat import as_square
-from sklearn_rdm.io._rdm_files import (
-    read_long,
-)
+from sklearn_rdm.io._rdm_files import read_long
 
 __all__ = ["from_long_table", "to_long_table"]
 
@@ -27,6 +26,7 @@ def from_long_table(
     dissimilarity: str = "dissimilarity",
     subject: str | None = None,
     image_names: Any = None,
+    max_bytes: int | None = None,
 ) -> Bunch:
     """Make dissimilarity matrices of a table with one row per pair of images.
 
@@ -45,6 +45,9 @@ def from_long_table(
     image_names : sequence of str, default=None
         All images, in the order wanted, which may include some that the table lacks. None takes
         the images of the table, sorted as text.
+    max_bytes : int, default=None
+        How much memory a file may take. None allows 50 times its size, and 256 MB at least. A
+        DataFrame is not limited.
 
     Returns
     -------
@@ -58,7 +61,8 @@ def from_long_table(
     ------
     ValueError
         If a column or an image is unknown, a value is infinite, or a pair has two different values
-        for one subject (average repeated trials first); the message names it. If a file is broken.
+        for one subject (average repeated trials first); the message names it. If a file is broken,
+        or takes more memory than it may.
     ImportError
         If pandas is not installed.
 
@@ -78,27 +82,55 @@ def from_long_table(
            [0.2, 0. , 0.9],
            [nan, 0.9, 0. ]])
     """
-    table = _read_table(table, [*images, *([subject] if subject else [])], dissimilarity)
-    first, second = (table[column].astype(str).to_numpy(dtype=object) for column in images)
-    if image_names is None:
-        image_names = np.union1d(first, second)
-    names = distinct_labels(image_names, "image_names")
+    columns = [*images, *([subject] if subject else [])]
+    if not isinstance(table, str | os.PathLike):
+        return _from_table(table, columns, dissimilarity, image_names, "the table", None)
+    path = Path(table)
+    budget = Budget(path, max_bytes)
+    table = read_long(path, columns, dissimilarity, budget)
+    return _from_table(table, columns, dissimilarity, image_names, repr(str(path)), budget)
+
+
+def _from_table(
+    table: Any,
+    columns: list[str],
+    dissimilarity: str,
+    image_names: Any,
+    source: str,
+    budget: Budget | None,
+) -> Bunch:
+    """Matrices of a table whose columns name the two images, and maybe the subject."""
+    _check_columns(table, columns, dissimilarity, source)
+    first, second = (table[column].astype(str).to_numpy(dtype=object) for column in columns[:2])
+    names = distinct_labels(
+        np.union1d(first, second) if image_names is None else image_names, "image_names"
+    )
     rows = {name: row for row, name in enumerate(names)}
     unknown = sorted({*first, *second} - set(rows))
     if unknown:
-        raise ValueError(f"the table has images that are not in image_names: {unknown[:5]}.")
-    who = table[subject].astype(str).to_numpy(dtype=object) if subject else np.full(len(table), "")
-    subjects, which = np.unique(who.astype(str), return_inverse=True)
+        raise ValueError(f"{source} has images that are not in image_names: {unknown[:5]}.")
+    subjects, which = _subjects(table, columns[2:])
+    if budget is not None:
+        n_values = len(subjects) * len(names) ** 2
+        budget.spend(n_values, f"{source}: matrices of {len(subjects)} x {len(names)} images")
     i, j = (np.array([rows[name] for name in side], dtype=np.intp) for side in (first, second))
     values = table[dissimilarity].to_numpy(dtype=np.float64)
-    _check_not_infinite(i, j, values, names)
+    _check_not_infinite(i, j, values, names, source)
     rdms = np.full((len(subjects), len(names), len(names)), np.nan)
     rdms[which, i, j] = rdms[which, j, i] = values
-    _check_repeats(rdms, which, i, j, values, names)
+    _check_repeats(rdms, which, i, j, values, names, source)
     rdms[:, range(len(names)), range(len(names))] = 0
-    if subject is None:
+    if len(columns) == 2:
         return Bunch(rdms=rdms[0], image_names=names, subjects=None)
     return Bunch(rdms=rdms, image_names=names, subjects=subjects.tolist())
+
+
+def _subjects(table: Any, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Names of subjects, and which of them each row is of; one without a column of them."""
+    if not columns:
+        return np.array([""]), np.zeros(len(table), dtype=np.intp)
+    who = table[columns[0]].astype(str).to_numpy(dtype=object)
+    return np.unique(who.astype(str), return_inverse=True)
 
 
 def to_long_table(
@@ -160,36 +192,39 @@ def to_long_table(
     return table.dropna(subset="dissimilarity").reset_index(drop=True)
 
 
-def _read_table(table: Any, labels: list[str], dissimilarity: str) -> Any:
-    """Return a DataFrame that has these columns and no row without its labels."""
-    if isinstance(table, str | os.PathLike):
-        table = read_long(Path(table), labels, dissimilarity)
+def _check_columns(table: Any, labels: list[str], dissimilarity: str, source: str) -> None:
+    """Check that a DataFrame has these columns and no row without its labels."""
     missing = [column for column in [*labels, dissimilarity] if column not in table.columns]
     if missing:
-        raise ValueError(f"the table has no column {missing[0]!r}, only {list(table.columns)}.")
+        raise ValueError(
+            f"{source} has no column {missing[0]!r}, only {list(table.columns)[:20]}. Name the "
+            "columns with images=, dissimilarity= and subject=."
+        )
     if len(table) == 0:
-        raise ValueError("the table has no rows.")
+        raise ValueError(f"{source} has no rows.")
     unlabelled = table[labels].isna().any(axis=1).to_numpy()
     if unlabelled.any():
-        raise ValueError(f"row {unlabelled.argmax()} of the table has no name in {labels}.")
-    return table
+        raise ValueError(f"row {unlabelled.argmax()} of {source} has no name in {labels}.")
 
 
-def _check_not_infinite(i: Any, j: Any, values: Any, names: list[str]) -> None:
+def _check_not_infinite(i: Any, j: Any, values: Any, names: list[str], source: str) -> None:
     infinite = (i != j) & np.isinf(values)
     if infinite.any():
         row = infinite.argmax()
         raise ValueError(
-            f"the dissimilarity of {names[i[row]]!r} and {names[j[row]]!r}, row {row} of the "
-            "table, is infinite: it must be finite, or NaN where it is missing."
+            f"the dissimilarity of {names[i[row]]!r} and {names[j[row]]!r}, row {row} of "
+            f"{source}, is infinite: it must be finite, or NaN where it is missing."
         )
 
 
-def _check_repeats(rdms: Any, which: Any, i: Any, j: Any, values: Any, names: list[str]) -> None:
+def _check_repeats(
+    rdms: Any, which: Any, i: Any, j: Any, values: Any, names: list[str], source: str
+) -> None:
     differs = (i != j) & ~np.isclose(rdms[which, i, j], values, equal_nan=True)
     if differs.any():
         row = differs.argmax()
         raise ValueError(
-            f"{names[i[row]]!r} and {names[j[row]]!r} have two different dissimilarities for one "
-            "subject. Average repeated trials first, or name the column of subjects."
+            f"{source}: {names[i[row]]!r} and {names[j[row]]!r} have two different "
+            "dissimilarities for one subject. Average repeated trials first, or name the "
+            "column of subjects."
         )

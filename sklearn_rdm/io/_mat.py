@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,26 @@ from sklearn_rdm._pairs._dissimilarities import (
     warn_of_similarity,
 )
 from sklearn_rdm._pairs._extras import import_optional
+from sklearn_rdm.io._budget import Budget, named
+from sklearn_rdm.io._hdf5 import open_item
+from sklearn_rdm.io._mat5 import checked_mat
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # MATLAB v7.3 puts a header of 512 bytes before it
+DEEPEST = 20  # structs and cells inside each other
 
 
-def read_mat(path: Any) -> dict[str, np.ndarray]:
+def read_mat(path: Any, budget: Budget | None = None) -> dict[str, np.ndarray]:
     """Read the top-level variables of a ``.mat`` file of any version, axes in MATLAB's order.
 
     Structs, cells and text come as scipy gives them, from v7.3 files as well.
     """
     path = Path(path)
+    budget = budget or Budget(path)
     with open(path, "rb") as file:
         start = file.read(520)
     is_hdf5 = HDF5_SIGNATURE in (start[:8], start[512:])
-    try:
-        return _read_hdf5(path) if is_hdf5 else _read_mat5(path)
-    except ImportError:
-        raise
-    except Exception as error:  # scipy's and h5py's errors for broken files have no common type
-        raise ValueError(f"{str(path)!r} is no readable MATLAB file: {error}") from error
+    with named(path, "a MATLAB"):
+        return _read_hdf5(path, budget) if is_hdf5 else _read_mat5(path, budget)
 
 
 def as_square(rdms: Any, source: str) -> np.ndarray:
@@ -82,44 +84,40 @@ def _make_square(rdms: np.ndarray, source: str) -> np.ndarray:
     return square[0] if rdms.ndim == 1 else square
 
 
-def _read_mat5(path: Path) -> dict[str, np.ndarray]:
-    arrays = scipy.io.loadmat(path)
-    return {key: value for key, value in arrays.items() if not key.startswith("__")}
+def _read_mat5(path: Path, budget: Budget) -> dict[str, np.ndarray]:
+    arrays = scipy.io.loadmat(io.BytesIO(checked_mat(path.read_bytes(), budget)))
+    return {key: value for key, value in arrays.items() if isinstance(value, np.ndarray)}
 
 
-def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
+def _read_hdf5(path: Path, budget: Budget) -> dict[str, np.ndarray]:
     h5py = import_optional("h5py", "data")
     with h5py.File(path) as file:
-        arrays = {key: _convert(file, key) for key in file if not key.startswith("#")}
+        arrays = {key: _convert(file, key, budget) for key in file if not key.startswith("#")}
     return {key: value for key, value in arrays.items() if value is not None}
 
 
-def _convert(parent: Any, key: Any, depth: int = 0) -> np.ndarray | None:
+def _convert(parent: Any, key: Any, budget: Budget, depth: int = 0) -> np.ndarray | None:
     """One variable in the form that scipy gives it, HDF5's backward axes turned round."""
     h5py = import_optional("h5py", "data")
-    if isinstance(key, str) and isinstance(parent.get(key, getlink=True), h5py.ExternalLink):
-        raise ValueError(f"variable {key!r} is a link to another file.")
-    item = parent[key]
-    if depth > 20:
-        raise ValueError(f"variable {item.name!r} is nested more than 20 deep.")
+    item = open_item(parent, key, budget)
+    if depth > DEEPEST:
+        raise ValueError(f"variable {item.name!r} is nested more than {DEEPEST} deep")
     if isinstance(item, h5py.Group):
-        return _convert_struct(item, depth)
-    if item.external or item.is_virtual:
-        raise ValueError(f"variable {item.name!r} lies in another file.")
+        return _convert_struct(item, budget, depth)
     kind = item.attrs.get("MATLAB_class", b"double")
     if item.dtype == h5py.ref_dtype:
-        return _follow(item, depth)
+        return _follow(item, budget, depth)
     if item.dtype.kind not in "uif" or item.attrs.get("MATLAB_empty", 0):
         return None
-    values = item[()].T
-    return _as_text(values) if kind == b"char" else values
+    values = np.asarray(item[()]).T
+    return _as_text(values) if bytes(kind) == b"char" else values
 
 
-def _convert_struct(group: Any, depth: int) -> np.ndarray | None:
+def _convert_struct(group: Any, budget: Budget, depth: int) -> np.ndarray | None:
     """A struct of one element holds its fields, a struct array references for each field."""
     fields: dict[str, np.ndarray] = {}
     for key in group:
-        value = _convert(group, key, depth + 1)
+        value = _convert(group, key, budget, depth + 1)
         is_array = value is not None and value.dtype == object
         one_for_each = is_array and "MATLAB_class" not in group[key].attrs
         fields[key] = value if value is not None and one_for_each else _in_cell(value)
@@ -138,11 +136,11 @@ def _in_cell(value: Any) -> np.ndarray:
     return cell
 
 
-def _follow(item: Any, depth: int) -> np.ndarray:
+def _follow(item: Any, budget: Budget, depth: int) -> np.ndarray:
     references = item[()].T
     cells = np.empty(references.shape, dtype=object)
     for place, reference in np.ndenumerate(references):
-        value = _convert(item.file, reference, depth + 1)
+        value = _convert(item.file, reference, budget, depth + 1)
         cells[place] = np.zeros((0, 0)) if value is None else value
     return cells
 

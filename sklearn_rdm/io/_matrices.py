@@ -7,16 +7,17 @@ visible instead of silent.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sklearn.utils import Bunch
 
+from sklearn_rdm.io._budget import Budget, named
 from sklearn_rdm.io._containers import find_rdms
 from sklearn_rdm.io._labels import as_labels, check_labels, in_order
 from sklearn_rdm.io._mat import as_square
+from sklearn_rdm.io._mat_layouts import LAYOUTS
 from sklearn_rdm.io._rdm_files import (
     RSATOOLBOX,
     read_arrays,
@@ -35,6 +36,7 @@ def read_rdms(
     variable: str | None = None,
     names_variable: str | None = None,
     image_names: Any = None,
+    max_bytes: int | None = None,
 ) -> Bunch:
     """Read dissimilarity matrices from a file.
 
@@ -47,7 +49,8 @@ def read_rdms(
         - ``.mat`` of any MATLAB version (v7.3 needs the extra ``data``): arrays, cell arrays, and
           struct arrays of the MATLAB RSA toolbox (``RDMs(i).RDM``, ``RDMs(i).name``). Struct
           arrays of 4 x 2 entries are read as 4 subjects with 2 sessions each;
-        - ``.mat`` from Meadows (``rdmutv``, ``stimuli``), of one or several participants;
+        - ``.mat`` from Meadows (``rdmutv``, ``stimuli``), of one or several participants, or
+          ``.json`` ("tree") from Meadows;
         - ``.csv``, one square table with image names in its first row and column (extra
           ``pandas``);
         - ``.h5``, ``.hdf5`` or ``.pkl`` from rsatoolbox (extra ``rsatoolbox``). A ``.pkl`` file
@@ -62,6 +65,9 @@ def read_rdms(
         The order in which the images are wanted, for instance that of your image files. Needs a
         file that names its images. Names that differ only by a folder or a file extension are
         matched, with a warning.
+    max_bytes : int, default=None
+        How much memory the file may take, counted as float64. None allows 50 times its size, and
+        256 MB at least: a small damaged file can ask for any amount.
 
     Returns
     -------
@@ -74,8 +80,9 @@ def read_rdms(
     Raises
     ------
     ValueError
-        If the file is broken or of another kind, lacks ``variable`` (those it has are listed) or
-        holds no dissimilarity matrices: these are symmetric, and not infinite.
+        If the file is broken or of another kind, takes more memory than ``max_bytes``, has no
+        ``variable`` of this name (those it has are listed), or holds no dissimilarity matrices:
+        these are symmetric, and not infinite. If it has data in other files (HDF5 links).
     ImportError
         If the file needs an optional package; the extra to install is named.
 
@@ -98,11 +105,14 @@ def read_rdms(
            [3., 1., 0.]])
     """
     path = Path(path)
-    if path.suffix.lower() in RSATOOLBOX:
-        theirs = read_rsatoolbox(path)
-        return from_rsatoolbox(theirs, image_descriptor=names_variable, image_names=image_names)
-    rdms, names, subjects = find_rdms(read_arrays(path), variable, names_variable, path)
-    return in_order(rdms, names, subjects, image_names, os.fspath(path))
+    budget = Budget(path, max_bytes)
+    with named(path):
+        if path.suffix.lower() in RSATOOLBOX:
+            theirs = read_rsatoolbox(path, budget)
+            return from_rsatoolbox(theirs, image_descriptor=names_variable, image_names=image_names)
+        arrays = read_arrays(path, budget)
+        rdms, names, subjects = find_rdms(arrays, variable, names_variable, path, budget)
+        return in_order(rdms, names, subjects, image_names, repr(str(path)))
 
 
 def write_rdms(
@@ -111,6 +121,7 @@ def write_rdms(
     *,
     image_names: Sequence[str] | None = None,
     subjects: Sequence[str] | None = None,
+    layout: str = "arrays",
 ) -> None:
     """Write dissimilarity matrices to a file that :func:`read_rdms` reads.
 
@@ -125,12 +136,19 @@ def write_rdms(
         subjects; time courses must be square, ``(n_subjects, n_times, n, n)``.
     image_names, subjects : sequence of str, default=None
         One name per image and per subject.
+    layout : {"arrays", "rsa_toolbox", "meadows"}, default="arrays"
+        The variables of a ``.mat`` file: ``rdms``, ``image_names`` and ``subjects``; the struct
+        array ``RDMs`` of the MATLAB RSA toolbox (``RDMs(i).RDM``, ``.name``, ``.color``, one row
+        of sessions a subject for time courses); or ``rdmutv`` and ``stimuli`` of Meadows, with
+        one such pair of variables a subject if there are several.
 
     Raises
     ------
     ValueError
         If the matrices are not symmetric or hold infinity, the names do not fit them, or the
         format cannot hold what is given.
+    OSError
+        If the disk is full, the folder is missing or may not be written; nothing is left behind.
 
     See Also
     --------
@@ -147,9 +165,17 @@ def write_rdms(
     (3, 3)
     """
     path, rdms = Path(path), as_square(rdms, "rdms")
+    _check_layout(layout, path)
     names, subjects = as_labels(image_names), as_labels(subjects)
     check_labels(rdms, names, subjects)
     if path.suffix.lower() in RSATOOLBOX:
         write_rsatoolbox(path, to_rsatoolbox(rdms, image_names=names, subjects=subjects))
     else:
-        write_arrays(path, rdms, names, subjects)
+        write_arrays(path, rdms, names, subjects, layout)
+
+
+def _check_layout(layout: str, path: Path) -> None:
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {[*LAYOUTS]}, got {layout!r}.")
+    if layout != "arrays" and path.suffix.lower() != ".mat":
+        raise ValueError(f"layout={layout!r} is one of .mat files, got {str(path)!r}.")

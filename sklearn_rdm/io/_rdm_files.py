@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,59 +13,93 @@ import scipy.io
 
 from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm._pairs._whole_files import whole_file
+from sklearn_rdm.io._budget import Budget, named
+from sklearn_rdm.io._hdf5 import check_hdf5
 from sklearn_rdm.io._mat import read_mat
+from sklearn_rdm.io._mat_layouts import LAYOUTS
+from sklearn_rdm.io._meadows import read_meadows_json
 
 RSATOOLBOX = {".h5": "hdf5", ".hdf5": "hdf5", ".pkl": "pkl"}  # its name of each format
 
 # Cells without a value, as pandas, R and databases write them. An image may have such a name.
 MISSING = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+CELL = 64  # bytes that pandas takes for a cell of text
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, budget: Budget) -> dict[str, np.ndarray]:
     """Read all arrays of a file by their names; what a format names none is ``rdms``."""
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_matlab, ".csv": _read_csv}
-    return readers[_known_suffix(path, readers)](path)
+    readers = {
+        ".npy": _read_npy,
+        ".npz": _read_npz,
+        ".mat": _read_matlab,
+        ".csv": _read_csv,
+        ".json": read_meadows_json,
+    }
+    return readers[_known_suffix(path, readers)](path, budget)
 
 
 def write_arrays(
-    path: Path, rdms: np.ndarray, names: list[str] | None, subjects: list[str] | None
+    path: Path,
+    rdms: np.ndarray,
+    names: list[str] | None,
+    subjects: list[str] | None,
+    layout: str = "arrays",
 ) -> None:
     """Write square matrices with their labels; the file appears once it is whole."""
-    writers = {".npy": _write_npy, ".npz": _write_npz, ".mat": _write_mat, ".csv": _write_csv}
+
+    def write_mat(file: Any, *given: Any) -> None:
+        scipy.io.savemat(file, LAYOUTS[layout](*given), do_compression=True)
+
+    writers = {".npy": _write_npy, ".npz": _write_npz, ".mat": write_mat, ".csv": _write_csv}
     write = writers[_known_suffix(path, writers)]
     with whole_file(path) as partial, open(partial, "wb") as file:
         write(file, rdms, names, subjects)
 
 
-def read_long(path: Path, labels: list[str], dissimilarity: str) -> Any:
+def read_long(path: Path, labels: list[str], dissimilarity: str, budget: Budget) -> Any:
     """Read a table with one row per pair; of its ``labels`` only empty ones are missing."""
     pandas = import_optional("pandas", "pandas")
     # pandas 2 loses the last digit of numbers by default; later versions deprecate the parameter
     exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}
-    with _named(path):
-        return pandas.read_csv(
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    with named(path):
+        _count_cells(path, separator, budget)
+        table = pandas.read_csv(
             path,
             **exact,
-            sep="\t" if path.suffix.lower() == ".tsv" else ",",
+            sep=separator,
             dtype=dict.fromkeys(labels, str),
             keep_default_na=False,
             na_values=dict.fromkeys(labels, [""]) | {dissimilarity: MISSING},
         )
+        if dissimilarity in table and len(table):
+            table[dissimilarity] = table[dissimilarity].astype(np.float64)
+        return table
 
 
-def _read_matlab(path: Path) -> dict[str, np.ndarray]:
+def _count_cells(path: Path, separator: str, budget: Budget) -> None:
+    """Count what a table takes, whose first line says how many cells each of its lines becomes."""
+    with open(path, "rb") as file:
+        n_columns = 1 + file.readline().count(separator.encode())
+        n_lines = 1 + sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    budget.spend(n_lines * n_columns, f"a table of {n_lines} lines and {n_columns} columns", CELL)
+
+
+def _read_matlab(path: Path, budget: Budget) -> dict[str, np.ndarray]:
     """Arrays of a MATLAB file, whose vectors are matrices of one row or one column."""
-    arrays = read_mat(path).items()
+    arrays = read_mat(path, budget).items()
     return {key: x.ravel() if x.ndim == 2 and 1 in x.shape else x for key, x in arrays}
 
 
-def read_rsatoolbox(path: Path) -> Any:
+def read_rsatoolbox(path: Path, budget: Budget) -> Any:
     """Read an ``rsatoolbox.rdm.RDMs``; a pickle can run code, as any pickle."""
     rdm = import_optional("rsatoolbox.rdm", "rsatoolbox")
-    with _named(path):
+    with named(path, "an rsatoolbox"):
         if RSATOOLBOX[path.suffix.lower()] == "hdf5":
-            _check_hdf5(path)
-        return rdm.load_rdm(os.fspath(path), RSATOOLBOX[path.suffix.lower()])
+            check_hdf5(path, budget)
+            return rdm.load_rdm(os.fspath(path), "hdf5")
+        with open(path, "rb") as file:  # rsatoolbox leaves a file open that it is given by name
+            return rdm.load_rdm(file, "pkl")
 
 
 def write_rsatoolbox(path: Path, rdms: Any) -> None:
@@ -81,52 +114,51 @@ def write_rsatoolbox(path: Path, rdms: Any) -> None:
             ) from error
 
 
-def _check_hdf5(path: Path) -> None:
-    """Raise an error if the file reaches into other files."""
-    h5py = import_optional("h5py", "data")
-
-    def check(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            raise ValueError(f"dataset {name!r} lies in another file.")
-        for key in item if isinstance(item, h5py.Group) else ():
-            if isinstance(item.get(key, getlink=True), h5py.ExternalLink):
-                raise ValueError(f"{name}/{key} is a link to another file.")
-
-    with h5py.File(path) as file:
-        check("", file)
-        file.visititems(check)
+def _read_npy(path: Path, budget: Budget) -> dict[str, np.ndarray]:
+    with named(path), open(path, "rb") as file:
+        return {"rdms": _read_array(file, budget.file_size, "the array", budget)}
 
 
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Name the file in errors that its content causes, which have no common type."""
-    try:
-        yield
-    except (ImportError, MemoryError, OSError):  # not the content's fault; no file, no permission
-        raise
-    except Exception as error:
-        kind = path.suffix.lower()
-        raise ValueError(f"{str(path)!r} is no readable {kind} file: {error}") from error
+def _read_npz(path: Path, budget: Budget) -> dict[str, np.ndarray]:
+    arrays = {}
+    with named(path):
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is not written by numpy.savez, or not whole")
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                name, dot, suffix = member.filename.rpartition(".")
+                if suffix == "npy":
+                    with archive.open(member) as file:
+                        arrays[name] = _read_array(file, member.file_size, repr(name), budget)
+    return arrays
 
 
-def _read_npy(path: Path) -> dict[str, np.ndarray]:
-    # numpy.load takes any other file for a pickle, and advises to allow these.
-    with _named(path), open(path, "rb") as file:
-        return {"rdms": np.lib.format.read_array(file, allow_pickle=False)}
+def _read_array(file: Any, n_bytes: int, what: str, budget: Budget) -> np.ndarray:
+    """An array in numpy's format, in a file of this many bytes."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"{what} is in the unknown version {version} of numpy's format")
+    first = version == (1, 0)
+    read_header = getattr(np.lib.format, f"read_array_header_{1 if first else 2}_0")
+    shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError(
+            f"{what} holds Python objects, which could run code: save numbers, and names as text, "
+            "numpy.array(names, dtype=str)"
+        )
+    n_values = math.prod(shape)
+    budget.spend(n_values, what, dtype.itemsize)
+    stated, found = n_values * dtype.itemsize, n_bytes - file.tell()
+    if min(shape, default=0) < 0 or stated != found:
+        raise ValueError(f"{what} states {stated} bytes of content, but has {found}")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with _named(path), open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError("it is not written by numpy.savez, or not whole.")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-
-
-def _read_csv(path: Path) -> dict[str, np.ndarray]:
+def _read_csv(path: Path, budget: Budget) -> dict[str, np.ndarray]:
     pandas = import_optional("pandas", "pandas")
-    with _named(path):
+    with named(path):
+        _count_cells(path, ",", budget)
         table = pandas.read_csv(path, header=None, dtype=str, keep_default_na=False)
     cells = table.to_numpy(dtype=object)
     rows, columns = list(cells[1:, 0]), list(cells[0, 1:])
@@ -141,10 +173,10 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
             f"{str(path)!r}: its first row and first column must name the same images."
         )
     values = table.mask(table.isin(MISSING)).to_numpy(dtype=object)[1:, 1:]
-    with _named(path):
+    with named(path):
         values = values.astype(np.float64)
-    rdm = values[:, [columns.index(name) for name in rows]]
-    return {"rdms": rdm, "image_names": np.array(rows)}
+    place = {name: column for column, name in enumerate(columns)}
+    return {"rdms": values[:, [place[name] for name in rows]], "image_names": np.array(rows)}
 
 
 def _is_number(cell: Any) -> bool:
@@ -165,13 +197,6 @@ def _write_npz(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
     arrays: dict[str, Any] = {"rdms": rdms}
     arrays |= {key: np.array(value) for key, value in labels.items() if value is not None}
     np.savez_compressed(file, **arrays)
-
-
-def _write_mat(file: Any, rdms: np.ndarray, names: Any, subjects: Any) -> None:
-    # As cells: a MATLAB char matrix would pad all names to one length.
-    labels = {"image_names": names, "subjects": subjects}
-    given = {key: np.array(value, dtype=object) for key, value in labels.items() if value}
-    scipy.io.savemat(file, {"rdms": rdms, **given}, do_compression=True)
 
 
 def _write_csv(file: Any, rdms: np.ndarray, names: list[str] | None, subjects: Any) -> None:

@@ -43,6 +43,13 @@ def test_one_struct_and_the_names_inside_it(tmp_path):
     assert (data.image_names, data.subjects) == (NAMES, ["IT"])
 
 
+def test_the_colour_of_one_struct_is_not_taken_for_the_pairs_of_three_images(tmp_path):
+    path = save(tmp_path, RDMs=struct_array((1, 1), SQUARE[:1], ["IT"]))
+    data = read_rdms(path)
+    np.testing.assert_array_equal(data.rdms, SQUARE[0])
+    assert data.subjects == ["IT"]
+
+
 def test_sessions_of_a_subject_stay_together(tmp_path):
     names = [f"IT | {who} | Session: {k}" for who in ("BE", "KO") for k in (1, 2)]
     structs = struct_array((1, 2, 2), SQUARE[[0, 1, 2, 0]], names)

@@ -102,12 +102,12 @@ def test_names_like_missing_values_come_back_from_a_long_table(tmp_path, rdms, s
         np.testing.assert_array_equal(data.rdms[1:], rdms[1:])
     table.loc[3, "image_1"] = ""
     table.to_csv(path, sep=separator, index=False)
-    with pytest.raises(ValueError, match="row 3 of the table has no name"):
+    with pytest.raises(ValueError, match=r"row 3 of .*x\..* has no name"):
         from_long_table(path, subject="subject")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 def test_an_empty_long_table_is_named(tmp_path, suffix):
     (tmp_path / f"x{suffix}").write_text("")
-    with pytest.raises(ValueError, match=rf"x\{suffix}' is no readable"):
+    with pytest.raises(ValueError, match=rf"x\{suffix}' cannot be read as a"):
         from_long_table(tmp_path / f"x{suffix}")

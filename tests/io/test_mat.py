@@ -91,7 +91,7 @@ def test_truncated_matlab_file_is_named(tmp_path, rdms, save):
     save(tmp_path / "x.mat", rdms=rdms)
     whole = (tmp_path / "x.mat").read_bytes()
     (tmp_path / "x.mat").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"x\.mat' is no readable MATLAB file"):
+    with pytest.raises(ValueError, match=r"x\.mat' cannot be read as a MATLAB file"):
         read_rdms(tmp_path / "x.mat")
 
 

@@ -189,7 +189,7 @@ def test_a_broken_file_is_named(tmp_path, rdms, suffix, damage):
 
 def test_text_among_the_values_of_a_csv_file_is_named(tmp_path):
     (tmp_path / "x.csv").write_text(",a,b\na,0,one\nb,one,0\n")
-    with pytest.raises(ValueError, match=r"x\.csv' is no readable \.csv file.*'one'"):
+    with pytest.raises(ValueError, match=r"x\.csv' cannot be read as a .csv file.*'one'"):
         read_rdms(tmp_path / "x.csv")
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sklearn_rdm import ImagePairs
 from sklearn_rdm.model_selection import ImageShuffleSplit
@@ -124,3 +125,23 @@ def test_a_reference_may_be_a_tuple_or_an_array(colour):
     assert same_bits(
         tiny_net(reference=colour).fit(pairs, y), tiny_net(reference="white").fit(pairs, y)
     )
+
+
+def test_files_and_lists_take_their_background_where_they_are_read(tmp_path):
+    pairs, y = make_pairs()
+    pairs = on_backgrounds(pairs)
+    net = tiny_net().fit(pairs, y)
+    colours = ["white" if row % 2 else "grey" for row in range(len(pairs.images))]
+    for row, image in enumerate(pairs.images):
+        Image.fromarray(image).save(tmp_path / f"{row}.png")
+    for images in (pairs.images, tmp_path, sorted(tmp_path.iterdir()), pairs):
+        np.testing.assert_array_equal(
+            net.transform(images, background=colours), net.transform(pairs)
+        )
+    np.testing.assert_array_equal(net.embed(tmp_path, background=colours), net.embed(pairs))
+    grey = ImagePairs(pairs.images, background="grey")
+    np.testing.assert_array_equal(net.transform(tmp_path, background="grey"), net.transform(grey))
+    with pytest.raises(ValueError, match="background='white' to the transform of a Siamese"):
+        net.transform(tmp_path)
+    with pytest.raises(ValueError, match="background must be one of .* sequence of 8"):
+        net.transform(tmp_path, background=colours[1:])
