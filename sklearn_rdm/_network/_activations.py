@@ -11,10 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_rdm._network._backbones import load_backbone
+from sklearn_rdm._network._features import Pooling, check_pooling, to_features
 from sklearn_rdm._network._forward import Photographs, Run, compute_rows
 from sklearn_rdm._network._frozen import keep_rows, store_key
-from sklearn_rdm._network._layouts import to_features
-from sklearn_rdm._network._read_out import check_spatial_pooling
 from sklearn_rdm._network._references import (
     check_reference,
     find_references,
@@ -62,8 +61,19 @@ default="auto"
         to ``fit`` state theirs, and none if they do not: as in :class:`SiameseRDMRegressor`, so
         that a baseline and a trained network differ by training alone.
     spatial_pooling : int or (height, width), default=None
-        Maps are averaged to this many places per channel; smaller ones, and layers without a
-        map, stay as they are. None keeps all places.
+        Maps are averaged to this many places per channel; smaller ones, and vectors, stay
+        as they are. None keeps all places.
+    tokens : {"all", "cls", "mean"}, default="all"
+        Which tokens of a transformer are kept: all, the class token, or the mean of those of the
+        patches. Layers that are vectors stay as they are.
+    layout : {"channels_first", "channels_last", "tokens", "vector"}, dict or None, default=None
+        Which axes of activations are which, of all layers whose number of axes fits it, or of
+        layers by name, where that is not found out: ``(n_images, n_channels, height, width)``,
+        ``(n_images, height, width, n_channels)``, ``(n_images, n_tokens, n_channels)``,
+        ``(n_images, n_features)``.
+    n_prefix_tokens : int, default=None
+        How many tokens stand before those of the patches, the first of them a class token. None
+        finds it out.
     device : str, default="cpu"
         Where the network runs.
     memory : str, path or joblib.Memory, default=None
@@ -113,6 +123,9 @@ default="auto"
         fully_convolutional: bool = False,
         reference: Any = "auto",
         spatial_pooling: Any = None,
+        tokens: str = "all",
+        layout: Any = None,
+        n_prefix_tokens: int | None = None,
         device: str = "cpu",
         memory: Any = None,
         random_state: Any = None,
@@ -125,6 +138,9 @@ default="auto"
         self.fully_convolutional = fully_convolutional
         self.reference = reference
         self.spatial_pooling = spatial_pooling
+        self.tokens = tokens
+        self.layout = layout
+        self.n_prefix_tokens = n_prefix_tokens
         self.device = device
         self.memory = memory
         self.random_state = random_state
@@ -160,7 +176,7 @@ default="auto"
         one = self.layers is None or isinstance(self.layers, str)
         layers = [self.layers] if one else list(self.layers)
         check_reference(self.reference)
-        pooling = check_spatial_pooling(self.spatial_pooling)
+        pooling = check_pooling(self.spatial_pooling, self.tokens)
         if not layers:
             raise ValueError("layers is empty: name at least one, or give None for the last.")
         X = _pairs_or_images(X)
@@ -182,7 +198,7 @@ default="auto"
         self.n_features_out_ = ends[-1]
         return self
 
-    def _load(self, layers: list[str | None], pooling: tuple[int, int] | None) -> list[int]:
+    def _load(self, layers: list[str | None], pooling: Pooling) -> list[int]:
         """Build the network up to these layers; how many features each of them has."""
         backbone = load_backbone(
             self.backbone,
@@ -192,7 +208,8 @@ default="auto"
             random_state=self.random_state,
         )
         self.preprocessing_ = backbone.preprocessing
-        self.trunk_ = Trunk(backbone, layers).requires_grad_(False)
+        stated = {"layout": self.layout, "n_prefix_tokens": self.n_prefix_tokens}
+        self.trunk_ = Trunk(backbone, layers, **stated).requires_grad_(False)
         self.trunk_.to(device=self.device)
         blank = torch.zeros(1, 3, *self.preprocessing_.size, device=self.device)
         with torch.no_grad():
@@ -233,7 +250,8 @@ default="auto"
         run: Run = self._run
         load, device = photographs.load, self.device
         if has_location(self.memory):
-            settings = f"{self.preprocessing_}{check_spatial_pooling(self.spatial_pooling) or ''}"
+            pooling = check_pooling(self.spatial_pooling, self.tokens)
+            settings = f"{self.preprocessing_}{pooling}{self.trunk_.axes}"
             key = store_key(self.trunk_, "whole", settings, device)
             kept = keep_rows(run, photographs, rows, memory=self.memory, key=key, device=device)
             load, run, device = kept.load, _as_it_is, "cpu"
@@ -246,12 +264,12 @@ default="auto"
         return compute_rows(load, run, rows, device)
 
     def _run(self, inputs: Tensor, _: np.ndarray) -> Tensor:
-        pooling = check_spatial_pooling(self.spatial_pooling)
+        pooling = check_pooling(self.spatial_pooling, self.tokens)
         return torch.cat(self._layer_features(inputs, pooling), dim=1)
 
-    def _layer_features(self, inputs: Tensor, pooling: tuple[int, int] | None) -> list[Tensor]:
-        layers = zip(self.trunk_(inputs), self.trunk_.layouts, strict=True)
-        return [to_features(values, layout, pooling) for values, layout in layers]
+    def _layer_features(self, inputs: Tensor, pooling: Pooling) -> list[Tensor]:
+        layers = zip(self.trunk_(inputs), self.trunk_.axes, strict=True)
+        return [to_features(values, axes, pooling) for values, axes in layers]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -12,8 +12,10 @@ from torch.utils._pytree import tree_leaves
 
 from sklearn_rdm._network._backbones import Backbone
 from sklearn_rdm._network._hooks import Call, Calls, all_calls, install_hooks, pick
+from sklearn_rdm._network._input_sizes import taken_size
 from sklearn_rdm._network._layer_names import LayerNames, ReadOut
-from sklearn_rdm._network._layouts import Layout, find_layout
+from sklearn_rdm._network._layouts import Axes
+from sklearn_rdm._network._tokens import see_sequences
 from sklearn_rdm._network._tracing import (
     Trace,
     ancestors,
@@ -34,7 +36,6 @@ __all__ = [
     "call_name",
     "run_twice",
     "same",
-    "token_lengths",
     "two_photographs",
 ]
 
@@ -79,7 +80,7 @@ class CutNetwork:
             subgraph(nodes, start, self._outputs[:n_trained], items[:n_trained]),
         )
         self.bind(network)
-        self.layouts = self._check(network, eager, photographs)
+        self.axes = self._check(network, eager, photographs)
         del self._traced, self._outputs, self._order, self._read_outs
 
     def prefix(self, images: Tensor) -> Tensor:
@@ -176,8 +177,8 @@ class CutNetwork:
         inside = [node for node in self._order if node.startswith(f"{path}.")]
         return inside or [self._names.known[path]]
 
-    def _check(self, network: nn.Module, eager: Calls, images: Tensor) -> tuple[Layout | None, ...]:
-        """Compare with the untouched network; find the layout of each read-out."""
+    def _check(self, network: nn.Module, eager: Calls, images: Tensor) -> tuple[Axes, ...]:
+        """Compare with the untouched network; find the axes of each read-out."""
         calls = {n: call for n, call in self._node_calls().items() if call in eager.values}
         output = next(iter(reversed(self._outputs[0].graph.nodes))).all_input_nodes[:1]
         whole = (
@@ -200,11 +201,9 @@ class CutNetwork:
                     "torch.fx does not see all that its code does in place: "
                     f"{node.target} would be computed otherwise"
                 )
-        lengths = token_lengths(eager)
+        sequences = see_sequences(network, eager, images.shape[-2:])
         return tuple(
-            find_layout(value.shape, images.shape[-2:], self._maker(network, node), lengths)
-            if isinstance(value, Tensor)
-            else None
+            sequences.axes(value, self._maker(network, node))
             for node, value in zip(self._outputs, parts, strict=True)
         )
 
@@ -259,10 +258,7 @@ def run_twice(network: nn.Module, images: Tensor, until: Call | None, name: str)
     finally:
         remove()
     if calls.error is not None and (until is None or until not in calls.values):
-        raise ValueError(
-            f"{name} cannot take images of {images.shape[2]} x {images.shape[3]} pixels "
-            f"({calls.error}). Give the image_size that it was made for."
-        ) from calls.error
+        raise ValueError(_wrong_size(network, images, name, calls.error)) from calls.error
     for call, value in calls.values.items():
         if not same(value, again.values.get(call)):
             raise ValueError(
@@ -292,7 +288,10 @@ def _close(a: Any, b: Any) -> bool:
     return torch.allclose(a, b, rtol=0, atol=ROUNDING * largest, equal_nan=True)
 
 
-def token_lengths(calls: Calls) -> set[int]:
-    """Lengths of all token sequences (n_images, n_tokens, n_channels) of a network."""
-    tensors = [v for v in tree_leaves(calls.values) if isinstance(v, Tensor)]
-    return {v.shape[1] for v in tensors if v.ndim == 3}
+def _wrong_size(network: nn.Module, images: Tensor, name: str, error: Exception) -> str:
+    given = tuple(images.shape[2:])
+    message = f"{name} cannot take images of {given[0]} x {given[1]} pixels ({error}). "
+    size = taken_size(network, given)
+    if size is None:
+        return message + "It runs at no usual size either: its forward pass must take (n, 3, h, w)."
+    return message + f"It takes {size[0]} x {size[1]} pixels: set image_size={size}."

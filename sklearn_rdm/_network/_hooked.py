@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from sklearn_rdm._network._backbones import Backbone
-from sklearn_rdm._network._cut import Wanted, call_name, run_twice, token_lengths
+from sklearn_rdm._network._cut import Wanted, call_name, run_twice
 from sklearn_rdm._network._hooks import Call, Calls, install_hooks, pick, read_calls
 from sklearn_rdm._network._layer_names import LayerNames
-from sklearn_rdm._network._layouts import find_layout
+from sklearn_rdm._network._tokens import see_sequences
 from sklearn_rdm._network._tracing import settings
 
 __all__ = ["HookedNetwork"]
@@ -41,11 +41,9 @@ class HookedNetwork:
         self._n_trained = wanted.n_trained
         self.frozen = _frozen(network, calls, self._wanted, wanted, names, by_name)
         install_hooks(network)
-        lengths, size = token_lengths(calls), tuple(photographs.shape[-2:])
-        self.layouts = tuple(
-            find_layout(value.shape, size, network.get_submodule(call[0]), lengths)
-            if isinstance(value := pick(calls.values[call], items), Tensor)
-            else None
+        sequences = see_sequences(network, calls, photographs.shape[-2:])
+        self.axes = tuple(
+            sequences.axes(pick(calls.values[call], items), network.get_submodule(call[0]))
             for call, items in self._wanted
         )
 

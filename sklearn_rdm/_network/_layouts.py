@@ -1,15 +1,17 @@
-"""Which axes of activations are space, channels and tokens, and how they become features."""
+"""Which axes of activations are space, channels and tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-__all__ = ["Layout", "find_layout", "to_features"]
+__all__ = ["N_AXES", "Axes", "Layout", "find_layout"]
 
 Layout = Literal["channels_first", "channels_last", "tokens", "vector"]
+N_AXES = {"channels_first": 4, "channels_last": 4, "tokens": 3, "vector": 2}
 ROUNDED_SIDES = 1.5  # places that the rounding of several strides adds to or takes from a side
 CHANNELS_LAST_MODULES = (nn.Linear, nn.LayerNorm)
 CHANNELS_FIRST_MODULES = (
@@ -26,13 +28,37 @@ CHANNELS_FIRST_MODULES = (
 )
 
 
+@dataclass(frozen=True)
+class Axes:
+    """Which axes of a layer's activations are which.
+
+    Attributes
+    ----------
+    n_axes : int
+        Of the activations of some images, the images' axis included; 0 for what is no tensor.
+    layout : {"channels_first", "channels_last", "tokens", "vector"} or None
+        None where it is unknown.
+    n_prefix : int or None
+        Of tokens: how many stand before those of the patches; None where that is unknown.
+    has_class : bool
+        Of tokens: whether the first of them is a class token.
+    """
+
+    n_axes: int
+    layout: Layout | None = None
+    n_prefix: int | None = None
+    has_class: bool = False
+
+
 def find_layout(
     shape: Sequence[int],
     input_size: Sequence[int],
     module: nn.Module | None = None,
     n_tokens: Collection[int] = (),
 ) -> Layout | None:
-    """Find the layout of activations by what made them and by their shape.
+    """Find the layout of maps and vectors by what made them and by their shape.
+
+    Three axes may be tokens: :class:`~sklearn_rdm._network._tokens.Sequences` looks at these.
 
     Parameters
     ----------
@@ -47,14 +73,12 @@ def find_layout(
 
     Returns
     -------
-    layout : {"channels_first", "channels_last", "tokens", "vector"} or None
+    layout : {"channels_first", "channels_last", "vector"} or None
         None where it cannot be told.
     """
     axes = tuple(shape)
     if len(axes) == 2:
         return "vector"
-    if len(axes) == 3:
-        return "tokens"
     if len(axes) != 4:
         return None
     if isinstance(module, CHANNELS_FIRST_MODULES):
@@ -79,54 +103,4 @@ def _is_map(axes: Sequence[int], input_size: Sequence[int]) -> bool:
         abs(height - most_high / stride) <= ROUNDED_SIDES
         and abs(width - most_wide / stride) <= ROUNDED_SIDES
         and (most_high != most_wide or height == width)
-    )
-
-
-def to_features(
-    activations: Tensor, layout: Layout | None, spatial_pooling: tuple[int, int] | None
-) -> Tensor:
-    """Average larger maps to a size and flatten them, one row per image.
-
-    Parameters
-    ----------
-    activations : Tensor of shape (n_images, ...)
-        Of one read-out.
-    layout : {"channels_first", "channels_last", "tokens", "vector"} or None
-        Which of its axes are which; None if that is unknown.
-    spatial_pooling : (height, width) or None
-        The size that maps are averaged to; smaller maps stay as they are. None keeps all places.
-
-    Returns
-    -------
-    features : Tensor of float32, shape (n_images, n_features)
-        Channel by channel for maps with channels first or averaged, else in the given order.
-
-    Raises
-    ------
-    ValueError
-        If activations are to be averaged over space and it is unknown which axes these are.
-    """
-    activations = activations.float()
-    if spatial_pooling is None or layout == "vector":
-        return activations.flatten(1)
-    if layout not in ("channels_first", "channels_last"):
-        raise ValueError(_no_map(activations, layout))
-    if layout == "channels_last":
-        activations = activations.movedim(-1, 1)
-    (height, width), (most_high, most_wide) = activations.shape[2:], spatial_pooling
-    size = min(height, most_high), min(width, most_wide)
-    return nn.functional.adaptive_avg_pool2d(activations, size).flatten(1)
-
-
-def _no_map(activations: Tensor, layout: Layout | None) -> str:
-    shape = ("n_images", *activations.shape[1:])
-    if layout == "tokens":
-        return (
-            f"spatial_pooling averages maps, but the layer's activations {shape} are tokens. Set "
-            "spatial_pooling=None."
-        )
-    return (
-        "spatial_pooling needs to know which axes are height and width, and for activations of "
-        f"shape {shape} that could not be found out. Set spatial_pooling=None, or "
-        "read the layer before or after it."
     )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sklearn_rdm._network._layouts import Layout, to_features
+from sklearn_rdm._network._features import Pooling, to_features
+from sklearn_rdm._network._layouts import Axes
 from sklearn_rdm._pairs._rounding import FLOAT32_SHARE
 
-__all__ = ["Layers", "ReadOut", "check_layers", "check_spatial_pooling"]
+__all__ = ["Layers", "ReadOut", "check_layers"]
 
 Layers = str | Sequence[str] | None  # what is read out: one layer, or several as one
 
@@ -32,10 +32,10 @@ class ReadOut(nn.Module):
         Node names of the layers.
     n_features : sequence of int
         Features of each layer, after pooling.
-    layouts : sequence of str or None
-        Which axes of each layer's activations are which, see :func:`to_features`.
-    spatial_pooling : (height, width) or None
-        Maps are averaged to this size.
+    axes : sequence of Axes
+        Which axes of each layer's activations are which.
+    pooling : Pooling
+        What is made of maps and tokens.
 
     Attributes
     ----------
@@ -51,12 +51,11 @@ class ReadOut(nn.Module):
         self,
         layers: Sequence[str],
         n_features: Sequence[int],
-        layouts: Sequence[Layout | None],
-        spatial_pooling: tuple[int, int] | None = None,
+        axes: Sequence[Axes],
+        pooling: Pooling,
     ) -> None:
         super().__init__()
-        self.layers, self.layouts = tuple(layers), tuple(layouts)
-        self.spatial_pooling = spatial_pooling
+        self.layers, self.axes, self.pooling = tuple(layers), tuple(axes), pooling
         self.n_features = sum(n_features)
         several = len(self.layers) > 1
         self.log_weight = nn.Parameter(torch.zeros(len(layers))) if several else None
@@ -137,25 +136,8 @@ class ReadOut(nn.Module):
         return centred / torch.where(varies, length, torch.nan)[:, None]
 
     def _features(self, activations: Mapping[str, Tensor]) -> list[Tensor]:
-        layers = zip(self.layers, self.layouts, strict=True)
-        return [
-            to_features(activations[layer], layout, self.spatial_pooling)
-            for layer, layout in layers
-        ]
-
-
-def check_spatial_pooling(size: Any) -> tuple[int, int] | None:
-    """Return what maps are averaged to as (height, width), None for not at all."""
-    if size is None:
-        return None
-    sides = [size] * 2 if isinstance(size, Integral) else size
-    whole = isinstance(sides, Sequence) and all(isinstance(side, Integral) for side in sides)
-    if not whole or len(sides) != 2 or min(sides) < 1:
-        raise ValueError(
-            "spatial_pooling must be None, or the positive int or (height, width) that maps are "
-            f"averaged to, got {size!r}."
-        )
-    return int(sides[0]), int(sides[1])
+        layers = zip(self.layers, self.axes, strict=True)
+        return [to_features(activations[layer], axes, self.pooling) for layer, axes in layers]
 
 
 def check_layers(layers: Layers) -> list[str | None]:

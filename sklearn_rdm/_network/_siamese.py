@@ -86,7 +86,10 @@ default="auto"
         Held-out images are never read for it.
     spatial_pooling : int or (height, width), default=None
         Maps are averaged to this many places per channel before the correlation; smaller ones,
-        and layers without a map, stay as they are. None keeps all places.
+        and vectors, stay as they are. None keeps all places.
+    tokens : {"all", "cls", "mean"}, default="all"
+        Which tokens of a transformer are correlated: all, the class token, or the mean of those of
+        the patches. Layers that are vectors stay as they are.
     noise_ratio : float, default=0.0
         The variance of independent noise that is assumed in measured patterns, over the mean
         variance of the activations of the training images before training. Noise attenuates
@@ -142,6 +145,9 @@ default="auto"
           active in training, where these are modules.
         - ``module__fully_convolutional=False``: of AlexNet and VGG, whether fully connected layers
           slide over larger maps (the paper's toolbox) or see a pooled map (torchvision).
+        - ``module__layout=None``, ``module__n_prefix_tokens=None``: which axes of activations are
+          which, and how many tokens are no patches, where that is not found out; see
+          :class:`LayerActivations`.
 
     Attributes
     ----------
@@ -198,6 +204,7 @@ default="auto"
         image_size: Any = None,
         reference: Any = "auto",
         spatial_pooling: Any = None,
+        tokens: str = "all",
         noise_ratio: float = 0.0,
         batching: str = "images",
         batch_size: int = 48,
@@ -224,6 +231,7 @@ default="auto"
         self.image_size = image_size
         self.reference = reference
         self.spatial_pooling = spatial_pooling
+        self.tokens = tokens
         self.noise_ratio = noise_ratio
         self.batching = batching
         self.subject_pooling = subject_pooling

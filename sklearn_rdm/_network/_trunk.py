@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sklearn_rdm._network._accelerator import put_channels_last
 from sklearn_rdm._network._backbones import Backbone, load_fitting, load_weights
 from sklearn_rdm._network._cut import CannotCutError, CutNetwork, Wanted, two_photographs
+from sklearn_rdm._network._features import state_axes
 from sklearn_rdm._network._hooked import HookedNetwork
 from sklearn_rdm._network._tracing import defaults, within
 
@@ -45,6 +46,8 @@ class Trunk(nn.Module):
     dropout : bool, default=False
         Whether dropout and stochastic depth of trained layers are active in training mode, where
         they are modules (EfficientNet-Lite calls its stochastic depth as a function: it stays off).
+    layout, n_prefix_tokens
+        What the user says about the read-outs' axes, see :func:`state_axes`.
 
     Warns
     -----
@@ -60,8 +63,8 @@ class Trunk(nn.Module):
         Node whose value ``prefix`` returns.
     has_prefix : bool
         Whether any layer comes before the cut.
-    layouts : tuple of {"channels_first", "channels_last", "tokens", "vector"} or None
-        Which axes of each read-out are which; None where that could not be found out.
+    axes : tuple of Axes
+        Which axes of each read-out are which.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class Trunk(nn.Module):
         freeze_from: str | None = None,
         freeze_batch_norm: bool = True,
         dropout: bool = False,
+        layout: Any = None,
+        n_prefix_tokens: int | None = None,
     ) -> None:
         super().__init__()
         self.network = backbone.network
@@ -90,7 +95,7 @@ class Trunk(nn.Module):
         self.layers = self._way.layers
         self.cut = self._way.cut
         self.has_prefix = self._way.has_prefix
-        self.layouts = self._way.layouts
+        self.axes = state_axes(self._way.axes, layers, layout, n_prefix_tokens)
         self._remove_unneeded()
         if backbone.state_dict is not None:
             load_weights(self.network, backbone.state_dict, known)

@@ -12,13 +12,8 @@ from sklearn_rdm._models._distances import check_noise_ratio
 from sklearn_rdm._network._accelerator import is_host
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._batches import PairBatch
-from sklearn_rdm._network._layouts import to_features
-from sklearn_rdm._network._read_out import (
-    Layers,
-    ReadOut,
-    check_layers,
-    check_spatial_pooling,
-)
+from sklearn_rdm._network._features import Pooling, check_pooling, to_features
+from sklearn_rdm._network._read_out import Layers, ReadOut, check_layers
 from sklearn_rdm._network._references import (
     check_reference,
     is_auto,
@@ -43,7 +38,7 @@ class TwinNetwork(nn.Module):
     Parameters
     ----------
     backbone, layer, read_out, weights, freeze_up_to, freeze_from, image_size, reference, \
-spatial_pooling, noise_ratio, precision, random_state
+spatial_pooling, tokens, noise_ratio, precision, random_state
         As in :class:`SiameseRDMRegressor`.
     candidates : sequence, default=()
         More read-outs that are wanted beside ``layer`` and ``read_out``, given as these.
@@ -51,6 +46,14 @@ spatial_pooling, noise_ratio, precision, random_state
         AlexNet and VGG only. False pools the last convolutional map to the size that the fully
         connected layers were made for (torchvision's way); True lets these slide over larger maps
         (the paper's toolbox): an image of 300 x 300 pixels gives VGG's fc7 a map of 3 x 3.
+    layout : {"channels_first", "channels_last", "tokens", "vector"}, dict or None, default=None
+        Which axes of activations are which, of all layers whose number of axes fits it, or of
+        layers by name, where that is not found out: ``(n_images, n_channels, height, width)``,
+        ``(n_images, height, width, n_channels)``, ``(n_images, n_tokens, n_channels)``,
+        ``(n_images, n_features)``.
+    n_prefix_tokens : int, default=None
+        How many tokens stand before those of the patches, the first of them a class token. None
+        finds it out.
     freeze_batch_norm : bool, default=True
         Whether the statistics of batch normalisation stay as pretrained also in trained layers.
         With False, a prediction in training depends on the other images of the batch.
@@ -92,6 +95,9 @@ spatial_pooling, noise_ratio, precision, random_state
         dropout: bool = False,
         reference: Any = None,
         spatial_pooling: Any = None,
+        tokens: str = "all",
+        layout: Any = None,
+        n_prefix_tokens: int | None = None,
         noise_ratio: float = 0.0,
         precision: str | None = None,
         random_state: Any = None,
@@ -103,7 +109,7 @@ spatial_pooling, noise_ratio, precision, random_state
         self.dtype = PRECISIONS[precision]
         self.noise_ratio = check_noise_ratio(noise_ratio)
         self._given_reference = reference
-        pooling = check_spatial_pooling(spatial_pooling)
+        pooling = check_pooling(spatial_pooling, tokens)
         trained = check_layers(layer)
         wanted = _distinct_read_outs(
             trained, [layer if read_out is None else read_out, *candidates]
@@ -125,6 +131,8 @@ spatial_pooling, noise_ratio, precision, random_state
             freeze_from=freeze_from,
             freeze_batch_norm=freeze_batch_norm,
             dropout=dropout,
+            layout=layout,
+            n_prefix_tokens=n_prefix_tokens,
         )
         self._add_read_outs(layers, wanted, pooling)
         _check_distinct(layer, self.trained.layers)
@@ -143,7 +151,7 @@ spatial_pooling, noise_ratio, precision, random_state
         self,
         layers: Sequence[str | None],
         wanted: Sequence[tuple[str | None, ...]],
-        pooling: tuple[int, int] | None,
+        pooling: Pooling,
     ) -> None:
         blank = torch.zeros(1, 3, *self.preprocessing.size)
         with torch.no_grad():
@@ -152,13 +160,13 @@ spatial_pooling, noise_ratio, precision, random_state
         self._pooling = pooling
         self.layer_sizes = [features.shape[1] for features in self._layer_features(outputs)]
         size = dict(zip(self.trunk.layers, self.layer_sizes, strict=True))
-        layout = dict(zip(self.trunk.layers, self.trunk.layouts, strict=True))
+        axes = dict(zip(self.trunk.layers, self.trunk.axes, strict=True))
         self._wanted = list(wanted)
         self.read_outs = nn.ModuleList()
         for names in wanted:
             nodes = [node[name] for name in names]
-            sizes, layouts = [size[n] for n in nodes], [layout[n] for n in nodes]
-            self.read_outs.append(ReadOut(nodes, sizes, layouts, pooling))
+            sizes = [size[n] for n in nodes]
+            self.read_outs.append(ReadOut(nodes, sizes, [axes[n] for n in nodes], pooling))
 
     def _add_what_is_settled(self) -> None:
         self.settled: Tensor
@@ -275,8 +283,8 @@ spatial_pooling, noise_ratio, precision, random_state
         return torch.cat(self._layer_features(outputs), dim=1)
 
     def _layer_features(self, outputs: Sequence[Tensor]) -> list[Tensor]:
-        layers = zip(outputs, self.trunk.layouts, strict=True)
-        return [to_features(output, layout, self._pooling) for output, layout in layers]
+        layers = zip(outputs, self.trunk.axes, strict=True)
+        return [to_features(output, axes, self._pooling) for output, axes in layers]
 
     def _activations(self, inputs: Tensor) -> dict[str, Tensor]:
         with self._autocast(inputs):
