@@ -8,6 +8,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from generate_pages import write_pages  # noqa: I001  # beside this file
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from sklearn.base import BaseEstimator
+from torch.nn import Module
 
 import sklearn_rdm
 
@@ -24,7 +28,9 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "mathml",
     "myst_parser",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = [
@@ -35,6 +41,7 @@ exclude_patterns = [
     "results",
 ]
 templates_path = ["_templates"]
+html_math_renderer = "mathml"
 
 autodoc_default_options = {"members": True, "inherited-members": True}
 autodoc_typehints = "none"  # numpydoc states the types
@@ -46,6 +53,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sklearn_rdm",),
+    "image_srcset": ["2x"],
+    "thumbnail_size": (400, 280),
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "remove_config_comments": True,
@@ -54,18 +63,35 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
+html_title = "sklearn_rdm"
 html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
+html_theme_options = {
+    "header_links_before_dropdown": 5,
+    "navbar_align": "left",
+    "navigation_with_keys": False,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+    "show_toc_level": 2,
+}
+html_sidebars = {"install": [], "which_estimator": [], "changelog": [], "contributing": []}
+
+# Methods that skorch, torch and scikit-learn call, or that their own pages describe
+CALLED_BY_OTHERS = {
+    name for owner in (NeuralNet, Callback, Module, BaseEstimator) for name in dir(owner)
+} - {"fit", "partial_fit", "predict", "transform", "score", "forward"}
 
 
 def setup(app):
     app.connect("autodoc-skip-member", _skip_what_others_document)
 
 
-def _skip_what_others_document(_app, _what, _name, member, skip, _options):
-    """Leave methods of scikit-learn, skorch and torch to the documentation of these."""
+def _skip_what_others_document(_app, what, name, member, skip, _options):
+    """Show what users call: no hooks of other libraries, no methods that these document."""
+    if what == "class" and name in CALLED_BY_OTHERS:
+        return True
     function = getattr(member, "fget", None) or getattr(member, "__func__", member)
     home = getattr(function, "__module__", None) or "sklearn_rdm"
     return skip or not home.startswith("sklearn_rdm")

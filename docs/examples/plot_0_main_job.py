@@ -46,10 +46,12 @@ if "SKLEARN_RDM_DATA" in os.environ:
     name = "Algonauts 2019, 92 images, fMRI of inferior temporal cortex"
     data = fetch_algonauts2019(image_set=92, target="fmri_it")
     layer, freeze_up_to, background = "block14", ["block10", "block12"], data.background
+    image_size = None  # as the weights were trained: 224
 else:
     name = "simulated subjects (set SKLEARN_RDM_DATA for brain data)"
     data = make_rdm_regression(n_images=60, random_state=0)
     layer, freeze_up_to, background = "block7", ["block3", "block5"], None
+    image_size = 96
 
 pairs, dissim = ImagePairs.from_rdms(
     data.images, data.rdms, image_groups=data.image_groups, background=background
@@ -75,6 +77,7 @@ print(f"train: {train_pairs}\ntest:  {test_pairs}")
 network = SiameseRDMRegressor(
     "efficientnet_lite0",
     layer,
+    image_size=image_size,
     max_epochs=12,
     random_state=0,
 )
@@ -96,7 +99,8 @@ print(f"chosen: {search.best_params_}, r = {search.best_score_:.3f} on inner fol
 # Spearman's correlation with every subject; the baseline is the same layer, not trained. The dashed
 # line is the 95th percentile of the scores by chance, those after shuffling images.
 
-fixed = make_pipeline(LayerActivations("efficientnet_lite0", layer), FixedRSARegressor())
+activations = LayerActivations("efficientnet_lite0", layer, image_size=image_size)
+fixed = make_pipeline(activations, FixedRSARegressor())
 baseline = fixed.fit(train_pairs, train_dissim).predict(test_pairs)
 scores = [
     rdm_spearman_score(test_dissim, predicted, subject_average=False)

@@ -1,0 +1,77 @@
+"""
+Save a tuned network, reload it, take its weights elsewhere
+===========================================================
+
+Three ways to keep a network: the whole estimator, its weights alone, and a plain torchvision-like
+module for use without this library.
+"""
+
+# %%
+import tempfile
+from pathlib import Path
+
+import joblib
+import matplotlib.pyplot as plt
+import torch
+from sklearn.base import clone
+
+from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+from sklearn_rdm.datasets import make_rdm_regression
+
+data = make_rdm_regression(n_images=24, n_subjects=4, image_size=96, random_state=0)
+pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
+network = SiameseRDMRegressor(
+    "efficientnet_lite0", "block4", image_size=96, max_epochs=4, random_state=0
+)
+network.fit(pairs, dissim)
+rdm = network.transform(data.images)
+folder = Path(tempfile.mkdtemp())
+
+# %%
+# The whole estimator
+# -------------------
+# All that it learned, with its settings. Such a file can run code when it is opened: open only your
+# own.
+
+joblib.dump(network, folder / "network.joblib")
+whole = joblib.load(folder / "network.joblib").transform(data.images)
+
+# %%
+# The weights alone
+# -----------------
+# For an estimator with the same settings, on another machine or at another image size.
+
+network.save_params(f_params=folder / "weights.pt")
+other = clone(network).initialize()
+other.load_params(f_params=folder / "weights.pt")
+weights = other.transform(data.images)
+
+# %%
+# A plain module
+# --------------
+# The complete EfficientNet with tuned early blocks: what stands behind the read-out is as
+# pretrained. Its state dict loads into any network of its kind, and holds no code.
+
+module = network.export_network()
+torch.save(module.state_dict(), folder / "plain.pt")
+plain = SiameseRDMRegressor(
+    "efficientnet_lite0", "block4", weights=folder / "plain.pt", image_size=96
+)
+from_module = plain.initialize().transform(data.images)
+
+# %%
+# All of them predict the same
+# ----------------------------
+
+untuned = SiameseRDMRegressor("efficientnet_lite0", "block4", image_size=96).initialize()
+predictions = {
+    "before tuning": untuned.transform(data.images),
+    "reloaded": whole,
+    "weights alone": weights,
+    "plain module": from_module,
+}
+figure, axes = plt.subplots(1, 4, figsize=(9, 2.9), layout="constrained", sharey=True)
+for ax, (name, predicted) in zip(axes, predictions.items(), strict=True):
+    ax.plot(rdm.ravel(), predicted.ravel(), ".", ms=3, color="#0072B2")
+    ax.set(title=f"{name}\n(differs by {abs(rdm - predicted).max():.2g})", xlabel="in memory")
+_ = axes[0].set_ylabel("dissimilarity from file")
