@@ -23,8 +23,8 @@ from sklearn_rdm._pairs._images import (
     list_images,
     read_image,
 )
-from sklearn_rdm._pairs._progress import counted
 from sklearn_rdm._pairs._lazy_rows import read_rows
+from sklearn_rdm._pairs._progress import counted
 from sklearn_rdm._pairs._whole_files import map_new
 
 __all__ = ["MEMORY_BUDGET", "Load", "Photographs", "Run", "allocate", "compute_rows"]
