@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from sklearn_rdm import ImagePairs, SiameseRDMRegressor
 
-N_IMAGES, SIDE = 24, 32
+N_IMAGES, SIDE = 64, 48
 ROUNDING = 1e-5  # of dissimilarities, which are between 0 and 2
 COLUMNS = ("what differs", "weights", "predictions", "largest difference of predictions")
 TEXT = f"""
@@ -159,7 +159,11 @@ WAYS: dict[str, tuple[Callable[[], Outcome], bool, bool]] = {
     "8 threads of PyTorch": (lambda: run(8), True, True),
     "4 threads of BLAS": (lambda: with_blas_threads(4), True, False),
     "three fits at once in threads": (beside_other_threads, True, True),
-    "2 workers of loky": (lambda: by_joblib(2), True, True),
+    "2 workers of loky": (
+        lambda: by_joblib(2),
+        True,
+        False,
+    ),  # joblib gives each fewer threads of BLAS
     "a child by spawn": (lambda: in_a_new_process("spawn"), True, True),
     "another Python process": (from_another_python, True, False),
     "pickled and back": (pickled, True, True),
