@@ -185,10 +185,12 @@ def try_fault(fault: str, writer: str, folder: Path, numbers: Sequence[int]) -> 
     if fault == "write fails":
         write(folder)
         size = (folder / name).stat().st_size
+        (folder / name).unlink()
     for number in numbers:
         (folder / name).write_bytes(b"old")
         outcome = run(fault, folder, writer, number)
         if outcome["named"] is None:  # it has fewer calls than this
+            (folder / name).unlink()
             break
         counts["faults"] += 1
         counts["named"] += bool(outcome["named"])
@@ -221,7 +223,7 @@ def kill_writers(folder: Path, n_kills: int) -> list[object]:
         counts["whole"] += not (folder / "x.npy").exists() or (
             np.array_equal(np.load(folder / "x.npy"), matrix())
         )
-        write_matrix_in_blocks(folder)
+        rdm_writer(".npy")(folder)
         counts["clean"] += [path.name for path in folder.iterdir()] == ["x.npy"]
     return ["killed", "write_rdms .npy", n_kills, n_kills, counts["whole"], counts["clean"]]
 

@@ -27,9 +27,8 @@ N_IMAGES, SIDE, PAGE = 40, 32, 4096
 FILES = ("activations.float32", "records", "shape.json", "probe.npy")
 COLUMNS = ("damage", "trials", "right numbers", "said so", "right again without a word")
 TEXT = f"""
-A store of the activations of {N_IMAGES} images, damaged between two runs. *Said so*: trials in
-which a warning came. Bytes that no record points to yet are not missed, and a record that is lost costs
-the computation of its image: both are right without a word.
+A store of the activations of {N_IMAGES} images, damaged between two runs. *Said so*: trials with a
+warning. A record that is lost costs the computation of its image: right without a word.
 """
 
 

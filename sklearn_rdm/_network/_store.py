@@ -31,8 +31,8 @@ PATIENCE = 600  # seconds without a new row after which a process no longer wait
 TOLERANCE = 1e-3  # of a row's length: other processors and threads round otherwise
 CODE = ("torch", "torchvision", "timm", "efficientnet-lite-pytorch", "transformers")
 
-# Rows whose checksum this process has seen to be right, by file and record.
-_seen: set[tuple[str, int, bytes]] = set()
+# Rows whose checksum this process has seen to be right, by file, place, shape and record.
+_seen: set[tuple[str, int, tuple[int, ...], bytes]] = set()
 # Folders in which this process has compared the probe with what the network computes now.
 _current: set[Path] = set()
 
@@ -137,7 +137,8 @@ class ActivationStore:
         records = self._records()
         place = {record[:DIGEST_SIZE]: i for i, record in enumerate(records)}
         found = {digest: place[digest] for digest in wanted if digest in place}
-        damaged = {d for d, i in found.items() if not self._is_whole(i, records[i])}
+        shape = self._shape() if found else ()
+        damaged = {d for d, i in found.items() if not self._is_whole(i, shape, records[i])}
         if damaged:
             warnings.warn(
                 f"{len(damaged)} rows of the activations in {self.folder} are damaged: they are "
@@ -146,11 +147,11 @@ class ActivationStore:
             )
         return {digest: i for digest, i in found.items() if digest not in damaged}
 
-    def _is_whole(self, place: int, record: bytes) -> bool:
+    def _is_whole(self, place: int, shape: tuple[int, ...], record: bytes) -> bool:
         """Whether a row matches its checksum, which each process reads once."""
-        key = (str(self.rows_file), place, record)
+        key = (str(self.rows_file), place, shape, record)
         if key not in _seen:
-            row = StoredRows(self.rows_file, place + 1, self._shape())[place]
+            row = StoredRows(self.rows_file, place + 1, shape)[place]
             if _record(record[:DIGEST_SIZE], row) != record:
                 return False
             _seen.add(key)
@@ -179,10 +180,16 @@ class ActivationStore:
             missing = [digest for digest in wanted if digest not in place]
             for start in range(0, len(missing), STORED_AT_ONCE):
                 new = missing[start : start + STORED_AT_ONCE]
-                self._append(n_rows, new, compute([wanted[digest] for digest in new]))
+                rows = compute([wanted[digest] for digest in new])
+                n_rows = self._n_rows_to_keep(n_rows, rows)
+                self._append(n_rows, new, rows)
                 place |= {digest: n_rows + i for i, digest in enumerate(new)}
                 n_rows += len(new)
         return place
+
+    def _n_rows_to_keep(self, n_rows: int, rows: np.ndarray) -> int:
+        """None of those that are there if their shape, which is in a file, was damaged."""
+        return n_rows if n_rows and self._shape() == rows.shape[1:] else 0
 
     def _keep_probe(self) -> None:
         if not (self.folder / PROBE).exists():
@@ -197,7 +204,8 @@ class ActivationStore:
         records = [_record(digest, row) for digest, row in zip(digests, rows, strict=True)]
         _write_at(self.rows_file, n_rows * rows[0].nbytes, rows.data)
         _write_at(self.records_file, n_rows * RECORD_SIZE, b"".join(records))
-        _seen.update((str(self.rows_file), n_rows + i, record) for i, record in enumerate(records))
+        file, shape = str(self.rows_file), rows.shape[1:]
+        _seen.update((file, n_rows + i, shape, record) for i, record in enumerate(records))
 
     def _in_memory(
         self, place: dict[bytes, int], wanted: dict[bytes, int], compute: Compute
@@ -235,7 +243,7 @@ def _is_current(folder: Path, compute_probe: Callable[[], np.ndarray]) -> bool:
         stored = np.load(folder / PROBE)
     except OSError:
         return True  # a new one, or one that cannot be read
-    except (ValueError, EOFError):  # damaged
+    except Exception:  # damaged: numpy's errors have no common type
         return False
     if _alike(stored, compute_probe()):
         _current.add(folder)

@@ -96,8 +96,7 @@ def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
         with Image.open(path) as file:
             _check_pixels(file)
             mode, transparent = file.mode, _is_transparent(file)
-            ImageOps.exif_transpose(file, in_place=True)
-            image = file.convert("RGB")
+            pixels = _as_pixels(file, size)
     except Exception as error:  # Pillow's for broken files have no common type
         raise _cannot_read(path, error) from error
     if mode.startswith(DEEP_MODES):  # Pillow clips these to white
@@ -111,6 +110,12 @@ def read_image(path: Any, size: tuple[int, int] | None = None) -> np.ndarray:
             "on what lies behind them. Flatten it onto the colour of your display first, for "
             "instance with PIL.Image.alpha_composite."
         )
+    return pixels
+
+
+def _as_pixels(file: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
+    ImageOps.exif_transpose(file, in_place=True)
+    image = file.convert("RGB")
     if size is not None and image.size != size[::-1]:
         image = image.resize(size[::-1], Image.Resampling.BICUBIC)
     return np.array(image)

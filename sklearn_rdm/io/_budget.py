@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sklearn_rdm._pairs._extras import MissingPackage
+
 __all__ = ["Budget", "cannot_read", "named"]
 
 AT_LEAST = 1 << 28  # bytes that any file may take
@@ -68,7 +70,7 @@ def named(path: Path, kind: str | None = None) -> Iterator[None]:
     kind = kind or f"a {path.suffix.lower()}"
     try:
         yield
-    except ImportError:
+    except MissingPackage:
         raise
     except OSError as error:
         if error.filename is not None:  # no file, no permission

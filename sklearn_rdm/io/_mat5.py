@@ -56,7 +56,8 @@ def checked_mat(content: bytes, budget: Budget) -> bytes:
 
 def _variables(content: bytes, order: str, budget: Budget) -> list[bytes]:
     """Tags and content of the variables, uncompressed and checked."""
-    checked, place = [], HEADER_SIZE
+    checked: list[bytes] = []
+    place = HEADER_SIZE
     while place < len(content):
         kind, size = _tag(content, place, order)
         element = memoryview(content)[place + TAG_SIZE : place + TAG_SIZE + size]
@@ -85,7 +86,7 @@ def _uncompressed(element: memoryview, order: str, budget: Budget) -> tuple[int,
     return kind, memoryview(unpacked)[TAG_SIZE:]
 
 
-def _tag(content: bytes, place: int, order: str) -> tuple[int, int]:
+def _tag(content: bytes | memoryview, place: int, order: str) -> tuple[int, int]:
     if place + TAG_SIZE > len(content):
         raise ValueError("it ends within the tag of an element")
     kind, size = struct.unpack_from(f"{order}II", content, place)

@@ -59,21 +59,18 @@ def write_arrays(
 def read_long(path: Path, labels: list[str], dissimilarity: str, budget: Budget) -> Any:
     """Read a table with one row per pair; of its ``labels`` only empty ones are missing."""
     pandas = import_optional("pandas", "pandas")
-    # pandas 2 loses the last digit of numbers by default; later versions deprecate the parameter
-    exact = {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     with named(path):
         _count_cells(path, separator, budget)
         table = pandas.read_csv(
             path,
-            **exact,
             sep=separator,
-            dtype=dict.fromkeys(labels, str),
+            dtype=dict.fromkeys([*labels, dissimilarity], str),  # pandas may round numbers
             keep_default_na=False,
             na_values=dict.fromkeys(labels, [""]) | {dissimilarity: MISSING},
         )
         if dissimilarity in table and len(table):
-            table[dissimilarity] = table[dissimilarity].astype(np.float64)
+            table[dissimilarity] = _as_numbers(table[dissimilarity].to_numpy(dtype=object))
         return table
 
 
@@ -174,9 +171,17 @@ def _read_csv(path: Path, budget: Budget) -> dict[str, np.ndarray]:
         )
     values = table.mask(table.isin(MISSING)).to_numpy(dtype=object)[1:, 1:]
     with named(path):
-        values = values.astype(np.float64)
+        values = _as_numbers(values)
     place = {name: column for column, name in enumerate(columns)}
     return {"rdms": values[:, [place[name] for name in rows]], "image_names": np.array(rows)}
+
+
+def _as_numbers(cells: np.ndarray) -> np.ndarray:
+    """Numbers of cells of text, the nearest float64 of each; Python would read "1_5" as 15."""
+    odd = [cell for cell in cells.ravel() if isinstance(cell, str) and "_" in cell]
+    if odd:
+        raise ValueError(f"could not convert string to float: {odd[0]!r}")
+    return cells.astype(np.float64)
 
 
 def _is_number(cell: Any) -> bool:

@@ -111,3 +111,17 @@ def test_an_empty_long_table_is_named(tmp_path, suffix):
     (tmp_path / f"x{suffix}").write_text("")
     with pytest.raises(ValueError, match=rf"x\{suffix}' cannot be read as a"):
         from_long_table(tmp_path / f"x{suffix}")
+
+
+def test_values_are_read_to_the_last_bit_and_text_among_them_is_named(tmp_path):
+    values = np.random.default_rng(0).random(45)
+    table = to_long_table(values)
+    table.to_csv(tmp_path / "x.csv", index=False)
+    data = from_long_table(tmp_path / "x.csv", image_names=range(10))
+    np.testing.assert_array_equal(data.rdms, squareform(values))
+    for text in ("one", "1_5"):
+        table["dissimilarity"] = table["dissimilarity"].astype(object)
+        table.loc[2, "dissimilarity"] = text
+        table.to_csv(tmp_path / "x.csv", index=False)
+        with pytest.raises(ValueError, match=rf"x\.csv' cannot be read as a \.csv file.*{text}"):
+            from_long_table(tmp_path / "x.csv")

@@ -157,6 +157,8 @@ DAMAGES = {
     ),
     "half a shape": (lambda store: (store / "shape.json").write_text("[38"), 10),
     "no shape": (lambda store: (store / "shape.json").unlink(), 10),
+    "a shorter shape": (lambda store: (store / "shape.json").write_text("[2]"), 10),
+    "a longer shape": (lambda store: (store / "shape.json").write_text("[385]"), 10),
     "nothing but a lock": (lambda s: [f.unlink() for f in s.iterdir() if f.name != "lock"], 10),
 }
 
@@ -374,6 +376,16 @@ def test_a_network_whose_code_has_changed_is_computed_anew(tmp_path, monkeypatch
         found = features_of(memory=memory).fit_transform(images)
     assert np.array_equal(found, features_of().fit_transform(images))
     assert not np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", bytes(200)])
+def test_a_damaged_probe_costs_the_rows_and_nothing_else(tmp_path, monkeypatch, damage):
+    images = make_images(4)
+    expected = features_of(memory=tmp_path).fit_transform(images)
+    (store,) = stores(tmp_path)
+    (store / "probe.npy").write_bytes(damage)
+    fresh_process(monkeypatch)
+    assert np.array_equal(features_of(memory=tmp_path).fit_transform(images), expected)
 
 
 def read_only(monkeypatch):
