@@ -144,4 +144,4 @@ def is_generated(page):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/_build/html"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/_build/html").resolve())

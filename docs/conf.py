@@ -44,6 +44,8 @@ templates_path = ["_templates"]
 html_math_renderer = "mathml"
 
 autodoc_default_options = {"members": True, "inherited-members": True}
+autodoc_preserve_defaults = True
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # numpydoc states the types
 numpydoc_show_class_members = False
 myst_heading_anchors = 3
@@ -76,7 +78,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
     "show_toc_level": 2,
 }
-html_sidebars = {"install": [], "which_estimator": [], "changelog": [], "contributing": []}
+html_sidebars = {"install": [], "changelog": [], "contributing": []}
 
 # Methods that skorch, torch and scikit-learn call, or that their own pages describe
 CALLED_BY_OTHERS = {

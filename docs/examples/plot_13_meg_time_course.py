@@ -32,7 +32,7 @@ print(dissim.shape)
 # Two layers over time
 # --------------------
 
-figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.fill_between(times, *noise_ceiling(dissim, time_average=False), color="0.85", label="ceiling")
 for layer, color, dash in [("block4", "#0072B2", "-"), ("block14", "#D55E00", "--")]:
     features = LayerActivations("efficientnet_lite0", layer, image_size=96)
