@@ -68,6 +68,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_rdm"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -78,7 +79,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
     "show_toc_level": 2,
 }
-html_sidebars = {"install": [], "changelog": [], "contributing": []}
+html_sidebars = {page: [] for page in ("install", "benchmarks", "changelog", "contributing")}
 
 # Methods that skorch, torch and scikit-learn call, or that their own pages describe
 CALLED_BY_OTHERS = {

@@ -8,6 +8,10 @@ import pytest
 SCRIPT = Path(__file__).parent.parent / "docs" / "check_pages.py"
 FAULTS = {
     "wide": ('<main><div style="width: 3000px">x</div></main>', "3000"),
+    "outside": (
+        '<main style="overflow: hidden"><p style="width: 3000px">x</p></main>',
+        "sticks out of the window",
+    ),
     "image": ('<img src="missing.png">', "missing image"),
     "code": ('<pre style="width: 50px; overflow: hidden">one long line of code</pre>', "cut off"),
     "script": ("<script>undefined_function()</script>", "script: undefined_function"),
