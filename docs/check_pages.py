@@ -24,12 +24,13 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LOOK = r"""async () => {
   const wrong = [];
   const name = (e) => (e.outerHTML || "").replace(/\s+/g, " ").slice(0, 90);
-  const page = document.scrollingElement;
-  if (page.scrollWidth > innerWidth + 1) {
-    const out = [...document.querySelectorAll("main *")].filter(
-      (e) => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 1).map(name);
-    wrong.push(`${page.scrollWidth} px wide in a window of ${innerWidth}: ${out}`);
-  }
+  const width = document.scrollingElement.scrollWidth;
+  if (width > innerWidth + 1) wrong.push(`${width} px wide in a window of ${innerWidth}`);
+  const scrolls = (e) => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) &&
+    e.scrollWidth > e.clientWidth && e !== document.scrollingElement || scrolls(e.parentElement));
+  const out = [...document.querySelectorAll("main :is(h1, h2, p, dt, li, pre, img, table)")].find(
+    (e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement));
+  if (out) wrong.push(`sticks out of the window: ${name(out)}`);
   await Promise.all([...document.images].map((image) => {
     image.loading = "eager";
     return image.decode().catch(() => wrong.push(`missing image: ${name(image)}`));
@@ -144,4 +145,4 @@ def is_generated(page):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/_build/html"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/_build/html").resolve())

@@ -44,6 +44,8 @@ templates_path = ["_templates"]
 html_math_renderer = "mathml"
 
 autodoc_default_options = {"members": True, "inherited-members": True}
+autodoc_preserve_defaults = True
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # numpydoc states the types
 numpydoc_show_class_members = False
 myst_heading_anchors = 3
@@ -66,6 +68,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_rdm"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -76,7 +79,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
     "show_toc_level": 2,
 }
-html_sidebars = {"install": [], "which_estimator": [], "changelog": [], "contributing": []}
+html_sidebars = {page: [] for page in ("install", "benchmarks", "changelog", "contributing")}
 
 # Methods that skorch, torch and scikit-learn call, or that their own pages describe
 CALLED_BY_OTHERS = {

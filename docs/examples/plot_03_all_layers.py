@@ -43,10 +43,10 @@ print(f"best: {layers[scores.mean(axis=1).argmax()]}, r = {scores.mean(axis=1).m
 # images and report its score on others, as in :ref:`sphx_glr_auto_examples_plot_04_search.py`.
 
 lower, upper = noise_ceiling(dissim)
-figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.axhspan(lower, upper, color="0.85", label="noise ceiling")
 ax.plot(layers, scores, color="0.6", lw=0.8)
 ax.plot(layers, scores.mean(axis=1), "o-", color="#0072B2", lw=2.5, label="mean of 8 subjects")
 ax.axhline(0, color="k", lw=0.8)
 ax.set(ylabel="Spearman's r", title="Which layer is most like the brain?")
-_ = ax.legend(loc="center right")
+_ = ax.legend(loc="lower left")

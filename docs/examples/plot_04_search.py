@@ -57,7 +57,7 @@ import matplotlib.pyplot as plt
 results = search.cv_results_
 names = [f"{p['freeze_up_to']}, {p['lr']}" for p in results["params"]]
 held_out = search.score(test, test_dissim)
-figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.barh(names, results["mean_test_score"], xerr=results["std_test_score"], color="#8FB8D8")
 ax.barh("chosen, on new images", held_out, color="#0072B2")
 ax.invert_yaxis()

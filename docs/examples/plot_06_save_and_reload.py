@@ -70,8 +70,9 @@ predictions = {
     "weights alone": weights,
     "plain module": from_module,
 }
-figure, axes = plt.subplots(1, 4, figsize=(9, 2.9), layout="constrained", sharey=True)
-for ax, (name, predicted) in zip(axes, predictions.items(), strict=True):
+figure, axes = plt.subplots(2, 2, figsize=(6, 5), layout="constrained", sharex=True, sharey=True)
+for ax, (name, predicted) in zip(axes.flat, predictions.items(), strict=True):
     ax.plot(rdm.ravel(), predicted.ravel(), ".", ms=3, color="#0072B2")
-    ax.set(title=f"{name}\n(differs by {abs(rdm - predicted).max():.2g})", xlabel="in memory")
-_ = axes[0].set_ylabel("dissimilarity from file")
+    ax.set_title(f"{name}: differs by {abs(rdm - predicted).max():.2g}", fontsize="medium")
+figure.supxlabel("dissimilarity, network in memory")
+_ = figure.supylabel("dissimilarity, from a file")

@@ -43,7 +43,7 @@ network = SiameseRDMRegressor(
 history = network.history_
 epochs, validation = history[:, "epoch"], history[:, "valid_r"]
 best = epochs[validation.index(max(validation))]
-figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.plot(epochs, history[:, "train_loss"], color="#E69F00", label="loss, training images")
 ax.plot(epochs, history[:, "valid_loss"], color="#0072B2", label="loss, validation images")
 ax.axvline(best, color="k", ls="--", lw=1, label=f"chosen: epoch {best}")

@@ -42,15 +42,29 @@ from sklearn_rdm.metrics import (
 )
 from sklearn_rdm.model_selection import ImageKFold, image_train_test_split
 
+CATEGORIES = {  # what the numbers in categories.csv stand for
+    1: "objects, scenes",
+    2: "plants, food",
+    3: "animal heads",
+    4: "animals",
+    5: "monkey faces",
+    6: "human bodies",
+    7: "human faces",
+    8: "body parts",
+}
+
 if "SKLEARN_RDM_DATA" in os.environ:
     name = "Algonauts 2019, 92 images, fMRI of inferior temporal cortex"
     data = fetch_algonauts2019(image_set=92, target="fmri_it")
     layer, freeze_up_to, background = "block14", ["block10", "block12"], data.background
     image_size = None  # as the weights were trained: 224
+    if data.image_groups is not None:
+        data.image_groups = [CATEGORIES[number] for number in data.image_groups]
 else:
     name = "simulated subjects (set SKLEARN_RDM_DATA for brain data)"
     data = make_rdm_regression(n_images=60, random_state=0)
     layer, freeze_up_to, background = "block7", ["block3", "block5"], None
+    data.image_groups = [region.split()[0] for region in data.image_groups]  # the photograph
     image_size = 96
 
 pairs, dissim = ImagePairs.from_rdms(
@@ -117,7 +131,7 @@ print(f"noise ceiling    {ceiling[0]:.3f} to {ceiling[1]:.3f}")
 # The band is what the best possible model of these subjects would reach.
 
 figure, (left, middle, right) = plt.subplots(
-    1, 3, figsize=(13, 4.2), width_ratios=[0.7, 1, 1], layout="constrained"
+    1, 3, figsize=(10, 3.6), width_ratios=[0.8, 1, 1], layout="constrained"
 )
 RDMScoresDisplay(
     scores,

@@ -54,9 +54,10 @@ at_once = clone(parts).set_params(max_epochs=8).fit(pairs, dissim)
 print("equal:", np.array_equal(at_once.predict(pairs), resumed.predict(pairs)))
 
 losses = resumed.history_[:, "train_loss"]
-figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-ax.plot(at_once.history_[:, "train_loss"], color="0.75", lw=8, label="without a stop")
-ax.plot(range(4), losses[:4], "o-", color="#0072B2", label="first part")
-ax.plot(range(4, 8), losses[4:], "s-", color="#D55E00", label="resumed")
+figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
+epochs = at_once.history_[:, "epoch"]
+ax.plot(epochs, at_once.history_[:, "train_loss"], color="0.75", lw=8, label="without a stop")
+ax.plot(epochs[:4], losses[:4], "o-", color="#0072B2", label="first part")
+ax.plot(epochs[4:], losses[4:], "s-", color="#D55E00", label="resumed")
 ax.set(xlabel="epoch", ylabel="training loss", title="Stopped after four epochs, resumed")
 _ = ax.legend()

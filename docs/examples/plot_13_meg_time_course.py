@@ -22,7 +22,7 @@ data = make_rdm_regression(n_images=30, n_subjects=6, image_size=96, random_stat
 times = np.arange(0, 400, 20)  # ms
 strength = np.exp(-(((times - 140) / 80) ** 2))
 rng = np.random.default_rng(0)
-noise = rng.normal(0, 0.25, (6, len(times), 30, 30))
+noise = rng.normal(0, 0.15, (6, len(times), 30, 30))
 noise = (noise + noise.swapaxes(2, 3)) / 2
 rdms = data.rdms[:, None] * strength[:, None, None] + noise + 1
 pairs, dissim = ImagePairs.from_rdms(data.images, rdms * (1 - np.eye(30)))
@@ -32,7 +32,7 @@ print(dissim.shape)
 # Two layers over time
 # --------------------
 
-figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.fill_between(times, *noise_ceiling(dissim, time_average=False), color="0.85", label="ceiling")
 for layer, color, dash in [("block4", "#0072B2", "-"), ("block14", "#D55E00", "--")]:
     features = LayerActivations("efficientnet_lite0", layer, image_size=96)
