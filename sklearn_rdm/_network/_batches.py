@@ -13,7 +13,15 @@ from skorch.dataset import Dataset
 from torch import Tensor
 
 from sklearn_rdm._network._accelerator import is_host, take
-from sklearn_rdm._pairs._image_pairs import ImagePairs, image_sets
+from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._pair_index import (
+    AllPairs,
+    Index,
+    as_places,
+    blocks,
+    image_sets,
+    used_images,
+)
 
 __all__ = [
     "ImageBatches",
@@ -100,8 +108,8 @@ class PairDataset(Dataset):
         super().__init__(pairs, np.asarray(target, dtype=np.float32), length=len(pairs))
         self.inputs, self.places = inputs, places
         self.references, self.reference_of = references, reference_of
-        self.images, local = np.unique(pairs.index, return_inverse=True)
-        self.index = local.reshape(-1, 2)  # positions in self.images
+        self.images = pairs.used_images
+        self.index = as_places(pairs._index, self.images)
 
     def __getitem__(self, i: int) -> tuple[PairBatch, Tensor]:
         return self.__getitems__([i])
@@ -128,7 +136,7 @@ class PairBatches:
 
     Parameters
     ----------
-    index : ndarray of shape (n_pairs, 2)
+    index : ndarray of shape (n_pairs, 2), or AllPairs
         The pairs; a batch is an array of row numbers of it.
     batch_size : int
         Pairs per batch.
@@ -136,7 +144,7 @@ class PairBatches:
         Orders the pairs anew each epoch.
     """
 
-    def __init__(self, index: np.ndarray, batch_size: int, random_state: RandomState) -> None:
+    def __init__(self, index: Index, batch_size: int, random_state: RandomState) -> None:
         self.n_pairs, self.batch_size, self.random_state = len(index), batch_size, random_state
 
     def __len__(self) -> int:
@@ -160,10 +168,10 @@ class ImageBatches:
         As in :class:`PairBatches`, but ``batch_size`` counts images.
     """
 
-    def __init__(self, index: np.ndarray, batch_size: int, random_state: RandomState) -> None:
+    def __init__(self, index: Index, batch_size: int, random_state: RandomState) -> None:
         self.index, self.random_state = index, random_state
         in_set = image_sets(index)
-        sets = [np.flatnonzero(in_set == s) for s in np.unique(in_set[index])]
+        sets = [np.flatnonzero(in_set == s) for s in np.unique(in_set[used_images(index)])]
         self.sets = [(images, -(-len(images) // batch_size)) for images in sets]
         self.n_images, self.batch_size = len(in_set), batch_size
 
@@ -171,24 +179,44 @@ class ImageBatches:
         return sum(n_batches for _, n_batches in self.sets)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        batch_of = np.empty(self.n_images, dtype=np.intp)
+        batches = self._pairs_of(self._cut())
+        if not batches:
+            raise ValueError(
+                f"no labelled pair lies within mini-batches of {self.batch_size} of "
+                f"{self.n_images} images: use batching='pairs', or a larger batch_size."
+            )
+        for number in self.random_state.permutation(len(batches)):
+            yield batches[number]
+
+    def _cut(self) -> np.ndarray:
+        """The batch of each image."""
+        batch_of = np.empty(self.n_images, dtype=np.int32)
         n_before = 0
         for images, n_batches in self.sets:
             places = np.arange(len(images)) * n_batches // len(images)
             batch_of[self.random_state.permutation(images)] = n_before + places
             n_before += n_batches
-        first, second = batch_of[self.index].T
-        inside = np.flatnonzero(first == second)
-        if not len(inside):
-            raise ValueError(
-                f"no labelled pair lies within mini-batches of {self.batch_size} of "
-                f"{self.n_images} images: use batching='pairs', or a larger batch_size."
-            )
-        by_batch = inside[np.argsort(first[inside], kind="stable")]
-        ends = np.flatnonzero(np.diff(first[by_batch])) + 1
-        batches = np.split(by_batch, ends)
-        for number in self.random_state.permutation(len(batches)):
-            yield batches[number]
+        return batch_of
+
+    def _pairs_of(self, batch_of: np.ndarray) -> list[np.ndarray]:
+        """Rows of the pairs within each batch that has some."""
+        if isinstance(self.index, AllPairs):
+            rows = map(self.index.rows_among, _group(batch_of))
+            return [pairs for pairs in rows if len(pairs)]
+        inside = []
+        for start, block in blocks(self.index):
+            first, second = batch_of[block].T
+            inside.append(start + np.flatnonzero(first == second))
+        rows = np.concatenate(inside)
+        return [rows[pairs] for pairs in _group(batch_of[self.index[rows, 0]])]
+
+
+def _group(labels: np.ndarray) -> list[np.ndarray]:
+    """Positions of equal labels, ascending, in the order of the labels."""
+    if not len(labels):
+        return []
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
 
 class OrderedBatches:
@@ -196,11 +224,11 @@ class OrderedBatches:
 
     Parameters
     ----------
-    index : ndarray of shape (n_pairs, 2)
+    index : ndarray of shape (n_pairs, 2), or AllPairs
         The pairs.
     """
 
-    def __init__(self, index: np.ndarray) -> None:
+    def __init__(self, index: Index) -> None:
         self.n_pairs = len(index)
 
     def __len__(self) -> int:

@@ -132,7 +132,8 @@ class TwinTraining(NeuralNetRegressor):
 
     def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
         """Split into training and validation pairs by image, pool subjects by the former."""
-        train, valid = np.arange(len(X)), None
+        train: Any = slice(None)
+        valid: np.ndarray | None = None
         if self.train_split is not None:
             split = next(iter(self.train_split.split(X, y)))
             train, valid = (as_rows(part, len(X)) for part in split)
@@ -147,9 +148,11 @@ class TwinTraining(NeuralNetRegressor):
         _check_pooled(pooled, train, valid)
         if getattr(self.criterion, "any_unit", False):
             target = _in_unit_scale(target, train)
-        dataset = self.get_dataset(X[pooled], target[pooled])
+        labelled = slice(None) if pooled.all() else pooled  # which copies nothing
+        dataset = self.get_dataset(X[labelled], target[labelled])
         if not is_settled:
-            self._settle_lengths(dataset, X[train[pooled[train]]])
+            trained = dataset.X if valid is None else X[train[pooled[train]]]
+            self._settle_lengths(dataset, trained)
             self.module_.settle(X)
         if valid is None:
             return dataset, None
@@ -310,7 +313,7 @@ def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> N
         )
 
 
-def _check_pooled(pooled: np.ndarray, train: np.ndarray, valid: np.ndarray | None) -> None:
+def _check_pooled(pooled: np.ndarray, train: Any, valid: np.ndarray | None) -> None:
     for part, rows in (("training", train), ("validation", train if valid is None else valid)):
         if not pooled[rows].any():
             raise ValueError(
@@ -319,10 +322,11 @@ def _check_pooled(pooled: np.ndarray, train: np.ndarray, valid: np.ndarray | Non
             )
 
 
-def _in_unit_scale(target: np.ndarray, train: np.ndarray) -> np.ndarray:
+def _in_unit_scale(target: np.ndarray, train: Any) -> np.ndarray:
     """The target over a power of two, which is exact, so that float32 holds it in any unit."""
-    _, exponent = np.frexp(np.nanmax(np.abs(target[train]), initial=0))
-    return np.ldexp(target, -exponent)
+    trained = target[train]
+    largest = max(np.fmax.reduce(trained, initial=0), -np.fmin.reduce(trained, initial=0))
+    return np.ldexp(target, -np.frexp(largest)[1])
 
 
 def name_constant(image: int, layer: str) -> str:

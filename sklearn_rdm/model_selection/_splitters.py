@@ -17,6 +17,7 @@ from sklearn_rdm.model_selection._image_splits import (
     as_rows,
     check_split,
     check_split_pairs,
+    count_pairs_of,
     image_labels,
     k_folds,
     leaks,
@@ -66,8 +67,8 @@ class _ImageSplitter(BaseCrossValidator):
             )
         held_out = list(self._iter_images(pairs))
         for number, (train_images, test_images) in enumerate(held_out):
-            split = pairs_of(pairs, train_images, test_images, self.test_pairs)
-            check_split(f"split {number} of {name}", test_images, split, self._advice)
+            counts = count_pairs_of(pairs, train_images, test_images, self.test_pairs)
+            check_split(f"split {number} of {name}", test_images, counts, self._advice)
         for train_images, test_images in held_out:
             yield pairs_of(pairs, train_images, test_images, self.test_pairs)
 
