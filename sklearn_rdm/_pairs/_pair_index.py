@@ -198,3 +198,33 @@ def _masks(index: np.ndarray, images: np.ndarray, join: Any) -> Iterator[np.ndar
     is_one[images] = True
     for _, block in blocks(index):
         yield join(is_one[block[:, 0]], is_one[block[:, 1]])
+
+
+def has_pair(seen: np.ndarray) -> bool:
+    """Whether a subject has seen two of these images."""
+    return bool((seen.sum(axis=1) > 1).any())
+
+
+def sets_of_seen(seen: np.ndarray) -> list[np.ndarray]:
+    """Images of each set that chains of pairs seen by a subject connect, those in no pair left out.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (n_subjects, n_images)
+        Which images each subject has seen.
+    """
+    n_images = seen.shape[1]
+    number = np.arange(n_images)
+    for images in map(np.flatnonzero, seen):
+        if len(images):
+            joined = np.isin(number, number[images])
+            number[joined] = number[joined].min()
+    return [images for images in group(number) if len(images) > 1]
+
+
+def group(labels: np.ndarray) -> list[np.ndarray]:
+    """Positions of equal labels, ascending, in the order of the labels."""
+    if not len(labels):
+        return []
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)

@@ -14,7 +14,8 @@ from sklearn.model_selection import (
     StratifiedShuffleSplit,
 )
 
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
+from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm._pairs._pair_index import (
     as_places,
     count_touching,
@@ -22,6 +23,7 @@ from sklearn_rdm._pairs._pair_index import (
     image_sets,
     rows_touching,
     rows_within,
+    sets_of_seen,
 )
 
 MIN_HELD_OUT = 3  # images: two make one pair, and one pair has no correlation
@@ -57,6 +59,22 @@ def count_pairs_of(
     _check_test_pairs(test_pairs)
     count_test = count_within if test_pairs == "both" else count_touching
     return count_within(pairs._index, train_images), count_test(pairs._index, test_images)
+
+
+def count_couples(_: Any, train_images: np.ndarray, test_images: np.ndarray) -> tuple[int, int]:
+    """How many pairs training and held-out images make."""
+    n_train, n_test = len(train_images), len(test_images)
+    return n_train * (n_train - 1) // 2, n_test * (n_test - 1) // 2
+
+
+def connected_images(X: Any, y: ResponsePatterns) -> ImagePairs:
+    """As few pairs of the images as connect those that subjects have seen together."""
+    y._check_images(X)
+    sets = sets_of_seen(y._seen_images())
+    if not sets:
+        raise ValueError("no subject has seen two of these images: there is nothing to split.")
+    stars = [np.column_stack(np.broadcast_arrays(images[0], images[1:])) for images in sets]
+    return ImagePairs(X, np.concatenate(stars))
 
 
 def _check_test_pairs(test_pairs: Any) -> None:

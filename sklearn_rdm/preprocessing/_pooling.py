@@ -204,8 +204,10 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             )
         if y.ndim == 1:
             return y
-        blocks = [self._pool(y[start : start + BLOCK]) for start in range(0, len(y), BLOCK)]
-        return np.concatenate(blocks)
+        pooled = np.empty(len(y))
+        for start in range(0, len(y), BLOCK):
+            pooled[start : start + BLOCK] = self._pool(y[start : start + BLOCK])
+        return pooled
 
     def _pool(self, y: np.ndarray) -> np.ndarray:
         weights = self.weights_
@@ -325,8 +327,10 @@ def _scale_of(
     if not learned:
         return (np.nan, np.nan, np.nan), column[:0]
     known = column[~np.isnan(column)]
-    largest = max(known.max(), -known.min())
-    return (known.mean(), known.std(), largest), np.sort(known) if ranked else known[:0]
+    mean, largest = known.mean(), max(known.max(), -known.min())
+    blocks = (known[start : start + BLOCK] for start in range(0, len(known), BLOCK))
+    scale = np.sqrt(sum(np.square(block - mean).sum() for block in blocks) / len(known))
+    return (mean, scale, largest), np.sort(known) if ranked else known[:0]
 
 
 def _ranks(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
