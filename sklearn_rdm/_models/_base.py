@@ -13,6 +13,7 @@ from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
 from sklearn_rdm.metrics import rdm_spearman_score
+from sklearn_rdm.metrics._streamed import is_large, streamed_score
 
 
 class RDMRegressorMixin(FitTaskMixin):
@@ -26,9 +27,11 @@ class RDMRegressorMixin(FitTaskMixin):
         Parameters
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            Held-out pairs.
+            Held-out pairs; images, if y are response patterns.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Measured dissimilarities, NaN where a subject has no value for the pair.
+            Measured dissimilarities, NaN where a subject has no value for the pair. Or
+            :class:`ResponsePatterns`: those of thousands of images are compared block by block,
+            with ranks counted in 1,024 bins (within 1e-5).
 
         Returns
         -------
@@ -40,6 +43,8 @@ class RDMRegressorMixin(FitTaskMixin):
         ImageLeakWarning
             If the pairs are no training pairs, but compare images that were trained on.
         """
+        if is_large(y):
+            return streamed_score("spearman", self, X, y)
         X, y = of_pairs(X, y)
         warn_of_leak(self, X)
         return float(rdm_spearman_score(y, self.predict(X)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -11,6 +12,7 @@ from scipy.spatial.distance import cdist, pdist, squareform
 
 from sklearn_rdm._pairs._rounding import FLOAT32_SHARE
 from sklearn_rdm._pairs._whole_files import map_new_npy, whole_file
+from sklearn_rdm.metrics._streamed import Distances
 
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
 BLOCK = 2048  # images; a block of a matrix and its two strips of features fit the cache
@@ -108,6 +110,21 @@ def square_distances(features: np.ndarray, metric: Any, noise: float = 0.0) -> n
     if metric in PRODUCTS:
         return unit_square_distances(vectors)
     return squareform(pdist(vectors, metric), checks=False)
+
+
+def open_distances(features: np.ndarray, metric: Any, noise: float = 0.0) -> Distances:
+    """A function of some rows of features and others, to the distances between them."""
+    vectors = _prepare(features, metric, np.arange(len(features)), noise)
+    if metric in PRODUCTS:
+        return partial(unit_distances, vectors)
+    return lambda rows, columns: cdist(vectors[rows], vectors[columns], metric)
+
+
+def unit_distances(vectors: np.ndarray, rows: Any, columns: Any) -> np.ndarray:
+    """One minus the products of some rows of unit length with others, 0 to 2."""
+    block = vectors[rows] @ vectors[columns].T
+    np.subtract(1, block, out=block)
+    return np.clip(block, 0, 2, out=block)
 
 
 def unit_square_distances(vectors: np.ndarray) -> np.ndarray:

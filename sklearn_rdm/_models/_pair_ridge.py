@@ -15,7 +15,7 @@ from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk
 
 from sklearn_rdm._models._tridiagonal import Tridiagonal, shrinking_penalties
-from sklearn_rdm._pairs._image_pairs import image_sets
+from sklearn_rdm._pairs._pair_index import image_sets
 
 BLOCK = 2**21  # numbers of the pairs x features matrix that are held at a time: 16 MB
 CLOSED_FORM = 8  # images of the smallest complete set for which the closed form pays

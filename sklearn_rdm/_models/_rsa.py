@@ -16,12 +16,15 @@ from sklearn_rdm._models._distances import (
     check_metric,
     check_noise_ratio,
     mean_squared_length,
+    open_distances,
     pair_distances,
     square_distances,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
 from sklearn_rdm._pairs._images import check_images, flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
+from sklearn_rdm._pairs._patterns import check_fit_images
+from sklearn_rdm.metrics._streamed import Distances, is_large
 from sklearn_rdm.preprocessing._pooling import pool_pairs
 
 __all__ = ["FixedRSARegressor", "LayerWeightedRSARegressor"]
@@ -153,10 +156,10 @@ class FixedRSARegressor(RSARegressor):
         Parameters
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            Pairs of images.
+            Pairs of images; images, if y are response patterns.
         y : array-like, default=None
             Dissimilarities ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or ``(n_pairs, n_subjects,
-            n_times)``, which are checked if given, and not used.
+            n_times)``, or :class:`ResponsePatterns`, which are checked if given, and not used.
 
         Returns
         -------
@@ -172,7 +175,7 @@ class FixedRSARegressor(RSARegressor):
         """
         check_metric(self.metric)
         ratio = check_noise_ratio(self.noise_ratio, self.metric)
-        pairs = as_pairs(X) if y is None else check_fit_pairs(X, y)[0]
+        pairs = self._check_pairs(X, y)
         n_features, noise = pairs.images[0].size, 0.0
         if ratio:
             features, centre = flatten_images(pairs.images, n_features), self.metric != "cosine"
@@ -180,6 +183,18 @@ class FixedRSARegressor(RSARegressor):
         self.n_features_in_, self.noise_ = n_features, noise
         self._training_pairs_ = TrainingPairs(pairs)
         return self
+
+    def _check_pairs(self, X: Any, y: Any) -> ImagePairs:
+        if y is None:
+            return as_pairs(X)
+        check = check_fit_images if is_large(y) else check_fit_pairs
+        return check(X, y)[0]
+
+    def _open_distances(self, images: np.ndarray) -> Distances:
+        """Distances between any of these images, block by block."""
+        check_is_fitted(self)
+        features = flatten_images(check_images(images), self.n_features_in_)
+        return open_distances(features, self.metric, self.noise_)
 
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
         return pair_distances(features, index, self.metric, self.noise_)

@@ -13,14 +13,27 @@ from skorch.dataset import Dataset
 from torch import Tensor
 
 from sklearn_rdm._network._accelerator import is_host, take
-from sklearn_rdm._pairs._image_pairs import ImagePairs, image_sets
+from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._pair_index import (
+    AllPairs,
+    Index,
+    as_places,
+    blocks,
+    group,
+    has_pair,
+    image_sets,
+    used_images,
+)
 
 __all__ = [
     "ImageBatches",
     "OrderedBatches",
+    "OrderedPatternBatches",
     "PairBatch",
     "PairBatches",
     "PairDataset",
+    "PatternBatches",
+    "PatternDataset",
 ]
 
 PAIRS_AT_ONCE = 1 << 16  # in evaluation, where nothing is kept for a backward pass
@@ -69,6 +82,44 @@ class PairBatch:
         )
 
 
+class NetworkInputs:
+    """Kept network inputs of images and of their references, looked up for mini-batches.
+
+    Parameters
+    ----------
+    images : ndarray of int, shape (n_used_images,)
+        Rows of the ``ImagePairs``, ascending.
+    inputs : array-like or Tensor
+        Network inputs, to be indexed by arrays of places; a tensor may be on a GPU.
+    places : ndarray of shape (n_used_images,)
+        Where in ``inputs`` these images are.
+    references : array-like of shape (n_references, ...), default=None
+        Network inputs of the reference images, on the same device.
+    reference_of : ndarray of shape (n_used_images,), default=None
+        The reference of each of the images.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        inputs: Any,
+        places: np.ndarray,
+        references: Any = None,
+        reference_of: np.ndarray | None = None,
+    ) -> None:
+        self.images, self.inputs, self.places = images, inputs, places
+        self.references, self.reference_of = references, reference_of
+
+    def batch(self, present: np.ndarray, index: np.ndarray) -> PairBatch:
+        """Some of the images, by position, and pairs of these."""
+        inputs, references = take(self.inputs, self.places[present]), None
+        if self.references is not None and self.reference_of is not None:
+            used, reference_of = np.unique(self.reference_of[present], return_inverse=True)
+            inputs = torch.cat([inputs, take(self.references, used)])
+            references = torch.from_numpy(reference_of.reshape(-1))
+        return PairBatch(inputs, torch.from_numpy(index), self.images[present], references)
+
+
 class PairDataset(Dataset):
     """Labelled pairs over kept network inputs, read a whole batch at a time.
 
@@ -78,30 +129,14 @@ class PairDataset(Dataset):
         Pairs of this dataset.
     target : ndarray of shape (n_pairs,)
         Pooled dissimilarities.
-    inputs : array-like or Tensor
-        Network inputs, to be indexed by arrays of places; a tensor may be on a GPU.
-    places : ndarray of shape (n_used_images,)
-        Where in ``inputs`` the images of ``pairs.used_images`` are.
-    references : array-like of shape (n_references, ...), default=None
-        Network inputs of the reference images, on the same device.
-    reference_of : ndarray of shape (n_used_images,), default=None
-        The reference of each image of ``pairs.used_images``.
+    *inputs : array-likes
+        Of the used images, as in :class:`NetworkInputs`.
     """
 
-    def __init__(
-        self,
-        pairs: ImagePairs,
-        target: np.ndarray,
-        inputs: Any,
-        places: np.ndarray,
-        references: Any = None,
-        reference_of: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, pairs: ImagePairs, target: np.ndarray, *inputs: Any) -> None:
         super().__init__(pairs, np.asarray(target, dtype=np.float32), length=len(pairs))
-        self.inputs, self.places = inputs, places
-        self.references, self.reference_of = references, reference_of
-        self.images, local = np.unique(pairs.index, return_inverse=True)
-        self.index = local.reshape(-1, 2)  # positions in self.images
+        self.kept = NetworkInputs(pairs.used_images, *inputs)
+        self.index = as_places(pairs._index, self.kept.images)
 
     def __getitem__(self, i: int) -> tuple[PairBatch, Tensor]:
         return self.__getitems__([i])
@@ -109,18 +144,53 @@ class PairDataset(Dataset):
     def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
         positions = np.asarray(positions)
         present, index = np.unique(self.index[positions], return_inverse=True)
-        inputs, references = take(self.inputs, self.places[present]), None
-        if self.references is not None and self.reference_of is not None:
-            used, reference_of = np.unique(self.reference_of[present], return_inverse=True)
-            inputs = torch.cat([inputs, take(self.references, used)])
-            references = torch.from_numpy(reference_of.reshape(-1))
-        batch = PairBatch(
-            inputs,
-            torch.from_numpy(index.reshape(-1, 2)),
-            self.images[present],
-            references,
-        )
+        batch = self.kept.batch(present, index.reshape(-1, 2))
         return batch, torch.from_numpy(self.y[positions])
+
+
+class PatternDataset(Dataset):
+    """Images with measured responses; a batch is some images and all labelled pairs among them.
+
+    Parameters
+    ----------
+    pairs : ImagePairs
+        All pairs of the images, for the images.
+    patterns : ResponsePatterns
+        Responses to the used images.
+    seen : ndarray of bool, shape (n_subjects, n_used_images)
+        Which of them each subject has seen.
+    target : callable
+        ``target(patterns, index)`` makes pooled targets of pairs, NaN where there is none.
+    images : ndarray of int, shape (n_used_images,)
+        Rows of ``pairs.images``.
+    *inputs : array-likes
+        Of the used images, as in :class:`NetworkInputs`.
+    """
+
+    def __init__(
+        self,
+        pairs: ImagePairs,
+        patterns: Any,
+        seen: np.ndarray,
+        target: Any,
+        images: np.ndarray,
+        *inputs: Any,
+    ) -> None:
+        super().__init__(pairs, patterns, length=len(images))
+        self.seen, self.target = seen, target
+        self.kept = NetworkInputs(images, *inputs)
+
+    def __getitem__(self, i: int) -> tuple[PairBatch, Tensor]:
+        return self.__getitems__([i])
+
+    def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
+        present = np.sort(np.asarray(positions))
+        index = np.column_stack(np.triu_indices(len(present), 1))
+        target = self.target(self.y[present], index)
+        known = ~np.isnan(target)
+        paired, index = np.unique(index[known], return_inverse=True)
+        batch = self.kept.batch(present[paired], index.reshape(-1, 2))
+        return batch, torch.from_numpy(target[known].astype(np.float32))
 
 
 class PairBatches:
@@ -128,7 +198,7 @@ class PairBatches:
 
     Parameters
     ----------
-    index : ndarray of shape (n_pairs, 2)
+    index : ndarray of shape (n_pairs, 2), or AllPairs
         The pairs; a batch is an array of row numbers of it.
     batch_size : int
         Pairs per batch.
@@ -136,7 +206,7 @@ class PairBatches:
         Orders the pairs anew each epoch.
     """
 
-    def __init__(self, index: np.ndarray, batch_size: int, random_state: RandomState) -> None:
+    def __init__(self, index: Index, batch_size: int, random_state: RandomState) -> None:
         self.n_pairs, self.batch_size, self.random_state = len(index), batch_size, random_state
 
     def __len__(self) -> int:
@@ -160,10 +230,10 @@ class ImageBatches:
         As in :class:`PairBatches`, but ``batch_size`` counts images.
     """
 
-    def __init__(self, index: np.ndarray, batch_size: int, random_state: RandomState) -> None:
+    def __init__(self, index: Index, batch_size: int, random_state: RandomState) -> None:
         self.index, self.random_state = index, random_state
         in_set = image_sets(index)
-        sets = [np.flatnonzero(in_set == s) for s in np.unique(in_set[index])]
+        sets = [np.flatnonzero(in_set == s) for s in np.unique(in_set[used_images(index)])]
         self.sets = [(images, -(-len(images) // batch_size)) for images in sets]
         self.n_images, self.batch_size = len(in_set), batch_size
 
@@ -171,24 +241,84 @@ class ImageBatches:
         return sum(n_batches for _, n_batches in self.sets)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        batch_of = np.empty(self.n_images, dtype=np.intp)
+        batches = self._pairs_of(self._cut())
+        if not batches:
+            raise ValueError(
+                f"no labelled pair lies within mini-batches of {self.batch_size} of "
+                f"{self.n_images} images: use batching='pairs', or a larger batch_size."
+            )
+        for number in self.random_state.permutation(len(batches)):
+            yield batches[number]
+
+    def _cut(self) -> np.ndarray:
+        """The batch of each image."""
+        batch_of = np.empty(self.n_images, dtype=np.int32)
         n_before = 0
         for images, n_batches in self.sets:
             places = np.arange(len(images)) * n_batches // len(images)
             batch_of[self.random_state.permutation(images)] = n_before + places
             n_before += n_batches
-        first, second = batch_of[self.index].T
-        inside = np.flatnonzero(first == second)
-        if not len(inside):
-            raise ValueError(
-                f"no labelled pair lies within mini-batches of {self.batch_size} of "
-                f"{self.n_images} images: use batching='pairs', or a larger batch_size."
-            )
-        by_batch = inside[np.argsort(first[inside], kind="stable")]
-        ends = np.flatnonzero(np.diff(first[by_batch])) + 1
-        batches = np.split(by_batch, ends)
-        for number in self.random_state.permutation(len(batches)):
-            yield batches[number]
+        return batch_of
+
+    def _pairs_of(self, batch_of: np.ndarray) -> list[np.ndarray]:
+        """Rows of the pairs within each batch that has some."""
+        if isinstance(self.index, AllPairs):
+            cut = [self.index.rows_among(images) for images in group(batch_of)]
+            return [pairs for pairs in cut if len(pairs)]
+        inside = []
+        for start, block in blocks(self.index):
+            first, second = batch_of[block].T
+            inside.append(start + np.flatnonzero(first == second))
+        rows = np.concatenate(inside)
+        return [rows[pairs] for pairs in group(batch_of[self.index[rows, 0]])]
+
+
+class PatternBatches(ImageBatches):
+    """The same mini-batches as arrays of images, of whose pairs nothing is listed.
+
+    Parameters
+    ----------
+    sets : list of ndarray
+        The images of each set, as positions, ascending.
+    seen : ndarray of bool, shape (n_subjects, n_images)
+        Which of the images each subject has seen: one that saw two labels a pair.
+    batch_size, random_state
+        As in :class:`ImageBatches`.
+    """
+
+    def __init__(
+        self, sets: list[np.ndarray], seen: np.ndarray, batch_size: int, random_state: RandomState
+    ) -> None:
+        self.seen, self.random_state = seen, random_state
+        self.sets = [(images, -(-len(images) // batch_size)) for images in sets]
+        self.n_images, self.batch_size = seen.shape[1], batch_size
+
+    def _pairs_of(self, batch_of: np.ndarray) -> list[np.ndarray]:
+        in_set = np.concatenate([images for images, _ in self.sets])
+        in_set.sort()
+        batches = [in_set[rows] for rows in group(batch_of[in_set])]
+        return [images for images in batches if has_pair(self.seen[:, images])]
+
+
+class OrderedPatternBatches:
+    """Images in their order, cut so that the pairs among each part fit memory.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (n_subjects, n_images)
+        As in :class:`PatternBatches`.
+    """
+
+    def __init__(self, seen: np.ndarray) -> None:
+        n_images, most = seen.shape[1], int(np.sqrt(2 * PAIRS_AT_ONCE))
+        parts = np.array_split(np.arange(n_images), -(-n_images // most))
+        self.batches = [part for part in parts if has_pair(seen[:, part])]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self.batches)
 
 
 class OrderedBatches:
@@ -196,11 +326,11 @@ class OrderedBatches:
 
     Parameters
     ----------
-    index : ndarray of shape (n_pairs, 2)
+    index : ndarray of shape (n_pairs, 2), or AllPairs
         The pairs.
     """
 
-    def __init__(self, index: np.ndarray) -> None:
+    def __init__(self, index: Index) -> None:
         self.n_pairs = len(index)
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from inspect import Parameter, signature
 from numbers import Integral
 from typing import Any
@@ -15,6 +16,7 @@ from skorch.utils import to_numpy
 
 from sklearn_rdm._models._base import RDMRegressorMixin
 from sklearn_rdm._models._distances import (
+    unit_distances,
     unit_pair_distances,
     unit_square_distances,
     write_unit_square_distances,
@@ -26,10 +28,12 @@ from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._store import has_location
 from sklearn_rdm._network._training import BATCHINGS, TwinTraining, name_constant
 from sklearn_rdm._network._twin_network import TwinNetwork
-from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._patterns import check_fit_images
 from sklearn_rdm._pairs._progress import showing_progress
 from sklearn_rdm.losses import CorrelationLoss
+from sklearn_rdm.metrics._streamed import Distances
 
 __all__ = ["SiameseRDMRegressor"]
 
@@ -476,7 +480,8 @@ default="auto"
     def _checked(self, X: Any, y: Any, fit_params: dict[str, Any]) -> tuple[ImagePairs, np.ndarray]:
         """Pairs and dissimilarities to train on, once all that is given was looked at."""
         _check_fit_params(fit_params)
-        X, y = check_fit_pairs(X, y)
+        streams = isinstance(y, ResponsePatterns) and self.batching == "images"
+        X, y = check_fit_images(X, y) if streams else check_fit_pairs(X, y)
         check_photographs(X.images[:1])
         if self.batching not in BATCHINGS:
             raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
@@ -504,6 +509,11 @@ default="auto"
             device=self.device,
             background=background,
         )
+
+    def _open_distances(self, images: Any) -> Distances:
+        """Predictions between any of these images, which are forwarded once."""
+        check_is_fitted(self)
+        return partial(unit_distances, self._unit_features(images))
 
     def _unit_features(
         self, X: Any, rows: np.ndarray | None = None, background: Any = None

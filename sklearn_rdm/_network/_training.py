@@ -25,15 +25,21 @@ from sklearn_rdm._network._batches import (
     PairBatch,
     PairBatches,
     PairDataset,
+    PatternDataset,
 )
 from sklearn_rdm._network._forward import Photographs
 from sklearn_rdm._network._frozen import Kept
 from sklearn_rdm._network._image_reader import open_images
 from sklearn_rdm._network._param_groups import expand_param_groups
+from sklearn_rdm._network._pattern_training import (
+    batches_of_patterns,
+    in_unit_scale,
+    split_patterns,
+)
 from sklearn_rdm._network._references import mean_of_images
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._twin_network import TwinNetwork
-from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 from sklearn_rdm._pairs._progress import showing_progress
@@ -138,10 +144,13 @@ class TwinTraining(NeuralNetRegressor):
 
     def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
         """Split into training and validation pairs by image, pool subjects by the former."""
-        train, valid = np.arange(len(X)), None
         if self.train_split is None:
             self._check_monitored()
-        else:
+        if isinstance(y, ResponsePatterns):
+            return split_patterns(self, X, y)
+        train: Any = slice(None)
+        valid: np.ndarray | None = None
+        if self.train_split is not None:
             split = next(iter(self.train_split.split(X, y)))
             train, valid = (as_rows(part, len(X)) for part in split)
             _check_no_leak(X, train, valid)
@@ -149,60 +158,67 @@ class TwinTraining(NeuralNetRegressor):
             self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
         is_settled = self.module_.is_settled  # not if its weights are new, but if they were loaded
         if not is_settled:
-            self._settle_mean_image(X[train])
+            self._settle_mean_image(X, X[train].used_images)
         target = self.subject_pooling_.transform(y)
         pooled = ~np.isnan(target)
         _check_pooled(pooled, train, valid)
         if getattr(self.criterion, "any_unit", False):
-            target = _in_unit_scale(target, train)
-        dataset = self.get_dataset(X[pooled], target[pooled])
+            target = in_unit_scale(target, train)
+        labelled = slice(None) if pooled.all() else pooled  # which copies nothing
+        dataset = self.get_dataset(X[labelled], target[labelled])
         if not is_settled:
-            self._settle_lengths(dataset, X[train[pooled[train]]])
+            trained = dataset.X if valid is None else X[train[pooled[train]]]
+            self._settle_lengths(dataset, trained, trained.used_images)
             self.module_.settle(X)
         if valid is None:
             return dataset, None
         place = np.cumsum(pooled) - 1
-        train, valid = (place[rows[pooled[rows]]].tolist() for rows in (train, valid))
-        return Subset(dataset, train), Subset(dataset, valid)
+        parts = (place[rows[pooled[rows]]].tolist() for rows in (train, valid))
+        train_part, valid_part = parts
+        return Subset(dataset, train_part), Subset(dataset, valid_part)
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Compute the frozen layers' activations of each image and label the pairs."""
         if isinstance(X, torch.utils.data.Dataset):
             return X
+        return PairDataset(X, y, *self._network_inputs(X, X.used_images))
+
+    def _network_inputs(self, X: ImagePairs, rows: np.ndarray) -> tuple[Any, ...]:
+        """What :class:`NetworkInputs` holds of some images."""
         with showing_progress(self.verbose):
-            reader = open_images(
-                self.module_, X, X.used_images, memory=self.memory, device=self.device
-            )
+            reader = open_images(self.module_, X, rows, memory=self.memory, device=self.device)
         assert reader.kept is not None
         inputs, places = reader.kept.values, reader.kept.places
         if not self.get_params_for("iterator_train").get("num_workers"):  # they fork: no GPU there
             inputs, places = reside(inputs, places, self.device)
-        references, reference_of = reader.references_at_cut(X.used_images)
+        references, reference_of = reader.references_at_cut(rows)
         if references is not None:
             where = inputs.device if isinstance(inputs, Tensor) else "cpu"
             references = references.to(where)
-        return PairDataset(X, y, inputs, places, references, reference_of)
+        return inputs, places, references, reference_of
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Iterate over mini-batches, as ``batching`` and ``batch_size`` say when training."""
-        whole: Any = dataset.dataset if isinstance(dataset, Subset) else dataset
-        index = whole.index
-        if isinstance(dataset, Subset):
-            index = index[np.asarray(dataset.indices)]
         name = "iterator_train" if training else "iterator_valid"
         options = self.get_params_for(name)
         batch_size = options.pop("batch_size", self.batch_size)
         options.pop("shuffle", None)
         if torch.device(self.device).type == "cuda":
             options.setdefault("pin_memory", True)
-        batches = (
-            BATCHINGS[self.batching](
-                index, len(index) if batch_size == -1 else batch_size, self.rng_
-            )
-            if training
-            else OrderedBatches(index)
-        )
+        batches = self._batches(dataset, batch_size if training else None)
         return getattr(self, name)(dataset, batch_sampler=batches, collate_fn=_as_it_is, **options)
+
+    def _batches(self, dataset: Any, batch_size: int | None) -> Any:
+        """Random mini-batches of a size, -1 for one of all, or all in order for None."""
+        is_part = isinstance(dataset, Subset)
+        whole: Any = dataset.dataset if is_part else dataset
+        if isinstance(whole, PatternDataset):
+            return batches_of_patterns(dataset, batch_size, self.rng_)
+        index = whole.index[np.asarray(dataset.indices)] if is_part else whole.index
+        if batch_size is None:
+            return OrderedBatches(index)
+        size = len(index) if batch_size == -1 else batch_size
+        return BATCHINGS[self.batching](index, size, self.rng_)
 
     def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
         """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
@@ -281,17 +297,18 @@ class TwinTraining(NeuralNetRegressor):
                     "(warm_start=False)."
                 )
 
-    def _settle_mean_image(self, pairs: ImagePairs) -> None:
+    def _settle_mean_image(self, pairs: ImagePairs, rows: np.ndarray) -> None:
         if self.module_.mean_image is not None:
             load = Photographs(pairs, self.module_.preprocessing).load
-            self.module_.mean_image.copy_(mean_of_images(load, pairs.used_images))
+            self.module_.mean_image.copy_(mean_of_images(load, rows))
 
-    def _settle_lengths(self, dataset: PairDataset, pairs: ImagePairs) -> None:
+    def _settle_lengths(self, dataset: Any, pairs: ImagePairs, rows: np.ndarray) -> None:
         """Learn from activations before training what layers joined and noise are scaled by."""
         if self.module_.learns_lengths:
             reader = open_images(self.module_, pairs, keep=False, device=self.device)
-            reader = replace(reader, kept=Kept(dataset.inputs, dataset.images, dataset.places))
-            self.module_.set_lengths(reader.mean_squared_lengths(pairs.used_images))
+            kept = Kept(dataset.kept.inputs, dataset.kept.images, dataset.kept.places)
+            reader = replace(reader, kept=kept)
+            self.module_.set_lengths(reader.mean_squared_lengths(rows))
 
     def _raise_not_finite(self, batch: PairBatch, loss: Tensor) -> None:
         with torch.no_grad():
@@ -357,19 +374,13 @@ def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> N
         )
 
 
-def _check_pooled(pooled: np.ndarray, train: np.ndarray, valid: np.ndarray | None) -> None:
+def _check_pooled(pooled: np.ndarray, train: Any, valid: np.ndarray | None) -> None:
     for part, rows in (("training", train), ("validation", train if valid is None else valid)):
         if not pooled[rows].any():
             raise ValueError(
                 f"no {part} pair was measured by a subject that the pooling has learned: these "
                 "have two training pairs or more. Give more pairs, or another train_split."
             )
-
-
-def _in_unit_scale(target: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """The target over a power of two, which is exact, so that float32 holds it in any unit."""
-    _, exponent = np.frexp(np.nanmax(np.abs(target[train]), initial=0))
-    return np.ldexp(target, -exponent)
 
 
 def name_constant(image: int, layer: str) -> str:

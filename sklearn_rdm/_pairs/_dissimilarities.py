@@ -6,18 +6,27 @@ Knows neither images nor pairs of them: one row per pair is all that these funct
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 SYMMETRY_TOLERANCE = 1e-6  # of an entry, or of the matrix's median: float32 files pass
+BLOCK = 2**18  # entries of a matrix that are looked at at once
 
 
 def as_real(values: Any, name: str) -> np.ndarray:
     """Return real numbers as a float64 array, NaN where a value is masked or missing.
 
-    The one door for what users give as dissimilarities, observed or predicted.
+    The one door for what users give as dissimilarities, observed or predicted; see
+    :func:`as_numbers`.
+    """
+    return as_numbers(values, name).astype(np.float64, copy=False)
+
+
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """Return real numbers as an array of their own type, float64 if a value is missing.
 
     Parameters
     ----------
@@ -52,7 +61,7 @@ def as_real(values: Any, name: str) -> np.ndarray:
         )
     if np.ma.isMaskedArray(array):
         return np.ma.filled(array.astype(np.float64), np.nan)
-    return array.astype(np.float64, copy=False)
+    return array
 
 
 def _holds_masked(values: Any) -> bool:
@@ -78,25 +87,66 @@ def _numbers_of_objects(array: np.ndarray, name: str) -> np.ndarray:
     return numbers
 
 
-def condense(rdms: np.ndarray, n_images: int) -> np.ndarray:
-    """Upper triangles, ([n_subjects, [n_times,]] n_pairs), of checked matrices or vectors."""
+def labelled_pairs(rdms: np.ndarray, n_images: int) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """Dissimilarities (n_pairs, ...) of the pairs that have one, their index, how many have none.
+
+    Of matrices or condensed vectors, with little more memory than the result; the index is None
+    if all pairs have one.
+    """
+    square = _is_square(rdms, n_images)
+    if square:
+        check_symmetric(rdms)
+        warn_of_similarity(rdms)
+    rows = [_row_of_pairs(rdms, image, n_images, square) for image in range(n_images - 1)]
+    for image, row in enumerate(rows):
+        _check_row_not_infinite(row, image)
+    known = np.concatenate([(~np.isnan(row)).any(axis=tuple(range(row.ndim - 1))) for row in rows])
+    n_known = int(known.sum())
+    if n_known == 0:
+        raise ValueError("rdms hold no dissimilarity at all: every pair is NaN.")
+    leading = rdms.shape[: rdms.ndim - 1 - square]
+    dissim = np.empty((n_known, *leading))
+    index = np.empty((n_known, 2), dtype=np.int32) if n_known < len(known) else None
+    stop = n_read = 0
+    for image, row in enumerate(rows):
+        others = np.flatnonzero(known[n_read : n_read + row.shape[-1]])
+        start, stop, n_read = stop, stop + len(others), n_read + row.shape[-1]
+        dissim[start:stop] = np.moveaxis(row[..., others], -1, 0)
+        if index is not None:
+            index[start:stop, 0], index[start:stop, 1] = image, image + 1 + others
+    return dissim, index, len(known) - n_known
+
+
+def _is_square(rdms: np.ndarray, n_images: int) -> bool:
+    """Whether these are matrices (..., n, n), not vectors; what is neither raises an error."""
     n_pairs = n_images * (n_images - 1) // 2
     if n_pairs == 0:
         raise ValueError(f"a dissimilarity needs 2 images, got {n_images}.")
-    if rdms.ndim >= 2 and rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 4:
-        check_symmetric(rdms)
-        warn_of_similarity(rdms)
-        condensed = rdms[(..., *np.triu_indices(n_images, 1))]
-    elif rdms.ndim in (1, 2, 3) and rdms.shape[-1] == n_pairs:
-        condensed = rdms
-    else:
+    if rdms.shape[-2:] == (n_images, n_images) and rdms.ndim <= 4:
+        return True
+    if rdms.ndim not in (1, 2, 3) or rdms.shape[-1] != n_pairs:
         raise ValueError(
             f"for {n_images} images, rdms must have shape ({n_images}, {n_images}), (n_subjects, "
             f"{n_images}, {n_images}) or (n_subjects, n_times, {n_images}, {n_images}), or "
             f"condensed {n_pairs} in place of the last two axes, got {rdms.shape}."
         )
-    check_not_infinite(condensed)
-    return condensed
+    return False
+
+
+def _row_of_pairs(rdms: np.ndarray, image: int, n_images: int, square: bool) -> np.ndarray:
+    """View of the dissimilarities (..., n) of an image and all after it."""
+    if square:
+        return rdms[..., image, image + 1 :]
+    start = image * (2 * n_images - image - 1) // 2
+    return rdms[..., start : start + n_images - 1 - image]
+
+
+def _check_row_not_infinite(row: np.ndarray, image: int) -> None:
+    infinite = np.argwhere(np.isinf(row))
+    if len(infinite):
+        *place, other = (int(k) for k in infinite[0])
+        entry = [*place, image, image + 1 + other]
+        raise ValueError(f"rdms must be finite or NaN, but rdms{entry} is infinite.")
 
 
 def check_not_infinite(condensed: np.ndarray, source: str = "rdms") -> None:
@@ -175,6 +225,8 @@ def count_pairs(y: np.ndarray) -> np.ndarray:
 
 def average(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis of what is not NaN, without numpy's warning if nothing is."""
+    if values.shape[-1] == 1:
+        return values[..., 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanmean(values, axis=-1)
@@ -202,41 +254,54 @@ def _varies(columns: np.ndarray) -> np.ndarray:
 
 def check_symmetric(rdms: np.ndarray, source: str = "rdms", advice: str = "") -> None:
     """Refuse square matrices (..., n, n) that differ from their mirror images off the diagonal."""
-    off_diagonal = np.where(np.eye(rdms.shape[-1], dtype=bool), 0, rdms)
-    mirrored = np.swapaxes(off_diagonal, -1, -2)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # Of the larger of the two, so that no large entry hides what is wrong elsewhere; rounding
-        # of a matrix that was computed adds a little of its typical size.
-        largest = np.maximum(np.abs(off_diagonal), np.abs(mirrored))
-        tolerance = SYMMETRY_TOLERANCE * np.fmax(largest, _typical_size(off_diagonal))
-        same = np.abs(off_diagonal - mirrored) <= tolerance
-    same |= (off_diagonal == mirrored) | (np.isnan(off_diagonal) & np.isnan(mirrored))
-    if not same.all():
-        *place, i, j = (int(k) for k in np.argwhere(~same)[0])
-        raise ValueError(
-            f"{source} must be symmetric, but rdms{[*place, i, j]} = {rdms[(*place, i, j)]} and "
-            f"rdms{[*place, j, i]} = {rdms[(*place, j, i)]}.{advice}"
-        )
+    for place in np.ndindex(rdms.shape[:-2]):
+        rdm = rdms[place]
+        blocks = [*_blocks_of_rows(rdm)]
+        if all(_mirrored(rdm, rows).all() for rows in blocks):
+            continue
+        typical = _typical_size(rdm)
+        for rows in blocks:
+            same = _mirrored(rdm, rows, typical)
+            if not same.all():
+                i, j = (int(k) for k in np.argwhere(~same)[0])
+                i += rows.start
+                raise ValueError(
+                    f"{source} must be symmetric, but rdms{[*place, i, j]} = {rdm[i, j]} and "
+                    f"rdms{[*place, j, i]} = {rdm[j, i]}.{advice}"
+                )
 
 
-def _typical_size(off_diagonal: np.ndarray) -> np.ndarray:
-    """Median magnitude of the entries of each matrix, (..., 1, 1)."""
-    n_images = off_diagonal.shape[-1]
-    upper = np.abs(off_diagonal[(..., *np.triu_indices(n_images, 1))])
-    upper = np.where(np.isfinite(upper), upper, np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nan_to_num(np.nanmedian(upper, axis=-1))[..., np.newaxis, np.newaxis]
+def _mirrored(rdm: np.ndarray, rows: slice, typical: float | None = None) -> np.ndarray:
+    """Whether entries of some rows equal their mirror images (but for rounding, given a size)."""
+    block, mirrored = rdm[rows].astype(np.float64), rdm[:, rows].T.astype(np.float64)
+    same = (block == mirrored) | (np.isnan(block) & np.isnan(mirrored))
+    np.fill_diagonal(same[:, rows], True)
+    if typical is not None and not same.all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Of the larger of the two, so that no large entry hides what is wrong elsewhere;
+            # rounding of a matrix that was computed adds a little of its typical size.
+            largest = np.maximum(np.abs(block), np.abs(mirrored))
+            same |= np.abs(block - mirrored) <= SYMMETRY_TOLERANCE * np.fmax(largest, typical)
+    return same
+
+
+def _typical_size(rdm: np.ndarray) -> float:
+    """Median magnitude of the entries off the diagonal that are finite."""
+    rows = [np.abs(rdm[image, image + 1 :], dtype=np.float64) for image in range(len(rdm) - 1)]
+    upper = np.concatenate(rows)
+    upper = upper[np.isfinite(upper)]
+    return float(np.median(upper, overwrite_input=True)) if len(upper) else 0.0
+
+
+def _blocks_of_rows(rdm: np.ndarray) -> Iterator[slice]:
+    step = max(BLOCK // len(rdm), 1)
+    for start in range(0, len(rdm), step):
+        yield slice(start, min(start + step, len(rdm)))
 
 
 def warn_of_similarity(rdms: np.ndarray, source: str = "rdms") -> None:
     """Warn if square matrices (..., n, n) look like similarities: the diagonal is largest."""
-    n_images = rdms.shape[-1]
-    diagonal = np.diagonal(rdms, axis1=-2, axis2=-1)
-    others = rdms[..., ~np.eye(n_images, dtype=bool)].reshape(*rdms.shape[:-1], n_images - 1)
-    largest = np.fmax.reduce(others, axis=-1)
-    of_image = (diagonal > 0) & (diagonal >= largest)
-    if of_image.all(axis=-1).any() and bool((np.fmin.reduce(others, axis=-1) < diagonal).any()):
+    if any(_looks_like_similarity(rdms[place]) for place in np.ndindex(rdms.shape[:-2])):
         warnings.warn(
             f"{source} look like similarities: the value of every image with itself is the largest "
             "of its row. A dissimilarity is 0 there, and large for images that differ. Convert "
@@ -244,3 +309,17 @@ def warn_of_similarity(rdms: np.ndarray, source: str = "rdms") -> None:
             UserWarning,
             stacklevel=3,
         )
+
+
+def _looks_like_similarity(rdm: np.ndarray) -> bool:
+    diagonal = np.diagonal(rdm).astype(np.float64)
+    if not (diagonal > 0).all():
+        return False
+    some_smaller = False
+    for rows in _blocks_of_rows(rdm):
+        others = rdm[rows].astype(np.float64)
+        np.fill_diagonal(others[:, rows], np.nan)
+        if not (diagonal[rows] >= np.fmax.reduce(others, axis=1)).all():
+            return False
+        some_smaller |= bool((np.fmin.reduce(others, axis=1) < diagonal[rows]).any())
+    return some_smaller

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from sklearn_rdm._pairs._dissimilarities import (
+    as_numbers,
     as_real,
     check_dissimilarities,
     check_varying,
-    condense,
+    labelled_pairs,
 )
 from sklearn_rdm._pairs._images import (
     COLOURS,
@@ -29,6 +28,7 @@ from sklearn_rdm._pairs._images import (
     image_digests,
     read_images,
 )
+from sklearn_rdm._pairs._pair_index import AllPairs, Index, check_index, used_images
 
 __all__ = ["ImagePairs"]
 
@@ -48,7 +48,7 @@ class ImagePairs:
         Photographs as uint8 in 0..255 or float in 0..1, or one feature array per image.
     index : array-like of int, shape (n_pairs, 2), default=None
         Rows of ``images`` that each pair compares; the order within a pair has no meaning. None
-        takes all pairs, upper triangle row by row.
+        takes all pairs, upper triangle row by row, and stores no index.
     image_groups : array-like of shape (n_images,), default=None
         One label per image (category, stimulus set), read by the group and stratified splitters.
     background : str, (r, g, b) or sequence of one of these per image, default=None
@@ -60,6 +60,10 @@ class ImagePairs:
     ----------
     shape : tuple
         ``(n_pairs,)``.
+    index : ndarray of int32, shape (n_pairs, 2)
+        As given; of all pairs, computed at each access.
+    used_images : ndarray of int
+        Rows of the images that occur in a pair, ascending.
     n_left_out : int
         Pairs that :meth:`from_rdms` left out because no subject has a dissimilarity for them.
 
@@ -90,7 +94,7 @@ class ImagePairs:
     ) -> None:
         self.images = check_images(images)
         n_images = len(self.images)
-        self.index = _all_pairs(n_images) if index is None else _check_index(index, n_images)
+        self._index: Index = AllPairs(n_images) if index is None else check_index(index, n_images)
         self.image_groups = check_groups(image_groups, n_images)
         self.background = check_background(background, n_images)
         self.n_left_out = 0
@@ -130,14 +134,11 @@ class ImagePairs:
                 "rdms are an object of rsatoolbox: give the array "
                 "sklearn_rdm.io.from_rsatoolbox(rdms).rdms."
             )
-        dissim = np.moveaxis(condense(as_real(rdms, "rdms"), len(images)), -1, 0)
-        labelled = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
-        if not labelled.any():
-            raise ValueError("rdms hold no dissimilarity at all: every pair is NaN.")
-        index = _all_pairs(len(images))[labelled]
-        pairs = cls(images, index, image_groups=image_groups, background=background)
-        pairs.n_left_out = int((~labelled).sum())
-        return pairs, np.ascontiguousarray(dissim[labelled])
+        dissim, index, n_left_out = labelled_pairs(as_numbers(rdms, "rdms"), len(images))
+        pairs = cls(images, image_groups=image_groups, background=background)
+        pairs._index = pairs._index if index is None else index
+        pairs.n_left_out = n_left_out
+        return pairs, dissim
 
     @classmethod
     def from_arrays(
@@ -212,7 +213,7 @@ class ImagePairs:
             )
         if all(p.images is pairs[0].images for p in pairs):
             joined = copy.copy(pairs[0])
-            joined.index = np.concatenate([p.index for p in pairs])
+            joined._index = np.concatenate([p.index for p in pairs])
             for name in PER_IMAGE:
                 values = [getattr(p, name) for p in pairs]
                 if not all(np.array_equal(v, values[0]) for v in values):
@@ -252,26 +253,29 @@ class ImagePairs:
         dissim = as_real(dissim, "dissimilarities")
         if len(dissim) != len(self):
             raise ValueError(f"got {len(dissim)} dissimilarities for {len(self)} pairs.")
-        n_images = len(self.images)
+        n_images, index = len(self.images), self.index
         rdms = np.full((*dissim.shape[1:], n_images, n_images), np.nan)
-        first, second = np.sort(self.index, axis=1).T
+        first, second = np.sort(index, axis=1).T
         rdms[..., first, second] = np.moveaxis(dissim, 0, -1)
-        _check_repeats(self.index, dissim, np.moveaxis(rdms[..., first, second], -1, 0))
+        _check_repeats(index, dissim, np.moveaxis(rdms[..., first, second], -1, 0))
         rdms[..., second, first] = rdms[..., first, second]
         rdms[..., range(n_images), range(n_images)] = 0
         return rdms
 
     @property
     def shape(self) -> tuple[int]:
-        return (len(self.index),)
+        return (len(self._index),)
+
+    @property
+    def index(self) -> np.ndarray:
+        return np.asarray(self._index)
 
     @property
     def used_images(self) -> np.ndarray:
-        """Rows of the images that occur in a pair, ascending."""
-        return np.unique(self.index)
+        return used_images(self._index)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self._index)
 
     def __getitem__(self, key: Any) -> ImagePairs:
         if isinstance(key, tuple):  # scikit-learn asks for X[rows, ...]
@@ -285,12 +289,13 @@ class ImagePairs:
             if key.ndim != 1:
                 raise TypeError(f"ImagePairs has one axis, its pairs; got a {key.ndim}-d array.")
         subset = copy.copy(self)
-        subset.index = self.index[key]
+        if isinstance(key, np.ndarray) or key != slice(None):
+            subset._index = self._index[key]
         return subset
 
     def __sizeof__(self) -> int:
         # Dask scatters, instead of copying into every task, only what reports its size.
-        return object.__sizeof__(self) + self.images.nbytes + self.index.nbytes
+        return object.__sizeof__(self) + self.images.nbytes + getattr(self._index, "nbytes", 0)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(
@@ -343,13 +348,6 @@ def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
     return image_groups
 
 
-def image_sets(index: np.ndarray) -> np.ndarray:
-    """Number the sets of images that chains of pairs connect: one number for each image row."""
-    n_images = int(index.max()) + 1
-    graph = coo_array((np.ones(len(index)), tuple(index.T)), shape=(n_images, n_images))
-    return connected_components(graph, directed=False)[1]
-
-
 def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First row of every distinct image, every image's place among those, and their digests."""
     digests = image_digests(images)
@@ -365,12 +363,6 @@ def _join_per_image(name: str, pairs: Sequence[ImagePairs]) -> np.ndarray | None
     if len({v is None for v in values}) != 1:
         raise ValueError(f"all or none of the image sets must have {name}.")
     return None if values[0] is None else np.concatenate(values)
-
-
-def _all_pairs(n_images: int) -> np.ndarray:
-    if n_images < 2:
-        raise ValueError(f"a pair needs 2 images, got {n_images}.")
-    return np.column_stack(np.triu_indices(n_images, 1))
 
 
 def _check_repeats(index: np.ndarray, dissim: np.ndarray, kept: np.ndarray) -> None:
@@ -401,25 +393,3 @@ def check_background(background: Any, n_images: int) -> np.ndarray | None:
             f"sequence of {n_images}, one per image, got {background!r}."
         )
     return np.array(colours)
-
-
-def _check_index(index: Any, n_images: int) -> np.ndarray:
-    index = np.asarray(index)
-    if index.ndim != 2 or index.shape[1] != 2 or len(index) == 0:
-        raise ValueError(f"index must have shape (n_pairs, 2), n_pairs > 0, got {index.shape}.")
-    if index.dtype.kind not in "ui":
-        raise TypeError(f"index must hold integers, row numbers of images, got {index.dtype}.")
-    outside = ((index < 0) | (index >= n_images)).any(axis=1)
-    if outside.any():
-        pair = outside.argmax()
-        raise ValueError(
-            f"pair {pair} is {index[pair].tolist()}, but there are {n_images} images: rows must "
-            f"be from 0 to {n_images - 1}."
-        )
-    same = index[:, 0] == index[:, 1]
-    if same.any():
-        raise ValueError(
-            f"pair {same.argmax()} joins image {index[same.argmax(), 0]} with itself: its "
-            "dissimilarity is 0 by definition. Leave such pairs out."
-        )
-    return index.astype(np.intp)

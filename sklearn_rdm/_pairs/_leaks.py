@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+from sklearn_rdm._pairs._pair_index import AllPairs, Index, blocks, used_images
 
 __all__ = [
     "ImageLeakWarning",
@@ -54,7 +55,8 @@ class TrainingPairs:
 
     def __init__(self, pairs: ImagePairs) -> None:
         self.images: Callable[[], Any] = weakref.ref(pairs.images)
-        self.index, self.digests = pairs.index, pairs.digests
+        self.index: Index = pairs._index
+        self.digests = pairs.digests
 
     def leak_into(self, X: Any) -> bool:
         """Whether new pairs are made of two training images each, some of them at least."""
@@ -64,11 +66,14 @@ class TrainingPairs:
         number = self._numbers_of_images(pairs)
         if number is None or len(pairs) == 0:
             return False
-        n_images = int(max(number.max(), self.index.max(initial=0))) + 1
+        if isinstance(self.index, AllPairs) or self.index is pairs._index:
+            return False  # no pair of two training images is new
+        used = used_images(self.index)
+        n_images = int(max(number.max(), used.max(initial=0))) + 1
         trained = np.zeros(n_images + 1, dtype=bool)  # the last one for images that are new: -1
-        trained[self.index] = True
-        index = number[pairs.index]
-        index = index[trained[index].all(axis=1)]
+        trained[used] = True
+        found = (number[block] for _, block in blocks(pairs._index))
+        index = np.concatenate([block[trained[block].all(axis=1)] for block in found])
         known = np.isin(_as_numbers(index, n_images), _as_numbers(self.index, n_images))
         return not known.all()
 
@@ -86,7 +91,8 @@ class TrainingPairs:
 
     def __setstate__(self, _: dict[str, Any]) -> None:
         self.images = _no_images
-        self.index, self.digests = np.empty((0, 2), dtype=np.intp), None
+        self.index = np.empty((0, 2), dtype=np.int32)
+        self.digests = None
 
 
 def warn_of_leak(estimator: Any, X: Any) -> None:

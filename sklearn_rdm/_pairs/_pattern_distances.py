@@ -7,7 +7,7 @@ form means one way to compute a pair, a matrix, a mean over all pairs and a corr
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import helmert
@@ -27,6 +27,11 @@ class Features(NamedTuple):
     @property
     def sides(self) -> tuple[np.ndarray, np.ndarray]:
         return self.values[:, : self.n_plus], self.values[:, self.n_plus :]
+
+    @property
+    def signs(self) -> np.ndarray:
+        """1 for the columns that are added, -1 for those that are subtracted."""
+        return np.where(np.arange(self.values.shape[1]) < self.n_plus, 1.0, -1.0)
 
 
 def signed_features(x: np.ndarray, metric: str, whitener: np.ndarray | None) -> Features:
@@ -78,6 +83,17 @@ def square_distances(features: Features) -> np.ndarray:
         np.maximum(gram, 0, out=gram)
     np.fill_diagonal(gram, 0)
     return gram
+
+
+def distances_between(features: Features, rows: Any, columns: Any) -> np.ndarray:
+    """Distances of each of some images to each of others; features had better be centred."""
+    first, second = features.values[rows], features.values[columns]
+    signed = first * features.signs if features.n_plus < first.shape[1] else first
+    gram = signed @ second.T
+    gram *= -2
+    gram += np.einsum("ij,ij->i", signed, first)[:, np.newaxis]
+    gram += np.einsum("ij,ij->i", second * features.signs, second)
+    return gram if features.n_plus < first.shape[1] else np.maximum(gram, 0, out=gram)
 
 
 def _directions(x: np.ndarray, metric: str) -> np.ndarray:

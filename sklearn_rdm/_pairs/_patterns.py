@@ -18,6 +18,7 @@ from sklearn_rdm._pairs._noise_precision import (
     whitener_of_precision,
     whitener_of_residuals,
 )
+from sklearn_rdm._pairs._pair_index import AllPairs
 from sklearn_rdm._pairs._pattern_distances import (
     METRICS,
     Features,
@@ -39,8 +40,10 @@ class ResponsePatterns:
     Give it as ``y`` where you have response patterns (voxels, sensors, neurons) and no
     dissimilarities yet. Every scikit-learn tool slices it by image, as it slices an array, so that
     its own splitters hold out images: ``cross_val_score(net, images, patterns, cv=KFold(5))``.
-    Regressors, their ``score`` and scorers take ``(images, patterns)`` wherever they take
-    ``(pairs, dissim)``; they make all pairs of these images, which a few thousand images allow.
+    Regressors, their ``score``, scorers and splitters take ``(images, patterns)`` wherever they
+    take ``(pairs, dissim)``. :class:`SiameseRDMRegressor` computes the dissimilarities of each
+    mini-batch, and scores of many images are computed block by block; other regressors make all
+    pairs of these images, which a few thousand images allow.
 
     Parameters
     ----------
@@ -179,8 +182,12 @@ default="correlation"
         ValueError
             If the index is not of this shape or range, or joins an image with itself.
         """
-        index = _check_pairs(index, len(self))
-        used, places = np.unique(index, return_inverse=True)
+        if index is None:
+            index = places = np.asarray(AllPairs(len(self)))
+            used = np.arange(len(self))
+        else:
+            index = _check_pairs(index, len(self))
+            used, places = np.unique(index, return_inverse=True)
         columns = [
             [_pairs_of(features, known, places.reshape(index.shape)) for features in courses]
             for known, courses in (self._features(s, used) for s in range(self.n_subjects))
@@ -230,6 +237,18 @@ default="correlation"
         ValueError
             If the numbers of images differ, or no subject has seen two of them.
         """
+        self._check_images(images)
+        pairs = ImagePairs(images, **per_image)
+        dissim = self.dissimilarities()
+        known = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
+        if not known.any():
+            raise ValueError("no subject has seen two of these images: there is no dissimilarity.")
+        pairs = pairs if known.all() else pairs[known]
+        pairs.n_left_out = int((~known).sum())
+        return pairs, dissim[known]
+
+    def _check_images(self, images: Any) -> None:
+        """Raise an error unless there is one image for each row of responses."""
         if isinstance(images, ImagePairs):
             raise TypeError(
                 "samples are pairs, but response patterns are given per image: give the array of "
@@ -240,14 +259,6 @@ default="correlation"
                 f"got {len(images)} images and response patterns to {len(self)}: give one row of "
                 "responses per image, in the same order."
             )
-        pairs = ImagePairs(images, **per_image)
-        dissim = self.dissimilarities(pairs.index)
-        known = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
-        if not known.any():
-            raise ValueError("no subject has seen two of these images: there is no dissimilarity.")
-        pairs = pairs if known.all() else pairs[known]
-        pairs.n_left_out = int((~known).sum())
-        return pairs, dissim[known]
 
     def _blocks(self, subject: int) -> Iterator[tuple[np.ndarray, Features]]:
         """Iterate over the features of one subject's images, in blocks of rows.
@@ -272,6 +283,25 @@ default="correlation"
             places = np.arange(start, min(start + step, len(self)))
             known, courses = self._features(subject, places)
             yield places[known], _average(courses)
+
+    def _seen_images(self) -> np.ndarray:
+        """Which images each subject has seen, bool (n_subjects, n_images).
+
+        Rows of NaN are found by one pass over the arrays.
+        """
+        seen = np.zeros((self.n_subjects, len(self)), dtype=bool)
+        for subject in range(self.n_subjects):
+            for places, _ in self._blocks(subject):
+                seen[subject, places] = True
+        return seen
+
+    def _courses(self, subject: int) -> tuple[np.ndarray, list[Features]]:
+        """Images that a subject has seen, and their features at each time point, all in memory.
+
+        Time points that are averaged count as one.
+        """
+        known, courses = self._features(subject, np.arange(len(self)))
+        return np.flatnonzero(known), courses if self.n_times else [_average(courses)]
 
     def _features(self, subject: int, places: np.ndarray) -> tuple[np.ndarray, list[Features]]:
         """Which of these images the subject has seen, and their features at each time."""
@@ -359,6 +389,17 @@ default="correlation"
             f"ResponsePatterns({len(self)} images, {subjects} with {channels} channels{times}, "
             f"metric={self.metric!r}{lazy})"
         )
+
+
+def check_fit_images(X: Any, y: ResponsePatterns) -> tuple[ImagePairs, ResponsePatterns]:
+    """Check images and responses that are given to a ``fit``; the images as all their pairs."""
+    y._check_images(X)
+    if len(y) < 3:
+        raise ValueError(
+            f"got {len(y)} images: at least 3 (3 pairs) are needed to learn how dissimilarities "
+            "vary."
+        )
+    return ImagePairs(X), y
 
 
 def _pairs_of(features: Features, known: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -524,8 +565,6 @@ def _check_directions(
 
 
 def _check_pairs(index: Any, n_images: int) -> np.ndarray:
-    if index is None:
-        return np.column_stack(np.triu_indices(n_images, 1))
     index = np.asarray(index)
     if index.ndim != 2 or index.shape[1] != 2 or index.dtype.kind not in "ui":
         raise ValueError(

@@ -14,7 +14,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import delayed
 
-from sklearn_rdm._pairs._image_pairs import image_sets
+from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_rdm._pairs._dissimilarities import average
-from sklearn_rdm._pairs._image_pairs import image_sets
+from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._rounding import TIE
 from sklearn_rdm.metrics._draws import average_folds, check_inputs, run_batches, score_folds
 from sklearn_rdm.metrics._scorers import columns_of

@@ -101,7 +101,10 @@ def _score_each(
 
 _SCORERS = {
     name: PairsScorer(
-        SCORES[name], partial(_score_measure, measure), needs_pairs=measure.needs_pairs
+        SCORES[name],
+        partial(_score_measure, measure),
+        needs_pairs=measure.needs_pairs,
+        measure=name,
     )
     for name, measure in MEASURES.items()
 } | {

@@ -14,7 +14,17 @@ from sklearn.model_selection import (
     StratifiedShuffleSplit,
 )
 
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, image_sets
+from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
+from sklearn_rdm._pairs._image_pairs import as_pairs
+from sklearn_rdm._pairs._pair_index import (
+    as_places,
+    count_touching,
+    count_within,
+    image_sets,
+    rows_touching,
+    rows_within,
+    sets_of_seen,
+)
 
 MIN_HELD_OUT = 3  # images: two make one pair, and one pair has no correlation
 
@@ -37,12 +47,39 @@ def pairs_of(
     pairs: ImagePairs, train_images: np.ndarray, test_images: np.ndarray, test_pairs: str
 ) -> Rows:
     """Rows of the pairs of two training images, and of both (any) held-out images."""
+    _check_test_pairs(test_pairs)
+    rows_of_test = rows_within if test_pairs == "both" else rows_touching
+    return rows_within(pairs._index, train_images), rows_of_test(pairs._index, test_images)
+
+
+def count_pairs_of(
+    pairs: ImagePairs, train_images: np.ndarray, test_images: np.ndarray, test_pairs: str
+) -> tuple[int, int]:
+    """How many rows :func:`pairs_of` gives."""
+    _check_test_pairs(test_pairs)
+    count_test = count_within if test_pairs == "both" else count_touching
+    return count_within(pairs._index, train_images), count_test(pairs._index, test_images)
+
+
+def count_couples(_: Any, train_images: np.ndarray, test_images: np.ndarray) -> tuple[int, int]:
+    """How many pairs training and held-out images make."""
+    n_train, n_test = len(train_images), len(test_images)
+    return n_train * (n_train - 1) // 2, n_test * (n_test - 1) // 2
+
+
+def connected_images(X: Any, y: ResponsePatterns) -> ImagePairs:
+    """As few pairs of the images as connect those that subjects have seen together."""
+    y._check_images(X)
+    sets = sets_of_seen(y._seen_images())
+    if not sets:
+        raise ValueError("no subject has seen two of these images: there is nothing to split.")
+    stars = [np.column_stack(np.broadcast_arrays(images[0], images[1:])) for images in sets]
+    return ImagePairs(X, np.concatenate(stars))
+
+
+def _check_test_pairs(test_pairs: Any) -> None:
     if test_pairs not in ("both", "any"):
         raise ValueError(f"test_pairs must be 'both' or 'any', got {test_pairs!r}.")
-    held_out = np.isin(pairs.index, test_images)
-    tested = held_out.all(axis=1) if test_pairs == "both" else held_out.any(axis=1)
-    trained = np.isin(pairs.index, train_images).all(axis=1)
-    return np.flatnonzero(trained), np.flatnonzero(tested)
 
 
 def as_rows(part: Any, n_pairs: int) -> np.ndarray:
@@ -53,24 +90,29 @@ def as_rows(part: Any, n_pairs: int) -> np.ndarray:
 
 def leaks(pairs: ImagePairs, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Whether both images of each test pair occur in training pairs."""
-    return np.all(np.isin(pairs.index[test], pairs.index[train]), axis=1)
+    trained = np.zeros(len(pairs.images), dtype=bool)
+    trained[pairs._index[train]] = True
+    return trained[pairs._index[test]].all(axis=1)
 
 
-def check_split(name: str, test_images: np.ndarray, split: Rows, advice: str) -> None:
-    """Refuse splits that cannot be trained on or scored; ``advice`` says what to change."""
-    train, test = split
+def check_split(name: str, test_images: np.ndarray, n_pairs: tuple[int, int], advice: str) -> None:
+    """Refuse splits whose numbers of training and test pairs are too small.
+
+    ``advice`` says what to change.
+    """
+    n_train, n_test = n_pairs
     if len(test_images) < MIN_HELD_OUT:
         raise ValueError(
             f"{name} holds out {len(test_images)} image(s), but at least {MIN_HELD_OUT} are "
             f"needed: the one pair of two images has no correlation. {advice}, or give more images."
         )
-    if len(test) < 2:
+    if n_test < 2:
         raise ValueError(
-            f"{name} holds out {len(test_images)} images, but {len(test)} of the given pairs to "
+            f"{name} holds out {len(test_images)} images, but {n_test} of the given pairs to "
             f"test on, too few for a correlation. {advice}, test on the pairs of which at least "
             "one image is held out (test_pairs='any'), or give more pairs."
         )
-    if len(train) == 0:
+    if n_train == 0:
         raise ValueError(
             f"{name} leaves no pair to train on: no given pair joins two training images. Hold out "
             "fewer images at a time (larger n_splits, smaller test_size), or give more pairs."
@@ -161,7 +203,7 @@ def _units(pairs: ImagePairs, smallest: int, labels: np.ndarray) -> Rows:
     the largest set.
     """
     n_images = len(labels)
-    component = image_sets(np.searchsorted(pairs.used_images, pairs.index))
+    component = image_sets(as_places(pairs._index, pairs.used_images))
     _, first, size = np.unique(component, return_index=True, return_counts=True)
     is_small = (size < min(smallest, n_images))[component]
     images, unit = np.unique(

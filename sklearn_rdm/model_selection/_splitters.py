@@ -11,12 +11,15 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator, GroupKFold, LeaveOneGroupOut, check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 
-from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm.model_selection._image_splits import (
     Rows,
     as_rows,
     check_split,
     check_split_pairs,
+    connected_images,
+    count_couples,
+    count_pairs_of,
     image_labels,
     k_folds,
     leaks,
@@ -37,9 +40,9 @@ class _ImageSplitter(BaseCrossValidator):
 
         Parameters
         ----------
-        X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
-            Only images that occur in one of these pairs are split.
-        y : array-like of shape (n_pairs, ...), default=None
+        X : ImagePairs of n_pairs, array that ``ImagePairs.from_arrays`` takes, or images
+            Only images that occur in one of these pairs are split. Images, if y are patterns.
+        y : array-like of shape (n_pairs, ...) or ResponsePatterns, default=None
             Not read; its length is checked.
         groups : None
             Must be None: labels belong to images, ``ImagePairs(..., image_groups=labels)``.
@@ -47,7 +50,7 @@ class _ImageSplitter(BaseCrossValidator):
         Yields
         ------
         train, test : ndarray of int
-            Rows of X, ascending.
+            Rows of X, ascending: pairs, or images if y are patterns.
 
         Raises
         ------
@@ -56,8 +59,9 @@ class _ImageSplitter(BaseCrossValidator):
             two to test on. Every split is checked before the first is given.
         """
         name = type(self).__name__
-        pairs = check_split_pairs(X, name)
-        if y is not None:
+        of_images = isinstance(y, ResponsePatterns)
+        pairs = connected_images(X, y) if of_images else check_split_pairs(X, name)
+        if y is not None and not of_images:
             check_consistent_length(pairs, y)
         if groups is not None:
             raise ValueError(
@@ -66,9 +70,13 @@ class _ImageSplitter(BaseCrossValidator):
             )
         held_out = list(self._iter_images(pairs))
         for number, (train_images, test_images) in enumerate(held_out):
-            split = pairs_of(pairs, train_images, test_images, self.test_pairs)
-            check_split(f"split {number} of {name}", test_images, split, self._advice)
+            some = (pairs, train_images, test_images)
+            counts = count_couples(*some) if of_images else count_pairs_of(*some, self.test_pairs)
+            check_split(f"split {number} of {name}", test_images, counts, self._advice)
         for train_images, test_images in held_out:
+            if of_images:
+                yield train_images, test_images
+                continue
             yield pairs_of(pairs, train_images, test_images, self.test_pairs)
 
     @abstractmethod

@@ -136,7 +136,8 @@ def image_train_test_split(
         labels = _labels(pairs, stratify, name) if by_stratum else no_labels(pairs)
         split_images = next(shuffled_images(pairs, labels, 1, random_state, **sizes))
     split = pairs_of(pairs, *split_images, test_pairs)
-    check_split(name, split_images[1], split, "Change test_size or train_size")
+    counts = len(split[0]), len(split[1])
+    check_split(name, split_images[1], counts, "Change test_size or train_size")
     return [_safe_indexing(array, rows) for array in (pairs, *arrays) for rows in split]
 
 

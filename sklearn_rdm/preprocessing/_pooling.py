@@ -23,6 +23,7 @@ from sklearn_rdm.preprocessing._alignment import align, evidence
 __all__ = ["SubjectPooling"]
 
 METHODS = ("zscore", "mean", "rank", "align")
+BLOCK = 2**18  # pairs that are pooled at once
 OF_SUBJECTS = ("mean_", "scale_", "sorted_", "largest_", "factors_", "weights_")
 
 
@@ -161,14 +162,13 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             )
         self.n_subjects_ = y.shape[1]
         y = average_times(y)
-        filled = np.where(learned, y, 0)  # numpy warns of columns without a number
-        self.mean_ = np.where(learned, np.nanmean(filled, axis=0), np.nan)
-        self.scale_ = np.where(learned, np.nanstd(filled, axis=0), np.nan)
-        known = np.where(learned, y, np.nan)
-        self.largest_ = np.where(learned, np.nanmax(np.abs(filled), axis=0), np.nan)
+        ranked = self.method == "rank"
+        # One after the other: of many pairs, a copy of all subjects would be large.
+        known = [_scale_of(y[:, s], ok, ranked) for s, ok in enumerate(learned)]
+        self.mean_, self.scale_, self.largest_ = np.array([scale for scale, _ in known]).T
+        self.sorted_ = [values for _, values in known]
         aligned = self.method == "align"
         self.factors_ = align(y, self.largest_, learned) if aligned else self.largest_ * np.nan
-        self.sorted_ = [np.sort(column[~np.isnan(column)]) for column in known.T]
         weights = _reliabilities(self._rescale(y)) if weights is None else weights
         self.weights_ = weights * learned
         return self
@@ -204,6 +204,12 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             )
         if y.ndim == 1:
             return y
+        pooled = np.empty(len(y))
+        for start in range(0, len(y), BLOCK):
+            pooled[start : start + BLOCK] = self._pool(y[start : start + BLOCK])
+        return pooled
+
+    def _pool(self, y: np.ndarray) -> np.ndarray:
         weights = self.weights_
         if self.method == "align":
             weights = weights * np.nan_to_num(evidence(y, self.largest_))
@@ -312,6 +318,19 @@ def _check_weights(subject_weight: Any, n_subjects: int) -> np.ndarray:
 
 def _name_subjects(n_subjects: int | None) -> str:
     return "one-dimensional targets" if n_subjects is None else f"{n_subjects} subject(s)"
+
+
+def _scale_of(
+    column: np.ndarray, learned: bool, ranked: bool
+) -> tuple[tuple[float, float, float], np.ndarray]:
+    """Mean, spread and largest size of what a subject has, and its values sorted, if wanted."""
+    if not learned:
+        return (np.nan, np.nan, np.nan), column[:0]
+    known = column[~np.isnan(column)]
+    mean, largest = known.mean(), max(known.max(), -known.min())
+    blocks = (known[start : start + BLOCK] for start in range(0, len(known), BLOCK))
+    scale = np.sqrt(sum(np.square(block - mean).sum() for block in blocks) / len(known))
+    return (mean, scale, largest), np.sort(known) if ranked else known[:0]
 
 
 def _ranks(values: np.ndarray, seen: np.ndarray) -> np.ndarray:

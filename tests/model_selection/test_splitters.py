@@ -26,6 +26,7 @@ from sklearn.utils import resample
 
 from sklearn_rdm import (
     ImagePairs,
+    ResponsePatterns,
 )
 from sklearn_rdm.model_selection import (
     GroupImageKFold,
@@ -476,3 +477,18 @@ def test_a_memmap_given_by_the_user_stays_on_its_file(tmp_path):
     mapped = measure_workers(pairs, dissim, tmp_path / "meeting")
     assert mapped["is_memmap"].all()
     assert (mapped["checksum"] == images.sum(dtype=np.int64)).all()
+
+
+@pytest.mark.parametrize(
+    "splitter", [ImageKFold(3), ImageShuffleSplit(2, test_size=0.3, random_state=0)]
+)
+def test_samples_are_images_if_the_target_is_of_images(splitter):
+    features = np.random.default_rng(0).random((12, 4))
+    patterns = ResponsePatterns(features)
+    found = list(splitter.split(features, patterns))
+    of_pairs = list(splitter.split(ImagePairs(features)))
+    for images, pairs in zip(found, of_pairs, strict=True):
+        for some, rows in zip(images, pairs, strict=True):
+            np.testing.assert_array_equal(some, ImagePairs(features)[rows].used_images)
+    with pytest.raises(ValueError, match="got 11 images"):
+        next(splitter.split(features[1:], patterns))

@@ -57,8 +57,8 @@ def test_a_batch_holds_each_image_once_and_its_pairs_in_order(dataset, positions
     assert np.array_equal(batch.images[batch.index.numpy()], pairs)
     assert np.array_equal(batch.inputs[:, 0, 0].numpy(), batch.images)
     for row, image in enumerate(batch.images):
-        place = dataset.places[np.flatnonzero(dataset.X.used_images == image)[0]]
-        assert np.array_equal(batch.inputs[row].numpy(), dataset.inputs[place])
+        place = dataset.kept.places[np.flatnonzero(dataset.X.used_images == image)[0]]
+        assert np.array_equal(batch.inputs[row].numpy(), dataset.kept.inputs[place])
     assert np.array_equal(target.numpy(), dataset.y[positions])
 
 
@@ -71,11 +71,11 @@ def test_one_pair_is_a_batch_of_one(dataset):
 
 
 def test_batches_do_not_share_memory_with_what_is_kept(dataset):
-    kept = dataset.inputs.copy()
-    dataset.inputs.flags.writeable = False  # as a store is mapped
+    kept = dataset.kept.inputs.copy()
+    dataset.kept.inputs.flags.writeable = False  # as a store is mapped
     batch, _ = dataset.__getitems__(range(66))
     batch.inputs.mul_(-1)  # as an in-place activation function does
-    assert np.array_equal(dataset.inputs, kept)
+    assert np.array_equal(dataset.kept.inputs, kept)
 
 
 def test_a_data_loader_reads_whole_batches_also_of_a_subset(dataset):

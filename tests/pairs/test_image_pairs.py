@@ -166,7 +166,7 @@ def test_other_kinds_of_arrays_become_plain_ones(images):
     subclass = images.view(type("Subclass", (np.ndarray,), {}))
     assert type(ImagePairs(subclass, [[0, 1]]).images) is np.ndarray
     assert ImagePairs([[0.0], [1.0]], [[0, 1]]).images.shape == (2, 1)
-    assert ImagePairs(images, np.array([[0, 1]], dtype=np.uint8)).index.dtype == np.intp
+    assert ImagePairs(images, np.array([[0, 1]], dtype=np.uint8)).index.dtype == np.int32
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""What a network is trained on if responses were measured: images, and no list of their pairs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Subset
+
+from sklearn_rdm._network._batches import (
+    OrderedPatternBatches,
+    PatternBatches,
+    PatternDataset,
+)
+from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
+from sklearn_rdm._pairs._pair_index import has_pair, sets_of_seen
+from sklearn_rdm.model_selection._image_splits import as_rows
+from sklearn_rdm.preprocessing._pattern_pooling import pool_patterns, target_of_patterns
+
+__all__ = ["batches_of_patterns", "in_unit_scale", "split_patterns"]
+
+
+def split_patterns(net: Any, X: ImagePairs, y: ResponsePatterns) -> tuple[Any, Any]:
+    """Split images into those that are trained on and validated on, as the net's hook does pairs.
+
+    Parameters
+    ----------
+    net : TwinTraining
+        Its pooling is fitted to the training images, and what the network learns of images before
+        training is settled.
+    X : ImagePairs
+        All pairs of the images.
+    y : ResponsePatterns
+        Responses to them.
+    """
+    train, valid = _split_images(net.train_split, X, y)
+    if not hasattr(net, "subject_pooling_"):
+        net.subject_pooling_ = pool_patterns(net.subject_pooling, y[train])
+    seen = y._seen_images()
+    is_settled = net.module_.is_settled
+    if not is_settled:
+        net._settle_mean_image(X, _in_pairs(seen, train))
+    labelled = seen[_learned_subjects(net.subject_pooling_, y.n_subjects)]
+    for name, images in (("training", train), ("validation", train if valid is None else valid)):
+        if not has_pair(labelled[:, images]):
+            raise ValueError(
+                f"no pair of {name} images was seen by a subject that the pooling has learned. "
+                "Give more images, or another train_split."
+            )
+    used = _in_pairs(labelled, np.arange(len(y)))
+    any_unit = getattr(net.criterion, "any_unit", False)
+    target = partial(_target, net.subject_pooling_, any_unit)
+    inputs = net._network_inputs(X, used)
+    dataset = PatternDataset(X, y[used], labelled[:, used], target, used, *inputs)
+    if not is_settled:
+        net._settle_lengths(dataset, X, _in_pairs(labelled, train))
+        net.module_.settle(X)
+    if valid is None:
+        return dataset, None
+    parts = (np.searchsorted(used, np.intersect1d(used, part)) for part in (train, valid))
+    train_part, valid_part = parts
+    return Subset(dataset, train_part.tolist()), Subset(dataset, valid_part.tolist())
+
+
+def batches_of_patterns(dataset: Any, batch_size: int | None, rng: Any) -> Any:
+    """Batches of images: random ones to train on, or in order (``batch_size`` None)."""
+    if isinstance(dataset, Subset):
+        whole: Any = dataset.dataset
+        seen = whole.seen[:, np.asarray(dataset.indices)]
+    else:
+        seen = dataset.seen
+    if batch_size is None:
+        return OrderedPatternBatches(seen)
+    size = seen.shape[1] if batch_size == -1 else batch_size
+    return PatternBatches(sets_of_seen(seen), seen, size, rng)
+
+
+def in_unit_scale(target: np.ndarray, train: Any) -> np.ndarray:
+    """The target over a power of two, which is exact, so that float32 holds it in any unit."""
+    trained = target[train]
+    largest = max(np.fmax.reduce(trained, initial=0), -np.fmin.reduce(trained, initial=0))
+    return np.ldexp(target, -np.frexp(largest)[1])
+
+
+def _target(
+    pooling: Any, any_unit: bool, patterns: ResponsePatterns, index: np.ndarray
+) -> np.ndarray:
+    target = target_of_patterns(pooling, patterns, index)
+    return in_unit_scale(target, slice(None)) if any_unit else target
+
+
+def _split_images(
+    train_split: Any, X: ImagePairs, y: ResponsePatterns
+) -> tuple[np.ndarray, np.ndarray | None]:
+    every = np.arange(len(y))
+    if train_split is None:
+        return every, None
+    split = next(iter(train_split.split(X.images, y)))
+    train, valid = (np.sort(as_rows(part, len(y))) for part in split)
+    both = np.intersect1d(train, valid)
+    if len(both):
+        raise ValueError(f"train_split validates on image {both[0]}, which is trained on as well.")
+    return train, valid
+
+
+def _in_pairs(seen: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Those of some images that a subject has seen with another of them, ascending."""
+    sets = sets_of_seen(seen[:, images])
+    return images[np.sort(np.concatenate([np.empty(0, dtype=np.intp), *sets]))]
+
+
+def _learned_subjects(pooling: Any, n_subjects: int) -> np.ndarray:
+    mean = getattr(pooling, "mean_", None)
+    return np.ones(n_subjects, dtype=bool) if mean is None else ~np.isnan(mean)
