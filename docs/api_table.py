@@ -105,6 +105,7 @@ API = [
             "metrics.rdm_permutation_test",
             "metrics.rdm_bootstrap",
             "metrics.compare_rdm_scores",
+            "metrics.compare_fold_scores",
         ],
     ),
     (

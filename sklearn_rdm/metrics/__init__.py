@@ -7,7 +7,8 @@ mean over its time points. Gaps follow one rule: a pair for which a subject has 
 ``y_true``) is left out for this subject (and time point) only; a prediction may not be NaN.
 """
 
-from sklearn_rdm.metrics._bootstrap import compare_rdm_scores, rdm_bootstrap
+from sklearn_rdm.metrics._bootstrap import rdm_bootstrap
+from sklearn_rdm.metrics._comparison import compare_fold_scores, compare_rdm_scores
 from sklearn_rdm.metrics._noise_ceiling import NoiseCeilingConvention, noise_ceiling
 from sklearn_rdm.metrics._normalized import noise_normalized_r2_score
 from sklearn_rdm.metrics._permutation import rdm_permutation_test
@@ -35,6 +36,7 @@ from sklearn_rdm.metrics._scores import (
 
 __all__ = [
     "NoiseCeilingConvention",
+    "compare_fold_scores",
     "compare_rdm_scores",
     "get_rdm_scorer",
     "make_rdm_scorer",

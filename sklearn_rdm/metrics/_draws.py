@@ -78,12 +78,12 @@ def score_folds(
     """Scores (n_predictions, n_folds, n_subjects) of images that were drawn so many times."""
     scores = []
     for fold in folds:
-        rows, copies = _repeat_pairs(index[fold], counts)
+        rows, copies = repeat_pairs(index[fold], counts)
         scores.append(score_all(observed[fold][rows], predicted[fold][rows], copies))
     return np.stack(scores, axis=1)
 
 
-def _repeat_pairs(index: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def repeat_pairs(index: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the pairs of all copies of images, and the copies' own numbers."""
     n_first, n_second = counts[index].T
     n_copies = n_first * n_second

@@ -101,6 +101,11 @@ class NoiseCeilingConvention:
         """Whether it must be known which images each pair compares."""
         return self.measure.needs_pairs
 
+    @property
+    def resolved_pooling(self) -> str:
+        """How subjects are averaged, "auto" replaced by what suits the score."""
+        return self.measure.pooling if self.pooling == "auto" else self.pooling
+
 
 CONVENTIONS = {
     "algonauts2019": NoiseCeilingConvention(
@@ -294,22 +299,28 @@ def score_bound(
 
 
 def _score_upper(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
-    pooled = average(_rescale(observed, choices))[:, np.newaxis]
+    pooled = average(_rescale(observed, choices.resolved_pooling))[:, np.newaxis]
     return score_columns(choices.measure, observed, pooled, index)[0]
 
 
 def _score_lower(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
-    rescaled = _rescale(observed, choices)
     scores = np.empty(observed.shape[1])
-    for subject in range(observed.shape[1]):
-        others = average(np.delete(rescaled, subject, axis=1))[:, np.newaxis]
+    for subject, others in enumerate(pool_others(observed, choices.resolved_pooling)):
         left_out = observed[:, [subject]]
         scores[subject] = score_columns(choices.measure, left_out, others, index)[0, 0]
     return scores
 
 
-def _rescale(observed: np.ndarray, choices: NoiseCeilingConvention) -> np.ndarray:
-    pooling = choices.measure.pooling if choices.pooling == "auto" else choices.pooling
+def pool_others(observed: np.ndarray, pooling: str) -> list[np.ndarray]:
+    """For each subject, the mean (n_pairs, 1) of the others; NaN for a pair that none has."""
+    rescaled = _rescale(observed, pooling)
+    return [
+        average(np.delete(rescaled, subject, axis=1))[:, np.newaxis]
+        for subject in range(observed.shape[1])
+    ]
+
+
+def _rescale(observed: np.ndarray, pooling: str) -> np.ndarray:
     if pooling == "rank":
         # Stretched, as subjects that have fewer pairs would have lower ranks; by 1 exactly if all
         # have as many: rounding would undo ties of the mean.

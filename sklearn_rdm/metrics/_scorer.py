@@ -16,6 +16,7 @@ from sklearn.metrics._scorer import _Scorer
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs, of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
+from sklearn_rdm.metrics._measures import Measure
 
 
 class PairsScorer(_Scorer):
@@ -35,6 +36,8 @@ class PairsScorer(_Scorer):
         Raises an error for targets that have no score.
     warns_of_leaks : bool, default=True
         Whether it warns of test pairs whose two images were trained on.
+    measure : Measure, default=None
+        What ``columns`` computes, where it is a measure and nothing else.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class PairsScorer(_Scorer):
         params: dict[str, Any] | None = None,
         check_observed: Callable | None = None,
         warns_of_leaks: bool = True,
+        measure: Measure | None = None,
     ) -> None:
         super().__init__(score_func, 1, params or {}, "predict")
         self.score_func, self.params = score_func, params or {}
         self.columns, self.needs_pairs = columns, needs_pairs
         self.check_observed, self.warns_of_leaks = check_observed, warns_of_leaks
+        self.measure = measure
 
     def with_params(self, **params: Any) -> PairsScorer:
         """The same with more keyword arguments."""
@@ -61,6 +66,7 @@ class PairsScorer(_Scorer):
             params=self.params | params,
             check_observed=self.check_observed,
             warns_of_leaks=self.warns_of_leaks,
+            measure=self.measure,
         )
 
     def columns_for(self, observed: np.ndarray) -> Callable[..., np.ndarray]:
