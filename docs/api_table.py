@@ -106,6 +106,8 @@ API = [
             "metrics.rdm_bootstrap",
             "metrics.compare_rdm_scores",
             "metrics.compare_fold_scores",
+            "model_selection.cross_val_permutation_test",
+            "model_selection.cross_val_bootstrap",
         ],
     ),
     (

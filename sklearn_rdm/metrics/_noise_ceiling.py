@@ -18,6 +18,7 @@ from sklearn_rdm.metrics._checks import (
     check_time_average,
     warn_undefined,
 )
+from sklearn_rdm.metrics._draws import to_pairs
 from sklearn_rdm.metrics._measures import (
     Measure,
     average_scores,
@@ -145,10 +146,11 @@ def noise_ceiling(
 
     Parameters
     ----------
-    y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities of two or more subjects, on any scale. NaN: this subject lacks
-        this pair; pools are made of the subjects that have it, and a pair that one subject alone
-        has is left out of both bounds, as it would agree with itself.
+    y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times), or \
+ResponsePatterns
+        Measured dissimilarities of two or more subjects, on any scale. NaN: this subject has no
+        value for the pair; pools are made of the subjects that have it, and a pair that one subject
+        alone has is left out of both bounds, as it would agree with itself.
     convention : str or NoiseCeilingConvention, default="rsatoolbox"
         A name of the table, or choices of your own. The default fits the signed scores, such as
         :func:`rdm_spearman_score`; compare squared ones with a convention that squares.
@@ -156,9 +158,10 @@ def noise_ceiling(
         Score to use in place of the convention's, a name of :func:`get_rdm_scorer`.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares; only the whitened scores need it. None: all pairs of
-        the images, upper triangle row by row.
+        the images, upper triangle row by row. With response patterns not needed.
     folds : sequence of array-like of int, default=None
-        Rows of ``y`` of each test fold, ``[test for _, test in cv.split(pairs)]``: the bounds are
+        Rows of ``y`` of each test fold, ``[test for _, test in cv.split(pairs)]`` (of response
+        patterns, ``cv.split(images)``): the bounds are
         then means over folds, to be compared with a mean over folds of scores. Pairs of no fold
         are not read. None: all pairs together.
     time_average : bool, default=True
@@ -208,6 +211,7 @@ def noise_ceiling(
     (0.661, 0.76)
     """
     choices = get_convention(convention, scoring)
+    pairs, y, _, folds = to_pairs(pairs, y, [], folds)
     observed = check_observed(y)
     check_time_average(time_average, observed)
     index = check_index(pairs, len(observed)) if choices.needs_pairs else None
