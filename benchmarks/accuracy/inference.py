@@ -26,7 +26,8 @@ from sklearn_rdm.metrics._variance import (
 )
 
 N_IMAGES, N_SUBJECTS = (20, 40, 92), (1, 5, 15, 40)
-N_DIMENSIONS, SPREAD, PAIR_NOISE = 10, 0.15, 1.5
+N_DIMENSIONS, SPREAD = 10, 0.15
+PAIR_NOISE, MODEL_NOISE = 30.0, 1.2  # about 1.5 and 1 standard deviations between pairs
 CHUNK = 64  # draws scored at once, so that they fit in the cache
 NUMBERS = {  # model, and the one it is compared with
     "score, related": (0, None),
@@ -48,8 +49,8 @@ unrelated models the expected number is 0, and 1 less coverage is the type-I err
 
 Simulated: images have {n_dimensions} independent normal features; subjects see a linear map of
 them, each its own (sd {spread}), with noise. *patterns*: unit noise on each subject's features;
-*pairs*: also independent noise on every pair, {pair_noise} sd of the dissimilarities, and on the
-related models' predictions, 1 sd. Related models weight the features in mirrored ways, so that
+*pairs*: also independent noise on every pair, 1.5 times as large as dissimilarities differ between
+pairs, and as large on the related models' predictions. Related models weight the features in mirrored ways, so that
 they are equally good; unrelated ones are distances of other features (of *pairs*, the second one is
 noise). {n_sims} data sets (92 images: {n_large}), {n_draws} draws each; two standard errors of a
 coverage of .95 are {error:.3f} (92 images: {large_error:.3f}). Permutation test: {n_permutations}
@@ -81,7 +82,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = TEXT.format(
         n_dimensions=N_DIMENSIONS,
         spread=SPREAD,
-        pair_noise=PAIR_NOISE,
         error=2 * np.sqrt(0.95 * 0.05 / sizes["n_sims"]),
         large_error=2 * np.sqrt(0.95 * 0.05 / sizes["n_large"]),
         missed="; ".join(filter(None, map(missed, rows))) or "none",
@@ -145,8 +145,9 @@ def draw_data(
     models = [features * weights, features * weights[::-1], *other]
     predicted = np.array([pdist(each) for each in models]).T
     if noise == "pairs":
-        dissim += PAIR_NOISE * dissim.std(axis=0) * rng.standard_normal(dissim.shape)
-        predicted[:, :2] += predicted[:, :2].std(axis=0) * rng.standard_normal((len(predicted), 2))
+        # Of one size in all data sets: scaled to each one's own spread, it would hide that this varies.
+        dissim += PAIR_NOISE * rng.standard_normal(dissim.shape)
+        predicted[:, :2] += MODEL_NOISE * rng.standard_normal((len(predicted), 2))
         predicted[:, 3] = rng.standard_normal(len(predicted))
     return dissim, predicted
 

@@ -13,6 +13,7 @@ from sklearn_rdm._pairs._dissimilarities import as_real, average
 from sklearn_rdm.metrics._draws import average_folds
 from sklearn_rdm.metrics._intervals import Estimate, Estimator
 from sklearn_rdm.metrics._multiple import correct
+from sklearn_rdm.metrics._names import name_models
 from sklearn_rdm.metrics._results import InferenceResult
 
 __all__ = ["compare_fold_scores", "compare_rdm_scores"]
@@ -133,7 +134,7 @@ def compare_rdm_scores(
     >>> [(row["model"], row["other"]) for row in result.records[:3]]
     [('all', 'one'), ('all', 'chance'), ('one', 'chance')]
     """
-    names, predictions = _name_models(y_preds, names)
+    names, predictions = name_models(y_preds, names)
     estimator = Estimator(
         (pairs, y_true, predictions, folds),
         over=over,
@@ -235,7 +236,7 @@ def compare_fold_scores(
     fixed  tuned      -0.103           0.013  -0.144  -0.061  3.0   0.004        0.004      0.004
     """
     given = (fold_scores,) if isinstance(fold_scores, Mapping) else tuple(fold_scores)
-    names, rows = _name_models(given, names)
+    names, rows = name_models(given, names)
     values = as_real(rows, "fold_scores")
     if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
         raise ValueError(
@@ -264,20 +265,6 @@ def _estimate_folds(differences: np.ndarray, test_share: float) -> Estimate:
     error = float(np.sqrt((1 / n_folds + test_share) * differences.var(ddof=1)))
     half = error * float(stats.t.isf(0.025, n_folds - 1))
     return Estimate(mean, error, mean - half, mean + half, float(n_folds - 1), differences)
-
-
-def _name_models(y_preds: tuple, names: Sequence[str] | None) -> tuple[list[str], list]:
-    """Names and predictions of what is given as several vectors or one dict."""
-    if len(y_preds) == 1 and isinstance(y_preds[0], Mapping):
-        names, y_preds = list(y_preds[0]), tuple(y_preds[0].values())
-    if not y_preds:
-        raise ValueError("there is no model: give one prediction per model, or a dict of them.")
-    names = [f"model {i}" for i in range(len(y_preds))] if names is None else list(names)
-    if len(names) != len(y_preds) or len(set(names)) < len(names):
-        raise ValueError(
-            f"names must be one per model and all different, got {names} for {len(y_preds)} models."
-        )
-    return [str(name) for name in names], list(y_preds)
 
 
 def _row(model: str, other: str, each: Estimate, one_sided: bool = False) -> dict[str, Any]:
