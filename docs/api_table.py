@@ -109,6 +109,12 @@ API = [
             "metrics.rdm_permutation_test",
             "metrics.rdm_bootstrap",
             "metrics.compare_rdm_scores",
+            "metrics.compare_fold_scores",
+            "metrics.rdm_ceiling_report",
+            "metrics.rdm_variance_partition",
+            "metrics.rdm_partial_score",
+            "model_selection.cross_val_permutation_test",
+            "model_selection.cross_val_bootstrap",
         ],
     ),
     (

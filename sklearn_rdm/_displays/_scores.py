@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._displays._drawing import legend_above, one_axes
+from sklearn_rdm._displays._drawing import legend_above, one_axes, pyplot
 from sklearn_rdm._pairs._dissimilarities import average
 
 
@@ -26,6 +26,10 @@ class RDMScoresDisplay:
         has none. None draws none.
     noise_ceiling : (float, float), default=None
         Lower and upper bound, drawn as a band.
+    pvalues : array-like of shape (n_models, n_models), default=None
+        Corrected p-values of all pairs of models, symmetric, NaN on the diagonal, such as
+        ``pvalues_holm`` of :func:`~sklearn_rdm.metrics.compare_rdm_scores`: a grid under the bars
+        shows which models differ. None draws none.
     null : float or array-like of shape (n_models,), default=None
         Score by chance, drawn as a line across all bars or one across each: the mean of a
         permutation null, ``expected_score``. For another value of the null, such as its 95th
@@ -45,6 +49,8 @@ class RDMScoresDisplay:
         The band of the noise ceiling.
     null_ : matplotlib Line2D, LineCollection or None
         The line of ``null``.
+    differences_ : matplotlib Axes or None
+        The grid of the models that differ.
     figure_ : matplotlib Figure
         The figure that holds the axes.
 
@@ -75,13 +81,64 @@ class RDMScoresDisplay:
         names: Sequence[str],
         errors: Any = None,
         noise_ceiling: tuple[float, float] | None = None,
+        pvalues: Any = None,
         null: Any = None,
     ) -> None:
         self.scores = scores
         self.names = names
         self.errors = errors
         self.noise_ceiling = noise_ceiling
+        self.pvalues = pvalues
         self.null = null
+
+    @classmethod
+    def from_comparison(
+        cls, comparison: Any, *, correction: str = "holm", **options: Any
+    ) -> RDMScoresDisplay:
+        """Make a display of what :func:`~sklearn_rdm.metrics.compare_rdm_scores` returns.
+
+        Parameters
+        ----------
+        comparison : InferenceResult
+            Of one model or more: scores of subjects, names, intervals and p-values are taken.
+        correction : {"holm", "bh", None}, default="holm"
+            Which p-values are drawn: Holm's, Benjamini and Hochberg's, or those not corrected.
+        **options : dict
+            Other parameters of the class, such as ``noise_ceiling=(lower, upper)``.
+
+        Returns
+        -------
+        display : RDMScoresDisplay
+            Not drawn yet.
+
+        Raises
+        ------
+        ValueError
+            If ``correction`` is unknown.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_rdm import RDMScoresDisplay
+        >>> from sklearn_rdm.metrics import compare_rdm_scores
+        >>> rng = np.random.default_rng(0)
+        >>> pairs, model = np.column_stack(np.triu_indices(12, 1)), rng.random(66)
+        >>> y_true = model[:, np.newaxis] + 0.3 * rng.random((66, 5))
+        >>> models = {"model": model, "noise": rng.random(66)}
+        >>> result = compare_rdm_scores(pairs, y_true, models, random_state=0)
+        >>> display = RDMScoresDisplay.from_comparison(result).plot()
+        >>> display.differences_ is not None
+        True
+        """
+        if correction not in ("holm", "bh", None):
+            raise ValueError(f"correction must be 'holm', 'bh' or None, got {correction!r}.")
+        suffix = "" if correction is None else f"_{correction}"
+        given = {
+            "names": comparison.names,
+            "errors": comparison.confidence_intervals,
+            "pvalues": comparison[f"pvalues{suffix}"] if len(comparison.names) > 1 else None,
+        }
+        return cls(comparison.subject_scores, **{**given, **options})
 
     def plot(
         self,
@@ -91,14 +148,15 @@ class RDMScoresDisplay:
         point_name: str = "one subject",
         error_name: str = "95 % interval",
         null_name: str = "chance",
+        alpha: float = 0.05,
         bar_kwargs: dict[str, Any] | None = None,
     ) -> RDMScoresDisplay:
         """Draw the bars.
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+        ax : matplotlib Axes, or two of them if there are ``pvalues``, default=None
+            Where to draw the bars, and the grid of differences under them; None makes a new figure.
         score_name : str, default="Spearman's r"
             Label of the axis of scores.
         point_name : str, default="one subject"
@@ -107,6 +165,8 @@ class RDMScoresDisplay:
             What ``errors`` are, for the legend.
         null_name : str, default="chance"
             What ``null`` is, for the legend: "chance" is right for the mean of a null.
+        alpha : float, default=0.05
+            Models differ if their ``pvalues`` are below.
         bar_kwargs : dict, default=None
             Passed to ``Axes.bar``.
 
@@ -124,7 +184,7 @@ class RDMScoresDisplay:
         scores, errors, null = self._checked()
         means = average(scores)
         at = np.arange(len(scores))
-        self.ax_ = one_axes(ax, figsize=(max(4.0, 1.2 + 1.1 * len(at)), 3.8))
+        self.ax_, self.differences_ = self._axes(ax, len(at))
         self.figure_ = self.ax_.figure
         style = {"width": 0.7, "color": "#8FB8D8", "edgecolor": "#28536F", "zorder": 2}
         self.bars_ = self.ax_.bar(at, means, **{**style, **(bar_kwargs or {})})
@@ -140,9 +200,34 @@ class RDMScoresDisplay:
         self.ax_.axhline(0, color="k", lw=0.8, zorder=3, clip_on=False)
         self.ax_.set(ylabel=score_name, xlim=(-0.6, len(at) - 0.4))
         _name_bars(self.ax_, list(self.names))
+        if self.differences_ is not None:
+            pvalues = np.asarray(self.pvalues, dtype=float)
+            _draw_differences(self.ax_, self.differences_, list(self.names), means, pvalues, alpha)
         if self.ax_.get_legend_handles_labels()[0]:
             legend_above(self.ax_)
         return self
+
+    def _axes(self, ax: Any, n_bars: int) -> tuple[Any, Any]:
+        """Axes of the bars and of the grid of differences."""
+        width = max(4.0, 1.2 + _bar_width(n_bars) * n_bars)
+        if self.pvalues is None:
+            return one_axes(ax, figsize=(width, 3.8)), None
+        if ax is None:
+            below = 0.3 + 0.22 * n_bars
+            _, ax = pyplot().subplots(
+                2,
+                1,
+                figsize=(width, 3.8 + below),
+                height_ratios=[3.2, below],
+                sharex=True,
+                layout="constrained",
+            )
+        if np.size(ax) != 2:
+            raise ValueError(
+                "pvalues are drawn under the bars: give two matplotlib Axes, ax=(bars, grid), or "
+                "None."
+            )
+        return tuple(ax)
 
     def _checked(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Scores as (n_models, n_repeats), errors as (n_models, 2), null as (n_models,)."""
@@ -164,6 +249,11 @@ class RDMScoresDisplay:
             _check_intervals(errors, average(scores))
         if self.noise_ceiling is not None and np.shape(self.noise_ceiling) != (2,):
             raise ValueError(f"noise_ceiling must be (lower, upper), got {self.noise_ceiling!r}.")
+        if self.pvalues is not None and np.shape(self.pvalues) != (len(scores),) * 2:
+            raise ValueError(
+                f"pvalues must have shape ({len(scores)}, {len(scores)}), one per pair of models, "
+                f"got {np.shape(self.pvalues)}."
+            )
         if self.null is None:
             return scores, errors, None
         if np.shape(self.null) not in ((), (len(scores),)):
@@ -226,12 +316,46 @@ def _repeats(ax: Any, scores: np.ndarray, name: str) -> Any:
     )
 
 
+def _bar_width(n_bars: int) -> float:
+    """Inches of each bar, so that two are no gap apart and sixteen fit a page."""
+    return float(np.clip(7.5 / n_bars, 0.5, 1.1))
+
+
+def _draw_differences(
+    ax: Any, grid: Any, names: list[str], means: np.ndarray, pvalues: np.ndarray, alpha: float
+) -> None:
+    """Draw a row a model: triangles up under bars that are better, down under worse ones."""
+    row, column = np.nonzero(~np.eye(len(names), dtype=bool))
+    differs = pvalues[row, column] < alpha
+    better = means[column] > means[row]
+    for marker, colour, chosen, label in [
+        ("^", "#28536F", differs & better, f"better, p < {alpha:g}"),
+        ("v", "#D55E00", differs & ~better, f"worse, p < {alpha:g}"),
+        (".", "0.7", ~differs, "not shown to differ"),
+    ]:
+        style = {"marker": marker, "color": colour, "s": 14 if marker == "." else 34, "lw": 0}
+        grid.scatter(column[chosen], row[chosen], **style)
+        if chosen.any():
+            ax.scatter([], [], label=label, **style)  # for the legend
+    grid.set(ylim=(len(names) - 0.5, -0.5), ylabel="than")
+    grid.set_yticks(range(len(names)), names)
+    _name_bars(grid, names)
+    grid.tick_params(axis="both", length=0)
+    grid.spines["left"].set_visible(False)
+    ax.tick_params(axis="x", labelbottom=False)
+
+
 def _name_bars(ax: Any, names: list[str]) -> None:
     ax.set_xticks(range(len(names)), names)
-    if max(len(name) for name in names) > 10:
-        ax.tick_params(axis="x", labelrotation=30)
-        for text in ax.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor")
+    _rotate_names(ax, names)
     for side in ("top", "right", "bottom"):
         ax.spines[side].set_visible(False)
     ax.tick_params(axis="x", length=0)
+
+
+def _rotate_names(ax: Any, names: list[str]) -> None:
+    """Turn names that would run into each other."""
+    if max(len(name) for name in names) > 12 * _bar_width(len(names)):
+        ax.tick_params(axis="x", labelrotation=30)
+        for text in ax.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")

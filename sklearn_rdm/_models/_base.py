@@ -13,6 +13,7 @@ from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
 from sklearn_rdm.metrics import rdm_spearman_score
+from sklearn_rdm.metrics._measures import MEASURES
 from sklearn_rdm.metrics._streamed import is_large, streamed_score
 
 
@@ -44,7 +45,7 @@ class RDMRegressorMixin(FitTaskMixin):
             If the pairs are no training pairs, but compare images that were trained on.
         """
         if is_large(y):
-            return streamed_score("spearman", self, X, y)
+            return streamed_score(MEASURES["spearman"], self, X, y)
         X, y = of_pairs(X, y)
         warn_of_leak(self, X)
         return float(rdm_spearman_score(y, self.predict(X)))

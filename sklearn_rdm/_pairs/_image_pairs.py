@@ -320,6 +320,13 @@ def of_pairs(X: Any, y: Any) -> tuple[Any, Any]:
     return y.to_pairs(X) if hasattr(y, "to_pairs") else (X, y)
 
 
+def pairs_within(index: np.ndarray, images: Any) -> np.ndarray:
+    """Rows of the pairs of two of these images, given as numbers or as a mask."""
+    images = np.asarray(images)
+    images = np.flatnonzero(images) if images.dtype == bool else images
+    return np.flatnonzero(np.isin(index, images).all(axis=1))
+
+
 def check_fit_pairs(X: Any, y: Any) -> tuple[ImagePairs, np.ndarray]:
     """Check what is given to a ``fit``: pairs of three or more images, targets that vary."""
     X, y = of_pairs(X, y)

@@ -7,9 +7,12 @@ mean over its time points. Gaps follow one rule: a pair for which a subject has 
 ``y_true``) is left out for this subject (and time point) only; a prediction may not be NaN.
 """
 
-from sklearn_rdm.metrics._bootstrap import compare_rdm_scores, rdm_bootstrap
+from sklearn_rdm.metrics._bootstrap import rdm_bootstrap
+from sklearn_rdm.metrics._by_fold import rdm_ceiling_report
+from sklearn_rdm.metrics._comparison import compare_fold_scores, compare_rdm_scores
 from sklearn_rdm.metrics._noise_ceiling import NoiseCeilingConvention, noise_ceiling
 from sklearn_rdm.metrics._normalized import noise_normalized_r2_score
+from sklearn_rdm.metrics._partition import rdm_partial_score, rdm_variance_partition
 from sklearn_rdm.metrics._permutation import rdm_permutation_test
 from sklearn_rdm.metrics._scorers import (
     get_rdm_scorer,
@@ -35,6 +38,7 @@ from sklearn_rdm.metrics._scores import (
 
 __all__ = [
     "NoiseCeilingConvention",
+    "compare_fold_scores",
     "compare_rdm_scores",
     "get_rdm_scorer",
     "make_rdm_scorer",
@@ -42,10 +46,12 @@ __all__ = [
     "noise_normalized_r2_score",
     "noise_normalized_r2_scorer",
     "rdm_bootstrap",
+    "rdm_ceiling_report",
     "rdm_cosine_score",
     "rdm_cosine_scorer",
     "rdm_kendall_tau_a_score",
     "rdm_kendall_tau_a_scorer",
+    "rdm_partial_score",
     "rdm_pearson_score",
     "rdm_pearson_scorer",
     "rdm_permutation_test",
@@ -53,6 +59,7 @@ __all__ = [
     "rdm_rho_a_scorer",
     "rdm_spearman_score",
     "rdm_spearman_scorer",
+    "rdm_variance_partition",
     "rdm_whitened_cosine_score",
     "rdm_whitened_cosine_scorer",
     "rdm_whitened_pearson_score",

@@ -14,6 +14,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import delayed
 
+from sklearn_rdm._pairs._dissimilarities import as_real
+from sklearn_rdm._pairs._image_pairs import pairs_within
 from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.metrics._checks import (
@@ -31,6 +33,7 @@ def check_inputs(
     pairs: Any, y_true: Any, y_preds: list, folds: Sequence | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
     """Image numbers from 0 on, targets, predictions and folds of the pairs that are in a fold."""
+    pairs, y_true, y_preds, folds = to_pairs(pairs, y_true, y_preds, folds)
     observed = check_observed(y_true)
     n_pairs = len(observed)
     index = check_index(pairs, n_pairs)
@@ -45,6 +48,24 @@ def check_inputs(
     numbers = np.unique(index[tested], return_inverse=True)[1].reshape(-1, 2)
     places = [np.searchsorted(tested, rows) for rows in tests]
     return numbers, observed[tested], np.column_stack(predicted), places
+
+
+def to_pairs(
+    pairs: Any, y_true: Any, y_preds: list, folds: Sequence | None
+) -> tuple[Any, Any, list, Sequence | None]:
+    """The same by pairs, if they are images, response patterns, matrices and rows of images."""
+    if not hasattr(y_true, "to_pairs"):
+        return pairs, y_true, y_preds, folds
+    n_images = len(y_true)
+    pairs, y_true = y_true.to_pairs(np.zeros((n_images, 1)) if pairs is None else pairs)
+    if folds is not None:
+        folds = [pairs_within(pairs.index, rows) for rows in check_folds(folds, n_images)]
+    y_preds = [as_real(y_pred, "y_pred") for y_pred in y_preds]
+    y_preds = [
+        y_pred[tuple(pairs.index.T)] if y_pred.shape == (n_images, n_images) else y_pred
+        for y_pred in y_preds
+    ]
+    return pairs, y_true, y_preds, folds
 
 
 def members_of_sets(index: np.ndarray) -> list[np.ndarray]:
@@ -79,12 +100,12 @@ def score_folds(
     """Scores (n_predictions, n_folds, n_subjects) of images that were drawn so many times."""
     scores = []
     for fold in folds:
-        rows, copies = _repeat_pairs(index[fold], counts)
+        rows, copies = repeat_pairs(index[fold], counts)
         scores.append(score_all(observed[fold][rows], predicted[fold][rows], copies))
     return np.stack(scores, axis=1)
 
 
-def _repeat_pairs(index: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def repeat_pairs(index: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the pairs of all copies of images, and the copies' own numbers."""
     n_first, n_second = counts[index].T
     n_copies = n_first * n_second

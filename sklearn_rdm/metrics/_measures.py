@@ -18,6 +18,12 @@ from scipy.stats import kendalltau
 
 from sklearn_rdm._pairs._dissimilarities import as_real, average
 from sklearn_rdm.metrics._checks import MIN_PAIRS
+from sklearn_rdm.metrics._weighted import (
+    weighted_cosine,
+    weighted_pearson,
+    weighted_rho_a,
+    weighted_spearman,
+)
 
 SINGULAR = 1e-12  # smallest over largest variance of a contrast
 CG_TOLERANCE = 1e-10  # relative residual: scores agree with a dense solve to 8 digits
@@ -36,11 +42,17 @@ class Measure:
         How subjects are averaged for its noise ceiling.
     needs_pairs : bool
         Whether it must know which images each pair compares.
+    in_draws : callable or None
+        The same of weighted pairs, for many weightings at once; None if there is no fast way.
+    zero_by_chance : bool
+        Whether an unrelated prediction is expected to score 0.
     """
 
     columns: Callable[..., np.ndarray]
     pooling: str
     needs_pairs: bool = False
+    in_draws: Callable[..., np.ndarray] | None = None
+    zero_by_chance: bool = True
 
 
 def get_measure(name: str) -> Measure:
@@ -69,6 +81,27 @@ def score_columns(
                     **options,
                 )
     return scores.reshape(len(scores), *observed.shape[1:])
+
+
+def score_draws(
+    measure: Measure, observed: np.ndarray, predicted: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Scores (n_draws, n_predictions, n_subjects[, n_times]) of weighted pairs (n_pairs, n_draws).
+
+    ``observed`` may be NaN where a subject has no value, ``predicted`` may not.
+    """
+    assert measure.in_draws is not None
+    labels = to_unit_scale(observed.reshape(len(observed), math.prod(observed.shape[1:])))
+    predicted = to_unit_scale(predicted)
+    scores = np.full((weights.shape[1], predicted.shape[1], labels.shape[1]), np.nan)
+    for has_label, columns in group_columns(labels):
+        rows = np.flatnonzero(has_label)
+        if len(rows) >= MIN_PAIRS:
+            chosen = labels[np.ix_(rows, columns)], predicted[rows], weights[rows]
+            of_rows = measure.in_draws(*chosen)
+            of_rows[weights[rows].sum(axis=0) < MIN_PAIRS] = np.nan
+            scores[..., columns] = of_rows
+    return scores.reshape(*scores.shape[:2], *observed.shape[1:])
 
 
 def average_scores(
@@ -257,11 +290,13 @@ def check_covariance(covariance: Any, index: np.ndarray) -> np.ndarray | None:
 
 
 MEASURES = {
-    "cosine": Measure(_cosine, pooling="rms"),
+    "cosine": Measure(_cosine, pooling="rms", in_draws=weighted_cosine, zero_by_chance=False),
     "kendall_tau_a": Measure(_kendall_tau_a, pooling="rank"),
-    "pearson": Measure(_pearson, pooling="zscore"),
-    "rho_a": Measure(_rho_a, pooling="rank"),
-    "spearman": Measure(_spearman, pooling="rank"),
-    "whitened_cosine": Measure(_whitened_cosine, pooling="rms", needs_pairs=True),
+    "pearson": Measure(_pearson, pooling="zscore", in_draws=weighted_pearson),
+    "rho_a": Measure(_rho_a, pooling="rank", in_draws=weighted_rho_a),
+    "spearman": Measure(_spearman, pooling="rank", in_draws=weighted_spearman),
+    "whitened_cosine": Measure(
+        _whitened_cosine, pooling="rms", needs_pairs=True, zero_by_chance=False
+    ),
     "whitened_pearson": Measure(_whitened_pearson, pooling="zscore", needs_pairs=True),
 }

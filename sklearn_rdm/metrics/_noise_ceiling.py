@@ -18,6 +18,7 @@ from sklearn_rdm.metrics._checks import (
     check_time_average,
     warn_undefined,
 )
+from sklearn_rdm.metrics._draws import to_pairs
 from sklearn_rdm.metrics._measures import (
     Measure,
     average_scores,
@@ -101,6 +102,11 @@ class NoiseCeilingConvention:
         """Whether it must be known which images each pair compares."""
         return self.measure.needs_pairs
 
+    @property
+    def resolved_pooling(self) -> str:
+        """How subjects are averaged, "auto" replaced by what suits the score."""
+        return self.measure.pooling if self.pooling == "auto" else self.pooling
+
 
 CONVENTIONS = {
     "algonauts2019": NoiseCeilingConvention(
@@ -140,10 +146,11 @@ def noise_ceiling(
 
     Parameters
     ----------
-    y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-        Measured dissimilarities of two or more subjects, on any scale. NaN: this subject lacks
-        this pair; pools are made of the subjects that have it, and a pair that one subject alone
-        has is left out of both bounds, as it would agree with itself.
+    y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times), or \
+ResponsePatterns
+        Measured dissimilarities of two or more subjects, on any scale. NaN: this subject has no
+        value for the pair; pools are made of the subjects that have it, and a pair that one subject
+        alone has is left out of both bounds, as it would agree with itself.
     convention : str or NoiseCeilingConvention, default="rsatoolbox"
         A name of the table, or choices of your own. The default fits the signed scores, such as
         :func:`rdm_spearman_score`; compare squared ones with a convention that squares.
@@ -151,9 +158,10 @@ def noise_ceiling(
         Score to use in place of the convention's, a name of :func:`get_rdm_scorer`.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares; only the whitened scores need it. None: all pairs of
-        the images, upper triangle row by row.
+        the images, upper triangle row by row. With response patterns not needed.
     folds : sequence of array-like of int, default=None
-        Rows of ``y`` of each test fold, ``[test for _, test in cv.split(pairs)]``: the bounds are
+        Rows of ``y`` of each test fold, ``[test for _, test in cv.split(pairs)]`` (of response
+        patterns, ``cv.split(images)``): the bounds are
         then means over folds, to be compared with a mean over folds of scores. Pairs of no fold
         are not read. None: all pairs together.
     time_average : bool, default=True
@@ -203,6 +211,7 @@ def noise_ceiling(
     (0.661, 0.76)
     """
     choices = get_convention(convention, scoring)
+    pairs, y, _, folds = to_pairs(pairs, y, [], folds)
     observed = check_observed(y)
     check_time_average(time_average, observed)
     index = check_index(pairs, len(observed)) if choices.needs_pairs else None
@@ -294,22 +303,28 @@ def score_bound(
 
 
 def _score_upper(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
-    pooled = average(_rescale(observed, choices))[:, np.newaxis]
+    pooled = average(_rescale(observed, choices.resolved_pooling))[:, np.newaxis]
     return score_columns(choices.measure, observed, pooled, index)[0]
 
 
 def _score_lower(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
-    rescaled = _rescale(observed, choices)
     scores = np.empty(observed.shape[1])
-    for subject in range(observed.shape[1]):
-        others = average(np.delete(rescaled, subject, axis=1))[:, np.newaxis]
+    for subject, others in enumerate(pool_others(observed, choices.resolved_pooling)):
         left_out = observed[:, [subject]]
         scores[subject] = score_columns(choices.measure, left_out, others, index)[0, 0]
     return scores
 
 
-def _rescale(observed: np.ndarray, choices: NoiseCeilingConvention) -> np.ndarray:
-    pooling = choices.measure.pooling if choices.pooling == "auto" else choices.pooling
+def pool_others(observed: np.ndarray, pooling: str) -> list[np.ndarray]:
+    """For each subject, the mean (n_pairs, 1) of the others; NaN for a pair that none has."""
+    rescaled = _rescale(observed, pooling)
+    return [
+        average(np.delete(rescaled, subject, axis=1))[:, np.newaxis]
+        for subject in range(observed.shape[1])
+    ]
+
+
+def _rescale(observed: np.ndarray, pooling: str) -> np.ndarray:
     if pooling == "rank":
         # Stretched, as subjects that have fewer pairs would have lower ranks; by 1 exactly if all
         # have as many: rounding would undo ties of the mean.

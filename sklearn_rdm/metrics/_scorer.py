@@ -16,6 +16,7 @@ from sklearn.metrics._scorer import _Scorer
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs, of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
+from sklearn_rdm.metrics._measures import Measure
 from sklearn_rdm.metrics._streamed import STREAMED, is_large, streamed_score
 
 
@@ -36,8 +37,8 @@ class PairsScorer(_Scorer):
         Raises an error for targets that have no score.
     warns_of_leaks : bool, default=True
         Whether it warns of test pairs whose two images were trained on.
-    measure : str, default=None
-        Name of the measure that it is, if it is one, which may be streamed.
+    measure : Measure, default=None
+        What ``columns`` computes, where it is a measure and nothing else.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class PairsScorer(_Scorer):
         params: dict[str, Any] | None = None,
         check_observed: Callable | None = None,
         warns_of_leaks: bool = True,
-        measure: str | None = None,
+        measure: Measure | None = None,
     ) -> None:
         super().__init__(score_func, 1, params or {}, "predict")
         self.score_func, self.params = score_func, params or {}

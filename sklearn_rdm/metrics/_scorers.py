@@ -104,7 +104,7 @@ _SCORERS = {
         SCORES[name],
         partial(_score_measure, measure),
         needs_pairs=measure.needs_pairs,
-        measure=name,
+        measure=measure,
     )
     for name, measure in MEASURES.items()
 } | {
@@ -170,10 +170,15 @@ def get_rdm_scorer(name: str | Callable, **params: Any) -> Callable[..., Any]:
 
 def columns_of(scoring: Any, observed: np.ndarray) -> Callable[..., np.ndarray]:
     """``scoring`` as a function of (observed, predictions, index): one score per subject."""
+    return as_pairs_scorer(scoring).columns_for(observed)
+
+
+def as_pairs_scorer(scoring: Any) -> PairsScorer:
+    """Scorer of this package that ``scoring`` is or names."""
     scorer = get_rdm_scorer(scoring) if isinstance(scoring, str) else scoring
     if not isinstance(scorer, PairsScorer):
         raise ValueError(
             f"scoring must be one of {sorted(_SCORERS)}, or a scorer made by get_rdm_scorer or "
             f"make_rdm_scorer, got {scoring!r}."
         )
-    return scorer.columns_for(observed)
+    return scorer

@@ -16,7 +16,7 @@ from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._pair_index import AllPairs
 from sklearn_rdm._pairs._pattern_distances import Features, distances_between
 from sklearn_rdm.metrics._checks import warn_undefined
-from sklearn_rdm.metrics._measures import average_scores
+from sklearn_rdm.metrics._measures import MEASURES, Measure, average_scores
 
 ALL_PAIRS = 2**24  # numbers: scores of so few are computed from all of them
 BLOCK = 2**21  # pairs of a block
@@ -35,7 +35,7 @@ def is_large(y: Any) -> bool:
     return len(AllPairs(max(len(y), 2))) * n_columns > ALL_PAIRS
 
 
-def streamed_score(measure: str, estimator: Any, images: Any, y: ResponsePatterns) -> float:
+def streamed_score(measure: Measure, estimator: Any, images: Any, y: ResponsePatterns) -> float:
     """Mean over subjects of a measure between predicted and measured dissimilarities."""
     y._check_images(images)
     predicted = _Checked(open_distances(estimator, images))
@@ -290,10 +290,10 @@ def _rho_a(predicted: Distances, observed: Sequence[_Observed], n_images: int) -
 
 
 STREAMED = {
-    "cosine": _cosine,
-    "pearson": _pearson,
-    "rho_a": _rho_a,
-    "spearman": _spearman,
-    "whitened_cosine": _whitened_cosine,
-    "whitened_pearson": _whitened_pearson,
+    MEASURES["cosine"]: _cosine,
+    MEASURES["pearson"]: _pearson,
+    MEASURES["rho_a"]: _rho_a,
+    MEASURES["spearman"]: _spearman,
+    MEASURES["whitened_cosine"]: _whitened_cosine,
+    MEASURES["whitened_pearson"]: _whitened_pearson,
 }

@@ -5,6 +5,10 @@ holds out images, and works in every scikit-learn tool that takes ``cv``.
 """
 
 from sklearn_rdm._pairs._leaks import ImageLeakWarning
+from sklearn_rdm.model_selection._inference import (
+    cross_val_bootstrap,
+    cross_val_permutation_test,
+)
 from sklearn_rdm.model_selection._progress import search_progress
 from sklearn_rdm.model_selection._splitters import (
     GroupImageKFold,
@@ -33,6 +37,8 @@ __all__ = [
     "RepeatedImageKFold",
     "StratifiedImageKFold",
     "SubjectHoldOutRDMRegressor",
+    "cross_val_bootstrap",
+    "cross_val_permutation_test",
     "cross_val_rdm",
     "cross_val_subjects_score",
     "image_train_test_split",

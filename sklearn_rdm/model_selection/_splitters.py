@@ -12,6 +12,8 @@ from sklearn.model_selection import BaseCrossValidator, GroupKFold, LeaveOneGrou
 from sklearn.utils import check_consistent_length, check_random_state
 
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
+from sklearn_rdm._pairs._dissimilarities import check_dissimilarities
+from sklearn_rdm._pairs._image_pairs import as_pairs, pairs_within
 from sklearn_rdm.model_selection._image_splits import (
     Rows,
     as_rows,
@@ -477,3 +479,31 @@ def check_image_cv(cv: Any, pairs: ImagePairs, y: np.ndarray) -> list[Rows]:
                 "Use ImageKFold or another splitter of sklearn_rdm.model_selection."
             )
     return splits
+
+
+def check_pairs_and_cv(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray, list[Rows]]:
+    """Pairs, dissimilarities and checked splits of pairs, of images and response patterns too.
+
+    Of images and response patterns, samples are images: other splitters than those of this module,
+    and lists of rows, split the images.
+    """
+    if hasattr(y, "to_pairs"):
+        pairs, dissim = y.to_pairs(X)
+        if not (cv is None or isinstance(cv, int | np.integer | _ImageSplitter)):
+            splits = check_cv(cv).split(np.zeros(len(y)))
+            cv = [tuple(pairs_within(pairs.index, rows) for rows in split) for split in splits]
+    else:
+        pairs = as_pairs(X)
+        dissim = check_dissimilarities(y, len(pairs))
+    return pairs, dissim, check_image_cv(cv, pairs, dissim)
+
+
+def images_of(pairs: ImagePairs, rows: np.ndarray) -> np.ndarray:
+    """Rows of the images of pairs that are all pairs of these images."""
+    images = np.unique(pairs.index[rows])
+    if len(pairs_within(pairs.index, images)) != len(rows):
+        raise ValueError(
+            "a split of images and response patterns must hold all pairs of its images: give "
+            "test_pairs='both', or pairs and their dissimilarities, patterns.to_pairs(images)."
+        )
+    return images

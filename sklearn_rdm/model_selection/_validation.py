@@ -14,7 +14,7 @@ from sklearn.utils import Bunch, _safe_indexing, check_consistent_length
 from sklearn.utils.parallel import delayed
 
 from sklearn_rdm._pairs._dissimilarities import check_dissimilarities, count_pairs
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.model_selection._image_splits import (
     as_rows,
@@ -34,7 +34,8 @@ from sklearn_rdm.model_selection._splitters import (
     LeaveOneGroupOfImagesOut,
     RepeatedImageKFold,
     StratifiedImageKFold,
-    check_image_cv,
+    check_pairs_and_cv,
+    images_of,
 )
 from sklearn_rdm.model_selection._subjects import (
     SubjectHoldOutRDMRegressor,
@@ -232,12 +233,13 @@ def cross_val_rdm(
     estimator : estimator with ``fit(X, y)`` and ``predict(X)``
         Cloned for every split; a search makes this a nested cross-validation.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
-        The labelled pairs.
+        The labelled pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
     y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
         Their dissimilarities; NaN where a subject has no value.
     cv : int, splitter or iterable of (train, test), default=None
         None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``. ``RepeatedImageKFold`` or
-        ``test_pairs="any"`` predict more of the pairs.
+        ``test_pairs="any"`` predict more of the pairs. With response patterns, scikit-learn's
+        splitters and rows are of images.
     n_jobs : int, default=None
         Splits fitted at the same time; None means 1, -1 all cores. The images are memory-mapped
         by the workers, not copied.
@@ -253,8 +255,8 @@ def cross_val_rdm(
         zero diagonal; ``counts``, shape (n_images, n_images): number of predictions averaged;
         ``dissim`` and ``dissim_counts``, shape (n_pairs,): the same for the pairs of X, NaN and 0
         where there is none; ``train_indices``, ``test_indices`` and ``test_dissims``: lists of
-        the rows of X, and of the predictions, of each split. A prediction that is NaN counts as
-        none.
+        the rows of X, and of the predictions, of each split; with response patterns, rows of the
+        images. A prediction that is NaN counts as none.
 
     Raises
     ------
@@ -286,9 +288,8 @@ def cross_val_rdm(
     >>> held_out.counts[0]
     array([0, 1, 1, 0, 0, 0])
     """
-    pairs = as_pairs(X)
-    y = check_dissimilarities(y, len(pairs))
-    splits = check_image_cv(cv, pairs, y)
+    patterns = y
+    pairs, y, splits = check_pairs_and_cv(X, y, cv)
     calls = (
         delayed(_fit_predict)(clone(estimator), pairs, y, train, test, params or {})
         for train, test in splits
@@ -302,13 +303,16 @@ def cross_val_rdm(
         total[test[known]] += predicted[known]
     mean = np.full_like(total, np.nan)
     mean[counts > 0] = (total[counts > 0].T / counts[counts > 0]).T
+    rows = splits
+    if hasattr(patterns, "to_pairs"):
+        rows = [(images_of(pairs, train), images_of(pairs, test)) for train, test in splits]
     return Bunch(
         rdm=pairs.to_rdms(mean),
         counts=np.nan_to_num(pairs.to_rdms(counts)).astype(np.intp),
         dissim=mean,
         dissim_counts=counts,
-        train_indices=[train for train, _ in splits],
-        test_indices=[test for _, test in splits],
+        train_indices=[train for train, _ in rows],
+        test_indices=[test for _, test in rows],
         test_dissims=test_dissims,
     )
 

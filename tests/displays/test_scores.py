@@ -4,9 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sklearn_rdm import (
-    RDMScoresDisplay,
-)
+from sklearn_rdm import RDMScoresDisplay
+from sklearn_rdm.metrics import compare_rdm_scores
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +125,58 @@ def test_nothing_overlaps_or_leaves_the_figure(name, n_models):
         assert box.x1 <= figure.x1
         assert box.y0 >= figure.y0
         assert box.y1 <= figure.y1
+
+
+def compare(n_models):
+    rng = np.random.default_rng(0)
+    pairs, base = np.column_stack(np.triu_indices(20, 1)), rng.random(190)
+    y_true = base[:, np.newaxis] + 0.3 * rng.random((190, 9))
+    models = {f"model {i}": base + 0.6 * i * rng.random(190) for i in range(n_models)}
+    return compare_rdm_scores(pairs, y_true, models, n_resamples=20, random_state=0)
+
+
+@pytest.mark.parametrize("n_models", [2, 16])
+def test_a_comparison_is_drawn_with_the_models_that_differ(n_models):
+    result = compare(n_models)
+    display = RDMScoresDisplay.from_comparison(result).plot()
+    assert len(display.bars_) == n_models
+    grid = display.differences_
+    up, down, dots = (marks.get_offsets() for marks in grid.collections)
+    differs = result.pvalues_holm < 0.05
+    assert differs.any()
+    assert len(up) + len(down) == differs.sum()
+    assert len(dots) == n_models * (n_models - 1) - differs.sum()
+    for column, row in np.asarray(up, dtype=int):
+        assert differs[row, column]
+        assert result.scores[column] > result.scores[row]
+    assert [text.get_text() for text in grid.get_yticklabels()] == result.names
+    width, height = display.figure_.get_size_inches()
+    assert width <= 10
+    assert height <= 9
+    display.figure_.canvas.draw()
+
+
+def test_which_correction_is_drawn():
+    result = compare(3)
+    for correction, pvalues in [("holm", "pvalues_holm"), ("bh", "pvalues_bh"), (None, "pvalues")]:
+        display = RDMScoresDisplay.from_comparison(result, correction=correction)
+        assert display.pvalues is result[pvalues]
+    with pytest.raises(ValueError, match="correction must be 'holm', 'bh' or None"):
+        RDMScoresDisplay.from_comparison(result, correction="fdr")
+
+
+def test_one_model_has_no_grid():
+    display = RDMScoresDisplay.from_comparison(compare(1)).plot()
+    assert display.differences_ is None
+
+
+def test_differences_are_drawn_on_axes_that_are_given():
+    display = RDMScoresDisplay.from_comparison(compare(2))
+    axes = plt.subplots(2, 1, sharex=True)[1]
+    display.plot(axes)
+    assert display.ax_ is axes[0]
+    assert display.differences_ is axes[1]
+    with pytest.raises(ValueError, match="give two matplotlib Axes"):
+        display.plot(plt.subplots()[1])
+    with pytest.raises(ValueError, match=r"pvalues must have shape \(2, 2\)"):
+        RDMScoresDisplay([1.0, 2.0], names=["a", "b"], pvalues=np.ones((3, 3))).plot()

@@ -7,7 +7,7 @@ from sklearn_rdm.metrics import (
     rdm_permutation_test,
     rdm_whitened_pearson_score,
 )
-from sklearn_rdm.metrics._draws import _repeat_pairs, members_of_sets
+from sklearn_rdm.metrics._draws import members_of_sets, repeat_pairs
 
 
 def all_pairs(n_images):
@@ -37,18 +37,18 @@ def test_images_stay_in_their_set():
 def test_resampled_pairs_are_those_of_all_copies():
     counts = np.array([2, 0, 3, 1])
     index = all_pairs(4)
-    rows, copies = _repeat_pairs(index, counts)
+    rows, copies = repeat_pairs(index, counts)
     labels = np.repeat(np.arange(4), counts)
     expected = [(i, j) for i, j in all_pairs(6) if labels[i] != labels[j]]
     assert sorted(map(tuple, copies)) == expected
     assert_array_equal(np.sort(labels[copies], axis=1), index[rows])
-    rows, copies = _repeat_pairs(index, np.ones(4, dtype=int))
+    rows, copies = repeat_pairs(index, np.ones(4, dtype=int))
     assert_array_equal(copies, index)
 
 
 def test_whitening_treats_copies_of_an_image_as_images():
     pairs, y_true, y_pred = simulate(n_images=5)
-    rows, copies = _repeat_pairs(pairs, np.array([2, 1, 1, 1, 0]))
+    rows, copies = repeat_pairs(pairs, np.array([2, 1, 1, 1, 0]))
     score = rdm_whitened_pearson_score(y_true[rows], y_pred[rows], pairs=copies)
     contrasts = np.zeros((len(rows), 5))
     contrasts[range(len(rows)), copies[:, 0]] = 1
