@@ -40,12 +40,15 @@ class PairBatch:
         The same images as rows of the ``ImagePairs`` they come from, for messages.
     references : Tensor of int64, shape (n_images,), or None
         The reference of each image, counted from the first of them.
+    weights: Tensor of shape (n_pairs,), or None
+        How much each pair counts in the loss; None: all alike.
     """
 
     inputs: Tensor
     index: Tensor
     images: np.ndarray
     references: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -66,6 +69,7 @@ class PairBatch:
             inputs=function(self.inputs),
             index=function(self.index),
             references=None if self.references is None else function(self.references),
+            weights=None if self.weights is None else function(self.weights),
         )
 
 
@@ -100,6 +104,7 @@ class PairDataset(Dataset):
         super().__init__(pairs, np.asarray(target, dtype=np.float32), length=len(pairs))
         self.inputs, self.places = inputs, places
         self.references, self.reference_of = references, reference_of
+        self.weights: np.ndarray | None = None  # of the pairs, where they do not count alike
         self.images, local = np.unique(pairs.index, return_inverse=True)
         self.index = local.reshape(-1, 2)  # positions in self.images
 
@@ -119,6 +124,7 @@ class PairDataset(Dataset):
             torch.from_numpy(index.reshape(-1, 2)),
             self.images[present],
             references,
+            None if self.weights is None else torch.from_numpy(self.weights[positions]),
         )
         return batch, torch.from_numpy(self.y[positions])
 
