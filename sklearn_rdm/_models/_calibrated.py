@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._models._base import RDMMetaRegressor
 from sklearn_rdm._pairs._delegation import wrapped_has
-from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._image_pairs import as_pairs
+from sklearn_rdm._pairs._weights import check_weighted_pairs
 from sklearn_rdm.preprocessing._pooling import pool_pairs
 
 __all__ = ["CalibratedRDMRegressor"]
@@ -79,7 +80,7 @@ class CalibratedRDMRegressor(RDMMetaRegressor):
         self.estimator = estimator
         self.subject_pooling = subject_pooling
 
-    def fit(self, X: Any, y: Any) -> CalibratedRDMRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CalibratedRDMRegressor:
         """Fit the estimator, then scale and shift of what it predicts of the same pairs.
 
         Parameters
@@ -88,6 +89,9 @@ class CalibratedRDMRegressor(RDMMetaRegressor):
             The training pairs.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their dissimilarities, NaN where a subject has no value.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts, 0 or more, in the estimator's ``fit`` (with metadata routing
+            if it asks for weights), mean and spread. None: all alike.
 
         Returns
         -------
@@ -97,16 +101,17 @@ class CalibratedRDMRegressor(RDMMetaRegressor):
         Raises
         ------
         ValueError
-            If ``subject_pooling`` is no method or transformer, and whatever the estimator raises.
+            If ``subject_pooling`` is no method or transformer, if weights are given to an estimator
+            that takes none, and whatever the estimator raises.
         """
-        pairs, y = check_fit_pairs(X, y)
-        pooled_pairs, target = pool_pairs(self.subject_pooling, pairs, y)
-        estimator = clone(self.estimator).fit(pairs, y)
-        predicted = estimator.predict(pooled_pairs)
-        spread = predicted.std()
+        pairs, y, weights = check_weighted_pairs(X, y, sample_weight)
+        pooled_pairs, target, of_pooled = pool_pairs(self.subject_pooling, pairs, y, weights)
+        estimator = clone(self.estimator).fit(pairs, y, **self._fit_params(weights))
+        mean_d, spread_d = _mean_and_spread(estimator.predict(pooled_pairs), of_pooled)
+        mean_y, spread_y = _mean_and_spread(target, of_pooled)
         self.estimator_ = estimator
-        self.scale_ = float(target.std() / spread) if spread > 0 else 0.0
-        self.shift_ = float(target.mean() - self.scale_ * predicted.mean())
+        self.scale_ = spread_y / spread_d if spread_d > 0 else 0.0
+        self.shift_ = mean_y - self.scale_ * mean_d
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -143,3 +148,12 @@ class CalibratedRDMRegressor(RDMMetaRegressor):
         rdm = self.shift_ + self.scale_ * self.estimator_.transform(X)
         np.fill_diagonal(rdm, 0)
         return rdm
+
+
+def _mean_and_spread(values: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
+    """Mean and standard deviation (population) over the pairs."""
+    if weights is None:
+        return float(values.mean()), float(values.std())
+    mean = np.average(values, weights=weights)
+    spread = np.sqrt(np.average((values - mean) ** 2, weights=weights))
+    return float(mean), 0.0 if np.ptp(values) == 0 else float(spread)

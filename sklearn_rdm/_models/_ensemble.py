@@ -15,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._models._base import RDMMetaRegressor
 from sklearn_rdm._pairs._delegation import wrapped_has
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._progress import collect
+from sklearn_rdm._pairs._weights import check_weighted_pairs, keep_weighted, take_weights
 from sklearn_rdm.model_selection._splitters import check_image_cv
 
 __all__ = ["EnsembleRDMRegressor"]
@@ -105,7 +106,7 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> EnsembleRDMRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> EnsembleRDMRegressor:
         """Fit the members.
 
         Parameters
@@ -114,6 +115,9 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
             The training pairs.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their dissimilarities, NaN where a subject has no value.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts, 0 or more, given to every member (with metadata routing if
+            the estimator asks for weights). None: all alike.
 
         Returns
         -------
@@ -125,15 +129,18 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
         ValueError
             If ``n_estimators`` is not a positive int; if without ``cv`` the estimator has no
             ``random_state``, so that all members would be equal; if ``cv`` tests a pair whose two
-            images are both trained on; and whatever the estimator raises.
+            images are both trained on; if weights are given to an estimator that takes none; and
+            whatever the estimator raises.
         """
-        pairs, y = check_fit_pairs(X, y)
-        self._training_pairs_ = TrainingPairs(pairs)
+        pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
+        self._training_pairs_ = TrainingPairs(keep_weighted(weights, pairs)[0])
         training_sets = self._training_sets(pairs, y)
         rng = check_random_state(self.random_state)
         members = [_with_own_seeds(clone(self.estimator), rng) for _ in training_sets]
         calls = (
-            delayed(_fit_member)(member, pairs, y, rows)
+            delayed(_fit_member)(
+                member, pairs, y, rows, self._fit_params(take_weights(weights, rows))
+            )
             for member, rows in zip(members, training_sets, strict=True)
         )
         self.estimators_ = collect(
@@ -202,5 +209,7 @@ def _with_own_seeds(estimator: Any, rng: RandomState) -> Any:
     return estimator.set_params(**{name: rng.randint(2**31) for name in _seed_names(estimator)})
 
 
-def _fit_member(estimator: Any, pairs: ImagePairs, y: np.ndarray, rows: Any) -> Any:
-    return estimator.fit(pairs[rows], y[rows])
+def _fit_member(
+    estimator: Any, pairs: ImagePairs, y: np.ndarray, rows: Any, fit_params: dict[str, Any]
+) -> Any:
+    return estimator.fit(pairs[rows], y[rows], **fit_params)

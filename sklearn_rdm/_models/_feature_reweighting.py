@@ -12,13 +12,14 @@ from sklearn_rdm._models._distances import DENSE, check_finite, normalise
 from sklearn_rdm._models._pair_ridge import fit_path, pair_sums, predict_path, square_sums
 from sklearn_rdm._models._rsa import RSARegressor
 from sklearn_rdm._pairs._dissimilarities import average_times
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._images import flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs
+from sklearn_rdm._pairs._weights import check_weighted_pairs, keep_weighted, take_weights
 from sklearn_rdm.metrics._measures import MEASURES, score_columns
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.model_selection._splitters import check_image_cv
-from sklearn_rdm.preprocessing._pooling import as_pooling, check_learned
+from sklearn_rdm.preprocessing._pooling import check_learned, fit_pooling
 
 __all__ = ["FeatureReweightedRSARegressor"]
 
@@ -161,7 +162,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any) -> FeatureReweightedRSARegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> FeatureReweightedRSARegressor:
         """Choose the penalty, then fit the weights on all pairs.
 
         Parameters
@@ -170,6 +171,10 @@ class FeatureReweightedRSARegressor(RSARegressor):
             Pairs of images.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities, NaN where a subject has no value.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts, 0 or more: a weight of 2 is a pair given twice, also when
+            the penalty is chosen. Sums over pairs grow with the weights, so that larger ones mean
+            less penalty. None: all 1.
 
         Returns
         -------
@@ -190,13 +195,13 @@ class FeatureReweightedRSARegressor(RSARegressor):
         """
         self._check_parameters()
         alphas = self._sorted_alphas()
-        pairs, y = check_fit_pairs(X, y)
+        pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
         learned = np.ones(1, dtype=bool)
         if self.subject_pooling is None:
             learned = check_learned(y)
             y = average_times(y)
         else:
-            y = as_pooling(self.subject_pooling).fit_transform(y)
+            y = fit_pooling(self.subject_pooling, y, weights).transform(y)
         targets = np.where(learned, y.reshape(len(y), -1), np.nan)
         used, local = np.unique(pairs.index, return_inverse=True)
         features = self._prepare(pairs.images[used].reshape(len(used), -1), used)
@@ -204,14 +209,15 @@ class FeatureReweightedRSARegressor(RSARegressor):
         single = y.ndim == 1
         chosen, cv_scores = np.repeat(alphas[:1], targets.shape[1]), None
         if len(alphas) > 1:
-            scores = self._score_alphas(alphas, pairs, features, index, targets)
+            scores = self._score_alphas(alphas, pairs, features, index, targets, weights)
             chosen = alphas[scores.argmax(axis=0)]
             scores[:, ~learned] = np.nan
             cv_scores = scores[:, 0] if single else scores
-        path = fit_path(features, index, targets, chosen[np.newaxis], **self._model())
+        column = chosen[np.newaxis]
+        path = fit_path(features, index, targets, column, weights=weights, **self._model())
         coef, intercept = path.coef[:, 0].T, path.target_mean - path.offset[0]
         coef[~learned] = intercept[~learned] = chosen[~learned] = np.nan
-        self._training_pairs_ = TrainingPairs(pairs)
+        self._training_pairs_ = TrainingPairs(keep_weighted(weights, pairs)[0])
         self.n_features_in_, self.alphas_, self.cv_scores_ = features.shape[1], alphas, cv_scores
         self.coef_ = np.ascontiguousarray(coef[0] if single else coef)
         self.intercept_ = float(intercept[0]) if single else intercept
@@ -271,6 +277,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         features: np.ndarray,
         index: np.ndarray,
         y: np.ndarray,
+        weights: np.ndarray | None,
     ) -> np.ndarray:
         """Correlations (n_alphas, n_targets) of held-out predictions; 0 where nothing varies."""
         predicted = np.zeros((len(y), len(alphas), y.shape[1]))
@@ -279,7 +286,13 @@ class FeatureReweightedRSARegressor(RSARegressor):
         column = alphas[:, np.newaxis]
         held_out = Parallel(self.n_jobs, return_as="generator")(
             delayed(predict_path)(
-                features, index[train], y[train], column, index[test], **self._model()
+                features,
+                index[train],
+                y[train],
+                column,
+                index[test],
+                weights=take_weights(weights, train),
+                **self._model(),
             )
             for train, test in splits
         )
@@ -290,7 +303,9 @@ class FeatureReweightedRSARegressor(RSARegressor):
         predicted[seen] /= counts[seen, np.newaxis, np.newaxis]
         predicted[~seen] = np.nan
         scores = [
-            score_columns(MEASURES[self.scoring], y[:, [target]], predicted[..., target])[:, 0]
+            score_columns(
+                MEASURES[self.scoring], y[:, [target]], predicted[..., target], weights=weights
+            )[:, 0]
             for target in range(y.shape[1])
         ]
         return np.nan_to_num(np.column_stack(scores))

@@ -22,10 +22,11 @@ from sklearn_rdm._models._distances import (
 )
 from sklearn_rdm._models._rsa import RSARegressor
 from sklearn_rdm._pairs._dissimilarities import check_varying
-from sklearn_rdm._pairs._image_pairs import ImagePairs, check_fit_pairs
+from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._images import check_images, flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._rounding import SUM_EPSILONS
+from sklearn_rdm._pairs._weights import check_weighted_pairs, take_weights
 from sklearn_rdm.preprocessing._pooling import pool_pairs
 
 __all__ = ["LinearTwinRSARegressor"]
@@ -153,7 +154,7 @@ class LinearTwinRSARegressor(RSARegressor):
         self.max_iter = max_iter
         self.tol = tol
 
-    def fit(self, X: Any, y: Any) -> LinearTwinRSARegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LinearTwinRSARegressor:
         """Fit the projection.
 
         Parameters
@@ -162,6 +163,9 @@ class LinearTwinRSARegressor(RSARegressor):
             Pairs of images.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities, NaN where a subject has no value.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts in ``r``, 0 or more: a weight of 2 is a pair given twice, 0 a
+            pair left out. None: all alike.
 
         Returns
         -------
@@ -184,9 +188,10 @@ class LinearTwinRSARegressor(RSARegressor):
             only they have are then left out as well.
         """
         self._check_parameters()
-        pairs, y = check_fit_pairs(X, y)
+        pairs, y, weights = check_weighted_pairs(X, y, sample_weight)
         order = _canonical_order(pairs.index)
-        pairs, target = pool_pairs(self.subject_pooling, pairs[order], y[order])
+        ordered = pairs[order], y[order], take_weights(weights, order)
+        pairs, target, weights = pool_pairs(self.subject_pooling, *ordered)
         check_varying(target)
         used, local = np.unique(np.sort(pairs.index), return_inverse=True)
         features = np.ascontiguousarray(pairs.images[used].reshape(len(used), -1), dtype=float)
@@ -196,14 +201,15 @@ class LinearTwinRSARegressor(RSARegressor):
         start = np.eye(min(int(self.n_components), len(span)), len(span))
         noise = self.noise_ratio * (scores[:, : len(start)] ** 2).sum(axis=1).mean()
         _check_directions(scores @ start.T, noise, features, used)
-        problem = _Problem(scores, local.reshape(-1, 2), target, start, self.alpha, noise)
-        weights, n_iter = start, 0
+        index = local.reshape(-1, 2)
+        problem = _Problem(scores, index, target, start, self.alpha, noise, weights)
+        projection, n_iter = start, 0
         if self.alpha < np.inf:
-            weights, n_iter = self._minimise(problem, used)
+            projection, n_iter = self._minimise(problem, used)
         self.n_features_in_, self.n_components_ = features.shape[1], len(start)
         self._training_pairs_ = TrainingPairs(pairs)
         self.mean_, self.noise_ = mean, noise
-        self.components_, self.loss_ = weights @ span, problem.loss(weights)[0]
+        self.components_, self.loss_ = projection @ span, problem.loss(projection)[0]
         self.n_iter_ = n_iter
         return self
 
@@ -280,9 +286,13 @@ class _Problem:
     start: np.ndarray
     alpha: float
     noise: float
+    weights: np.ndarray | None = None  # of the pairs
 
     def __post_init__(self) -> None:
-        centred = self.target - self.target.mean()
+        weights = np.ones(len(self.target)) if self.weights is None else self.weights
+        self.shares = weights / weights.mean()
+        self.roots = np.sqrt(self.shares)
+        centred = self.roots * (self.target - self._mean(self.target))
         self.unit_target = centred / np.linalg.norm(centred)
 
     def lengths(self, weights: np.ndarray) -> np.ndarray:
@@ -303,16 +313,19 @@ class _Problem:
         directions = projections / lengths
         first, second = self.index.T
         cosines = np.einsum("pc,pc->p", directions[first], directions[second])
-        varying = cosines - cosines.mean()
+        varying = self.roots * (cosines - self._mean(cosines))
         spread = np.linalg.norm(varying)
         if spread <= SUM_EPSILONS * np.finfo(float).eps * np.sqrt(len(cosines)):
             return 1.0, np.zeros_like(weights)
         similarity = self.unit_target @ varying / spread
-        slopes = (self.unit_target - similarity * varying / spread) / spread
+        slopes = self.roots * (self.unit_target - similarity * varying / spread) / spread
         pulls = csr_array((slopes, (first, second)), shape=(len(lengths), len(lengths)))
         gradient = pulls @ directions + pulls.T @ directions
         gradient -= directions * (directions * gradient).sum(axis=1, keepdims=True)
         return float(1 + similarity), (gradient / lengths).T @ self.scores
+
+    def _mean(self, values: np.ndarray) -> float:
+        return float((self.shares * values).mean())
 
 
 def _canonical_order(index: np.ndarray) -> np.ndarray:

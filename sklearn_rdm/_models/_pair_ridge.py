@@ -1,8 +1,9 @@
 """Ridge regression on per-feature dissimilarities of pairs of images.
 
-One row per pair, one column per feature, columns standardised over the pairs. The matrix is never
-held as a whole: its Gram matrices come from the features of the images, or from blocks. The smaller
-Gram matrix, made tridiagonal once, serves every penalty and every target.
+One row per pair, one column per feature, columns standardised over the pairs. Pairs may have
+weights ``w``: means and sums are weighted, which is ridge on rows times ``sqrt(w)``. The matrix is
+never held as a whole: its Gram matrices come from the features of the images, or from blocks. The
+smaller Gram matrix, made tridiagonal once, serves every penalty and every target.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from scipy.linalg.blas import dsyrk
 
 from sklearn_rdm._models._tridiagonal import Tridiagonal, shrinking_penalties
 from sklearn_rdm._pairs._pair_index import image_sets
+from sklearn_rdm._pairs._weights import take_weights
 
 BLOCK = 2**21  # numbers of the pairs x features matrix that are held at a time: 16 MB
 CLOSED_FORM = 8  # images of the smallest complete set for which the closed form pays
@@ -90,6 +92,7 @@ def fit_path(
     *,
     metric: str,
     penalty: str,
+    weights: np.ndarray | None = None,
 ) -> RidgePath:
     """Fit every target (n_pairs, n_targets) with every penalty, each on the pairs it has.
 
@@ -102,10 +105,11 @@ def fit_path(
     )
     for present, targets in _groups(y):
         known = y[np.ix_(present, targets)]
-        path.target_mean[targets] = known.mean(axis=0)
-        system = _make_system(features, index[present], known, metric, index[:0])
-        weights = _fit_weights(system, alphas[:, targets], penalty)
-        coef = weights * system.inverse_scale[:, np.newaxis, np.newaxis]
+        of_pairs = take_weights(weights, present)
+        path.target_mean[targets] = np.average(known, axis=0, weights=of_pairs)
+        system = _make_system(features, index[present], known, of_pairs, metric, index[:0])
+        standardised = _fit_weights(system, alphas[:, targets], penalty)
+        coef = standardised * system.inverse_scale[:, np.newaxis, np.newaxis]
         path.coef[:, :, targets] = coef
         path.offset[:, targets] = np.tensordot(system.mean, coef, 1)
     return path
@@ -120,20 +124,23 @@ def predict_path(
     *,
     metric: str,
     penalty: str,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Predict other pairs, (n_test_pairs, n_penalties, n_targets), relative to the target mean.
 
     As from ``fit_path``, whose weights are not needed for it where pairs are fewer than features.
     """
     if penalty == "nonnegative":
-        path = fit_path(features, index, y, alphas, metric=metric, penalty=penalty)
+        options = {"metric": metric, "penalty": penalty}
+        path = fit_path(features, index, y, alphas, weights=weights, **options)
         sums = pair_sums(features, test_index, path.coef.reshape(len(path.coef), -1), metric)
         return sums.reshape(len(sums), *path.offset.shape) - path.offset
     alphas = np.broadcast_to(alphas, (len(alphas), y.shape[1]))
     predicted = np.zeros((len(test_index), *alphas.shape))
     for present, targets in _groups(y):
         known = y[np.ix_(present, targets)]
-        system = _make_system(features, index[present], known, metric, test_index)
+        of_pairs = take_weights(weights, present)
+        system = _make_system(features, index[present], known, of_pairs, metric, test_index)
         solutions = _shrink(system, alphas[:, targets], penalty)
         predicted[:, :, targets] = _columnwise(system.predict, solutions)
     return predicted
@@ -152,33 +159,50 @@ def _groups(y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _make_system(
-    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str, test_index: np.ndarray
+    features: np.ndarray,
+    index: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    metric: str,
+    test_index: np.ndarray,
 ) -> _System:
     make = _by_features if features.shape[1] <= len(index) else _by_pairs
-    return make(features, index, y - y.mean(axis=0), metric, test_index)
+    centred = y - np.average(y, axis=0, weights=weights)
+    return make(features, index, centred, weights, metric, test_index)
 
 
 def _by_features(
-    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str, test_index: np.ndarray
+    features: np.ndarray,
+    index: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    metric: str,
+    test_index: np.ndarray,
 ) -> _System:
-    complete, rest = _complete_sets(index)
+    complete, rest = _complete_sets(index) if weights is None else ([], np.arange(len(index)))
+    weights = np.ones(len(index)) if weights is None else weights
+    total = weights.sum()
     listed = [rest[block] for block in _blocks(len(rest), features.shape[1])]
     sums = [_complete_sums(features[part.images], metric) for part in complete]
-    sums += [_listed_sums(pair_columns(features, index[rows], metric)) for rows in listed]
-    mean, mean_square = np.sum(sums, axis=0) / len(index)
+    sums += [
+        _listed_sums(pair_columns(features, index[rows], metric), weights[rows]) for rows in listed
+    ]
+    mean, mean_square = np.sum(sums, axis=0) / total
     inverse_scale = _inverse_scale(mean_square - mean**2, mean_square)
 
     scaled = features * np.sqrt(inverse_scale)  # scales the columns by inverse_scale
     scaled_mean = mean * inverse_scale
-    gram = np.multiply.outer(-len(index) * scaled_mean, scaled_mean).T
-    cross = -np.outer(scaled_mean, y.sum(axis=0))
+    gram = np.multiply.outer(-total * scaled_mean, scaled_mean).T
+    cross = -np.outer(scaled_mean, weights @ y)
     for part in complete:
         gram = _add_complete_gram(gram, scaled[part.images], metric)
         cross += _complete_cross(scaled[part.images], part.ends, y[part.rows], metric)
     for rows in listed:
+        roots = np.sqrt(weights[rows])[:, np.newaxis]
         columns = pair_columns(scaled, index[rows], metric)
+        columns *= roots
         gram = _add_gram(gram, 1, columns)
-        cross += columns.T @ y[rows]
+        cross += columns.T @ (y[rows] * roots)
 
     def predict(weights: np.ndarray) -> np.ndarray:
         coef = weights * inverse_scale[:, np.newaxis]
@@ -188,17 +212,25 @@ def _by_features(
 
 
 def _by_pairs(
-    features: np.ndarray, index: np.ndarray, y: np.ndarray, metric: str, test_index: np.ndarray
+    features: np.ndarray,
+    index: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    metric: str,
+    test_index: np.ndarray,
 ) -> _System:
+    weights = np.ones(len(index)) if weights is None else weights
+    roots = np.sqrt(weights)[:, np.newaxis]
     mean, inverse_scale = np.empty((2, features.shape[1]))
     blocks = _blocks(features.shape[1], len(index))
     gram = np.zeros((len(index), len(index)), order="F")
     across = np.zeros((len(test_index), len(index)))
     for block in blocks:
         columns = pair_columns(features[:, block], index, metric)
-        mean[block] = columns.mean(axis=0)
+        mean[block] = weights @ columns / weights.sum()
         columns -= mean[block]
-        variance = np.einsum("pf,pf->f", columns, columns) / len(index)
+        columns *= roots
+        variance = np.einsum("pf,pf->f", columns, columns) / weights.sum()
         inverse_scale[block] = _inverse_scale(variance, variance + mean[block] ** 2)
         columns *= inverse_scale[block]
         gram = dsyrk(1, columns.T, beta=1, c=gram, trans=1, lower=1, overwrite_c=1)
@@ -206,13 +238,13 @@ def _by_pairs(
         across += (others * inverse_scale[block]) @ columns.T
 
     def weigh(by_pair: np.ndarray) -> np.ndarray:
-        weights = np.empty((features.shape[1], by_pair.shape[1]))
+        of_columns = np.empty((features.shape[1], by_pair.shape[1]))
         for block in blocks:
-            columns = pair_columns(features[:, block], index, metric) - mean[block]
-            weights[block] = (columns * inverse_scale[block]).T @ by_pair
-        return weights
+            columns = (pair_columns(features[:, block], index, metric) - mean[block]) * roots
+            of_columns[block] = (columns * inverse_scale[block]).T @ by_pair
+        return of_columns
 
-    return _System(gram.T, y, True, weigh, lambda u: across @ u, inverse_scale, mean)
+    return _System(gram.T, y * roots, True, weigh, lambda u: across @ u, inverse_scale, mean)
 
 
 def _add_gram(gram: np.ndarray, factor: float, rows: np.ndarray) -> np.ndarray:
@@ -220,9 +252,9 @@ def _add_gram(gram: np.ndarray, factor: float, rows: np.ndarray) -> np.ndarray:
     return dsyrk(factor, rows.T, beta=1, c=gram, lower=1, overwrite_c=1)
 
 
-def _listed_sums(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum over pairs of the columns, and of their squares."""
-    return columns.sum(axis=0), np.einsum("pf,pf->f", columns, columns)
+def _listed_sums(columns: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted sum over pairs of the columns, and of their squares."""
+    return weights @ columns, np.einsum("p,pf,pf->f", weights, columns, columns)
 
 
 def _complete_sums(vectors: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:

@@ -20,10 +20,16 @@ from sklearn_rdm._models._distances import (
     pair_distances,
     square_distances,
 )
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._images import check_images, flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
 from sklearn_rdm._pairs._patterns import check_fit_images
+from sklearn_rdm._pairs._weights import (
+    check_samples_are_pairs,
+    check_weighted_pairs,
+    check_weights,
+    keep_weighted,
+)
 from sklearn_rdm.metrics._streamed import Distances, is_large
 from sklearn_rdm.preprocessing._pooling import pool_pairs
 
@@ -150,7 +156,7 @@ class FixedRSARegressor(RSARegressor):
         self.metric = metric
         self.noise_ratio = noise_ratio
 
-    def fit(self, X: Any, y: Any = None) -> FixedRSARegressor:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> FixedRSARegressor:
         """Check the input, and compute the noise that ``noise_ratio`` asks for.
 
         Parameters
@@ -160,6 +166,9 @@ class FixedRSARegressor(RSARegressor):
         y : array-like, default=None
             Dissimilarities ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or ``(n_pairs, n_subjects,
             n_times)``, or :class:`ResponsePatterns`, which are checked if given, and not used.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            Weights of the pairs, 0 or more: a pair of weight 0 is left out. Nothing else depends
+            on them.
 
         Returns
         -------
@@ -175,7 +184,7 @@ class FixedRSARegressor(RSARegressor):
         """
         check_metric(self.metric)
         ratio = check_noise_ratio(self.noise_ratio, self.metric)
-        pairs = self._check_pairs(X, y)
+        pairs = self._check_pairs(X, y, sample_weight)
         n_features, noise = pairs.images[0].size, 0.0
         if ratio:
             features, centre = flatten_images(pairs.images, n_features), self.metric != "cosine"
@@ -184,11 +193,14 @@ class FixedRSARegressor(RSARegressor):
         self._training_pairs_ = TrainingPairs(pairs)
         return self
 
-    def _check_pairs(self, X: Any, y: Any) -> ImagePairs:
+    def _check_pairs(self, X: Any, y: Any, sample_weight: Any) -> ImagePairs:
         if y is None:
-            return as_pairs(X)
-        check = check_fit_images if is_large(y) else check_fit_pairs
-        return check(X, y)[0]
+            pairs = as_pairs(X)
+            return keep_weighted(check_weights(sample_weight, len(pairs)), pairs)[0]
+        if is_large(y):
+            check_samples_are_pairs(y, sample_weight)
+            return check_fit_images(X, y)[0]
+        return check_weighted_pairs(X, y, sample_weight)[0]
 
     def _open_distances(self, images: np.ndarray) -> Distances:
         """Distances between any of these images, block by block."""
@@ -290,7 +302,7 @@ class LayerWeightedRSARegressor(RSARegressor):
         self.fit_intercept = fit_intercept
         self.subject_pooling = subject_pooling
 
-    def fit(self, X: Any, y: Any) -> LayerWeightedRSARegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LayerWeightedRSARegressor:
         """Fit the weights.
 
         Parameters
@@ -299,6 +311,9 @@ class LayerWeightedRSARegressor(RSARegressor):
             Pairs of images whose features are those of all layers, one layer after the other.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities, NaN where a subject has no value.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts, 0 or more: a weight of 2 is a pair given twice, 0 a pair
+            left out. None: all alike.
 
         Returns
         -------
@@ -318,14 +333,14 @@ class LayerWeightedRSARegressor(RSARegressor):
             only they have are then left out as well.
         """
         check_metric(self.metric)
-        pairs, y = check_fit_pairs(X, y)
-        pairs, target = pool_pairs(self.subject_pooling, pairs, y)
+        pairs, y, weights = check_weighted_pairs(X, y, sample_weight)
+        pairs, target, weights = pool_pairs(self.subject_pooling, pairs, y, weights)
         features = pairs.images.reshape(len(pairs.images), -1)
         layers = _layer_slices(self.layers, features.shape[1])
-        components = self._fit_components(features, layers, pairs, target)
+        components = self._fit_components(features, layers, pairs, target, weights)
         parts = self._layers_of(features, layers, *components)
         design = [pair_distances(x, pairs.index, distance) for x, distance in parts]
-        coef, intercept = _fit_nonnegative(np.column_stack(design), target, self.fit_intercept)
+        coef, intercept = self._fit_nonnegative(np.column_stack(design), target, weights)
         self.n_features_in_, self.layers_ = features.shape[1], layers
         self._training_pairs_ = TrainingPairs(pairs)
         self.pcas_, self.component_coef_ = components
@@ -333,7 +348,12 @@ class LayerWeightedRSARegressor(RSARegressor):
         return self
 
     def _fit_components(
-        self, features: np.ndarray, layers: list[slice], pairs: ImagePairs, target: np.ndarray
+        self,
+        features: np.ndarray,
+        layers: list[slice],
+        pairs: ImagePairs,
+        target: np.ndarray,
+        weights: np.ndarray | None,
     ) -> tuple[list[Any], list[np.ndarray]]:
         """Principal components of every layer and their weights, if ``n_components`` says so."""
         from sklearn.decomposition import PCA  # slow to import
@@ -350,8 +370,20 @@ class LayerWeightedRSARegressor(RSARegressor):
             first, second = pairs.index.T
             design = (scores[first] - scores[second]) ** 2
             pcas.append(pca)
-            coefs.append(_fit_nonnegative(design, target, self.fit_intercept)[0])
+            coefs.append(self._fit_nonnegative(design, target, weights)[0])
         return pcas, coefs
+
+    def _fit_nonnegative(
+        self, design: np.ndarray, target: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, float]:
+        """Non-negative least squares; columns get equal length, which only helps the solver."""
+        from sklearn.linear_model import LinearRegression  # slow to import
+
+        length = np.linalg.norm(design, axis=0)
+        length[length == 0] = 1
+        regression = LinearRegression(positive=True, fit_intercept=self.fit_intercept)
+        regression.fit(design / length, target, sample_weight=weights)
+        return regression.coef_ / length, float(regression.intercept_)
 
     def _layers_of(
         self,
@@ -401,16 +433,3 @@ def _layer_slices(layers: Any, n_features: int) -> list[slice]:
         )
     ends = np.cumsum(layers)
     return [slice(int(end - size), int(end)) for end, size in zip(ends, layers, strict=True)]
-
-
-def _fit_nonnegative(
-    design: np.ndarray, target: np.ndarray, fit_intercept: bool
-) -> tuple[np.ndarray, float]:
-    """Non-negative least squares; columns get equal length, which only helps the solver."""
-    from sklearn.linear_model import LinearRegression  # slow to import
-
-    length = np.linalg.norm(design, axis=0)
-    length[length == 0] = 1
-    regression = LinearRegression(positive=True, fit_intercept=fit_intercept)
-    regression.fit(design / length, target)
-    return regression.coef_ / length, float(regression.intercept_)

@@ -53,12 +53,15 @@ class PairBatch:
         The same images as rows of the ``ImagePairs`` they come from, for messages.
     references : Tensor of int64, shape (n_images,), or None
         The reference of each image, counted from the first of them.
+    weights: Tensor of shape (n_pairs,), or None
+        How much each pair counts in the loss; None: all alike.
     """
 
     inputs: Tensor
     index: Tensor
     images: np.ndarray
     references: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -79,6 +82,7 @@ class PairBatch:
             inputs=function(self.inputs),
             index=function(self.index),
             references=None if self.references is None else function(self.references),
+            weights=None if self.weights is None else function(self.weights),
         )
 
 
@@ -110,14 +114,16 @@ class NetworkInputs:
         self.images, self.inputs, self.places = images, inputs, places
         self.references, self.reference_of = references, reference_of
 
-    def batch(self, present: np.ndarray, index: np.ndarray) -> PairBatch:
+    def batch(
+        self, present: np.ndarray, index: np.ndarray, weights: Tensor | None = None
+    ) -> PairBatch:
         """Some of the images, by position, and pairs of these."""
         inputs, references = take(self.inputs, self.places[present]), None
         if self.references is not None and self.reference_of is not None:
             used, reference_of = np.unique(self.reference_of[present], return_inverse=True)
             inputs = torch.cat([inputs, take(self.references, used)])
             references = torch.from_numpy(reference_of.reshape(-1))
-        return PairBatch(inputs, torch.from_numpy(index), self.images[present], references)
+        return PairBatch(inputs, torch.from_numpy(index), self.images[present], references, weights)
 
 
 class PairDataset(Dataset):
@@ -137,6 +143,7 @@ class PairDataset(Dataset):
         super().__init__(pairs, np.asarray(target, dtype=np.float32), length=len(pairs))
         self.kept = NetworkInputs(pairs.used_images, *inputs)
         self.index = as_places(pairs._index, self.kept.images)
+        self.weights: np.ndarray | None = None  # of the pairs, where they do not count alike
 
     def __getitem__(self, i: int) -> tuple[PairBatch, Tensor]:
         return self.__getitems__([i])
@@ -144,7 +151,8 @@ class PairDataset(Dataset):
     def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
         positions = np.asarray(positions)
         present, index = np.unique(self.index[positions], return_inverse=True)
-        batch = self.kept.batch(present, index.reshape(-1, 2))
+        weights = None if self.weights is None else torch.from_numpy(self.weights[positions])
+        batch = self.kept.batch(present, index.reshape(-1, 2), weights)
         return batch, torch.from_numpy(self.y[positions])
 
 

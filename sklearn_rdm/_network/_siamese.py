@@ -29,9 +29,10 @@ from sklearn_rdm._network._store import has_location
 from sklearn_rdm._network._training import BATCHINGS, TwinTraining, name_constant
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
-from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
+from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm._pairs._patterns import check_fit_images
 from sklearn_rdm._pairs._progress import showing_progress
+from sklearn_rdm._pairs._weights import check_samples_are_pairs, check_weighted_pairs
 from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.metrics._streamed import Distances
 
@@ -255,7 +256,9 @@ default="auto"
             **kwargs,
         )
 
-    def fit(self, X: Any, y: Any, **fit_params: Any) -> SiameseRDMRegressor:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any
+    ) -> SiameseRDMRegressor:
         """Train the network.
 
         Parameters
@@ -265,8 +268,12 @@ default="auto"
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their observed dissimilarities, in any unit and range (``criterion`` compares them with
             correlation distances, 0 to 2); NaN where a subject has no value.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts, 0 or more: in the loss of a mini-batch a weight of 2 is a
+            pair given twice; 0 is a pair left out. ``criterion`` must take weights, as those of
+            :mod:`sklearn_rdm.losses` do, or have torch's ``reduction``. None: all alike.
         **fit_params : dict
-            ``epochs`` in place of ``max_epochs``; nothing else. Pairs have no weights.
+            ``epochs`` in place of ``max_epochs``; nothing else.
 
         Returns
         -------
@@ -277,12 +284,12 @@ default="auto"
         Raises
         ------
         TypeError
-            If it is given another keyword, such as ``sample_weight``.
+            If it is given another keyword.
         ValueError
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
             equal, if a layer is unknown or named twice, if nothing is left to train, if weights do
-            not fit, if an image has constant activations (and ``noise_ratio`` is 0), or if the loss
-            stops being finite.
+            not fit, if an image has constant activations (and ``noise_ratio`` is 0), if the loss
+            stops being finite, or if ``criterion`` cannot weight pairs.
 
         Warns
         -----
@@ -290,7 +297,7 @@ default="auto"
             If subjects are left out because they have fewer than two of the training pairs. Pairs
             that only they have are then left out as well. If training is interrupted.
         """
-        X, y = self._checked(X, y, fit_params)
+        X, y, fit_params = self._checked(X, y, sample_weight, fit_params)
         goes_on = self.warm_start and self.initialized_
         with self._undone_on_error():
             if goes_on:
@@ -304,6 +311,7 @@ default="auto"
         X: Any,
         y: Any = None,
         classes: Any = None,  # noqa: ARG002  # scikit-learn's
+        sample_weight: Any = None,
         **fit_params: Any,
     ) -> SiameseRDMRegressor:
         """Train on from the present weights for ``max_epochs`` more epochs.
@@ -314,6 +322,8 @@ default="auto"
             The subjects' pooling of the first call is kept.
         classes : None
             Ignored.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            As in :meth:`fit`.
         **fit_params : dict
             As in :meth:`fit`.
 
@@ -328,7 +338,7 @@ default="auto"
         TypeError, ValueError
             As in :meth:`fit`, and if parameters of the network were changed since it was built.
         """
-        X, y = self._checked(X, y, fit_params)
+        X, y, fit_params = self._checked(X, y, sample_weight, fit_params)
         with self._undone_on_error():
             if self.initialized_:
                 self._check_built()
@@ -477,11 +487,17 @@ default="auto"
         """Epochs, for the bars of scikit-learn's callbacks."""
         return int(fit_params.get("epochs") or self.max_epochs)
 
-    def _checked(self, X: Any, y: Any, fit_params: dict[str, Any]) -> tuple[ImagePairs, np.ndarray]:
-        """Pairs and dissimilarities to train on, once all that is given was looked at."""
+    def _checked(
+        self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
+    ) -> tuple[ImagePairs, np.ndarray, dict[str, Any]]:
+        """Pairs, dissimilarities and options to train on, once all that is given was looked at."""
         _check_fit_params(fit_params)
-        streams = isinstance(y, ResponsePatterns) and self.batching == "images"
-        X, y = check_fit_images(X, y) if streams else check_fit_pairs(X, y)
+        weights = None
+        if isinstance(y, ResponsePatterns) and self.batching == "images":
+            check_samples_are_pairs(y, sample_weight)
+            X, y = check_fit_images(X, y)
+        else:
+            X, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
         check_photographs(X.images[:1])
         if self.batching not in BATCHINGS:
             raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
@@ -496,7 +512,7 @@ default="auto"
                 f"test_size=0.2), got {self.train_split!r}. skorch's own splits cut pairs, so that "
                 "training and validation pairs would share images."
             )
-        return X, y
+        return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
 
     def _open(self, X: Any, rows: np.ndarray | None = None, background: Any = None) -> ImageReader:
         """What is needed to read images; frozen layers' activations are kept if memory is given."""
@@ -544,6 +560,7 @@ def _check_fit_params(fit_params: dict[str, Any]) -> None:
     unknown = sorted(set(fit_params) - {"epochs"})
     if unknown:
         raise TypeError(
-            f"fit takes no {unknown}: only epochs besides pairs and dissimilarities. Subjects are "
-            "weighted by subject_pooling=SubjectPooling(subject_weight=...); pairs are not."
+            f"fit takes no {unknown}: only sample_weight and epochs besides pairs and "
+            "dissimilarities. Subjects are weighted by "
+            "subject_pooling=SubjectPooling(subject_weight=...)."
         )

@@ -39,12 +39,14 @@ from sklearn_rdm._network._pattern_training import (
 from sklearn_rdm._network._references import mean_of_images
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._twin_network import TwinNetwork
+from sklearn_rdm._network._weighted_loss import check_takes_weights, weighted_loss
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 from sklearn_rdm._pairs._progress import showing_progress
+from sklearn_rdm._pairs._weights import keep_weighted, take_weights
 from sklearn_rdm.model_selection._image_splits import as_rows, leaks
-from sklearn_rdm.preprocessing._pooling import as_pooling
+from sklearn_rdm.preprocessing._pooling import fit_pooling
 
 __all__ = ["BATCHINGS", "TwinTraining", "name_constant"]
 
@@ -58,9 +60,15 @@ NETWORK_OPTIONS = [
 class TwinTraining(NeuralNetRegressor):
     """The training of :class:`SiameseRDMRegressor`, in the hooks that skorch offers."""
 
-    def _train(self, X: ImagePairs, y: np.ndarray, **fit_params: Any) -> TwinTraining:
+    _weights_of_pairs: np.ndarray | None = None
+
+    def _train(
+        self, X: ImagePairs, y: np.ndarray, sample_weight: Any = None, **fit_params: Any
+    ) -> TwinTraining:
         """Train for some epochs; if the user interrupts one, keep the weights at hand."""
         n_epochs = len(self.history)
+        # Kept here, as skorch would hand on fit_params only without scikit-learn's routing.
+        self._weights_of_pairs = sample_weight
         with shard_threads(), torch.random.fork_rng(self._gpus()):
             self.notify("on_train_begin", X=X, y=y)
             try:
@@ -76,7 +84,8 @@ class TwinTraining(NeuralNetRegressor):
                     stacklevel=3,
                 )
             self.notify("on_train_end", X=X, y=y)
-        self._training_pairs_ = TrainingPairs(X)
+        self._weights_of_pairs = None
+        self._training_pairs_ = TrainingPairs(keep_weighted(sample_weight, X)[0])
         return self
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
@@ -148,24 +157,23 @@ class TwinTraining(NeuralNetRegressor):
             self._check_monitored()
         if isinstance(y, ResponsePatterns):
             return split_patterns(self, X, y)
-        train: Any = slice(None)
-        valid: np.ndarray | None = None
-        if self.train_split is not None:
-            split = next(iter(self.train_split.split(X, y)))
-            train, valid = (as_rows(part, len(X)) for part in split)
-            _check_no_leak(X, train, valid)
+        train, valid = self._split_by_image(X, y)
+        weights = self._weights_of_pairs
+        learned = self._weighted_rows(train)
         if not hasattr(self, "subject_pooling_"):
-            self.subject_pooling_ = as_pooling(self.subject_pooling).fit(y[train])
+            of_learned = take_weights(weights, learned)
+            self.subject_pooling_ = fit_pooling(self.subject_pooling, y[learned], of_learned)
         is_settled = self.module_.is_settled  # not if its weights are new, but if they were loaded
         if not is_settled:
-            self._settle_mean_image(X, X[train].used_images)
+            self._settle_mean_image(X, X[learned].used_images)
         target = self.subject_pooling_.transform(y)
-        pooled = ~np.isnan(target)
+        pooled = ~np.isnan(target) if weights is None else ~np.isnan(target) & (weights > 0)
         _check_pooled(pooled, train, valid)
         if getattr(self.criterion, "any_unit", False):
             target = in_unit_scale(target, train)
         labelled = slice(None) if pooled.all() else pooled  # which copies nothing
         dataset = self.get_dataset(X[labelled], target[labelled])
+        dataset.weights = None if weights is None else np.float32(weights[labelled])
         if not is_settled:
             trained = dataset.X if valid is None else X[train[pooled[train]]]
             self._settle_lengths(dataset, trained, trained.used_images)
@@ -176,6 +184,24 @@ class TwinTraining(NeuralNetRegressor):
         parts = (place[rows[pooled[rows]]].tolist() for rows in (train, valid))
         train_part, valid_part = parts
         return Subset(dataset, train_part), Subset(dataset, valid_part)
+
+    def _split_by_image(self, X: ImagePairs, y: np.ndarray) -> tuple[Any, np.ndarray | None]:
+        """Rows of the pairs to train on, all without copying any, and to validate on, if any."""
+        if self.train_split is None:
+            return slice(None), None
+        split = next(iter(self.train_split.split(X, y)))
+        train, valid = (as_rows(part, len(X)) for part in split)
+        _check_no_leak(X, train, valid)
+        return train, valid
+
+    def _weighted_rows(self, train: Any) -> Any:
+        """Those of the training pairs that have a weight."""
+        weights = self._weights_of_pairs
+        if weights is None:
+            return train
+        check_takes_weights(self.criterion_)
+        rows = np.arange(len(weights))[train]
+        return rows[weights[rows] > 0]
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
         """Compute the frozen layers' activations of each image and label the pairs."""
@@ -276,9 +302,14 @@ class TwinTraining(NeuralNetRegressor):
     ) -> Tensor:
         """Compute the loss, and stop before a loss that is not finite spoils the weights."""
         y_true = torch.as_tensor(y_true).to(y_pred.device, non_blocking=True)
+        more = []
         if getattr(self.criterion_, "needs_index", False):
-            index = X.index.to(y_pred.device, non_blocking=True)
-            loss = self.criterion_(y_pred, y_true, index)
+            more = [X.index.to(y_pred.device, non_blocking=True)]
+        if X is not None and X.weights is not None:
+            weights = X.weights.to(y_pred.device, non_blocking=True)
+            loss = weighted_loss(self.criterion_, weights, y_pred, y_true, *more)
+        elif more:
+            loss = self.criterion_(y_pred, y_true, *more)
         else:
             loss = super().get_loss(y_pred, y_true, X=X, training=training)
         if not torch.isfinite(loss):

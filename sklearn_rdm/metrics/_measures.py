@@ -17,6 +17,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.stats import kendalltau
 
 from sklearn_rdm._pairs._dissimilarities import as_real, average
+from sklearn_rdm._pairs._weights import take_weights
 from sklearn_rdm.metrics._checks import MIN_PAIRS
 from sklearn_rdm.metrics._weighted import (
     weighted_cosine,
@@ -36,8 +37,8 @@ class Measure:
     Attributes
     ----------
     columns : callable
-        From observed (n_pairs, n_subjects), predicted (n_pairs, n_predictions) and the images of
-        the pairs to (n_predictions, n_subjects).
+        From observed (n_pairs, n_subjects), predicted (n_pairs, n_predictions), the images of
+        the pairs and their weights, above 0 or None, to (n_predictions, n_subjects).
     pooling : str
         How subjects are averaged for its noise ceiling.
     needs_pairs : bool
@@ -64,7 +65,12 @@ def get_measure(name: str) -> Measure:
 
 
 def score_columns(
-    measure: Measure, observed: np.ndarray, predicted: np.ndarray, index: Any = None, **options: Any
+    measure: Measure,
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    index: Any = None,
+    weights: np.ndarray | None = None,
+    **options: Any,
 ) -> np.ndarray:
     """Scores (n_predictions, n_subjects[, n_times]) of columns that may lack pairs (NaN)."""
     labels = to_unit_scale(observed.reshape(len(observed), math.prod(observed.shape[1:])))
@@ -78,6 +84,7 @@ def score_columns(
                     labels[np.ix_(rows, columns)],
                     predicted[np.ix_(rows, predictions)],
                     None if index is None else index[rows],
+                    take_weights(weights, rows),
                     **options,
                 )
     return scores.reshape(len(scores), *observed.shape[1:])
@@ -149,13 +156,37 @@ def rank_columns(columns: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _center(columns: np.ndarray) -> np.ndarray:
-    centered = columns - columns.mean(axis=0)
+def rank_weighted(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weight of what is below each value of every column, and half of what is equal to it.
+
+    If weights are numbers of repeats, the average ranks of the repeated columns less a half.
+    """
+    ranks = np.empty(columns.shape)
+    for column, values in enumerate(columns.T):
+        order = values.argsort()
+        sums = np.concatenate([[0.0], weights[order].cumsum()])
+        starts = np.searchsorted(values[order], values, side="left")
+        ends = np.searchsorted(values[order], values, side="right")
+        ranks[:, column] = (sums[starts] + sums[ends]) / 2
+    return ranks
+
+
+def _rank(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    return rank_columns(columns) if weights is None else rank_weighted(columns, weights)
+
+
+def _center(columns: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    centered = columns - np.average(columns, axis=0, weights=weights)
     centered[:, (columns == columns[0]).all(axis=0)] = 0  # exactly, however the mean was rounded
     return centered
 
 
-def _cosine(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
+def _cosine(
+    observed: np.ndarray, predicted: np.ndarray, _index: Any = None, weights: Any = None
+) -> np.ndarray:
+    if weights is not None:
+        roots = np.sqrt(weights)[:, np.newaxis]
+        observed, predicted = observed * roots, predicted * roots
     norms = np.outer(_norms(predicted, predicted), _norms(observed, observed))
     return _divide(predicted.T @ observed, norms)
 
@@ -169,21 +200,31 @@ def _divide(products: np.ndarray, norms: np.ndarray) -> np.ndarray:
         return np.clip(products / norms, -1, 1)
 
 
-def _pearson(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
-    return _cosine(_center(observed), _center(predicted))
+def _pearson(
+    observed: np.ndarray, predicted: np.ndarray, _index: Any = None, weights: Any = None
+) -> np.ndarray:
+    return _cosine(_center(observed, weights), _center(predicted, weights), None, weights)
 
 
-def _spearman(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
-    return _pearson(rank_columns(observed), rank_columns(predicted))
+def _spearman(
+    observed: np.ndarray, predicted: np.ndarray, _index: Any = None, weights: Any = None
+) -> np.ndarray:
+    return _pearson(_rank(observed, weights), _rank(predicted, weights), None, weights)
 
 
-def _rho_a(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
+def _rho_a(
+    observed: np.ndarray, predicted: np.ndarray, _index: Any = None, weights: Any = None
+) -> np.ndarray:
+    observed, predicted = _repeat(observed, weights), _repeat(predicted, weights)
     n_pairs = float(len(observed))
     products = _center(rank_columns(predicted)).T @ _center(rank_columns(observed))
     return 12 * products / (n_pairs**3 - n_pairs)
 
 
-def _kendall_tau_a(observed: np.ndarray, predicted: np.ndarray, _index: Any = None) -> np.ndarray:
+def _kendall_tau_a(
+    observed: np.ndarray, predicted: np.ndarray, _index: Any = None, weights: Any = None
+) -> np.ndarray:
+    observed, predicted = _repeat(observed, weights), _repeat(predicted, weights)
     n_couples = len(observed) * (len(observed) - 1) / 2
     untied_observed = n_couples - np.array([_count_ties(column) for column in observed.T])
     untied_predicted = n_couples - np.array([_count_ties(column) for column in predicted.T])
@@ -193,16 +234,34 @@ def _kendall_tau_a(observed: np.ndarray, predicted: np.ndarray, _index: Any = No
     return np.rint(differences) / n_couples
 
 
+def _repeat(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Rows repeated as often as they count, which has to be a whole number of times."""
+    if weights is None:
+        return columns
+    counts = weights.astype(np.intp)
+    if (counts != weights).any():
+        raise ValueError(
+            "rho-a and Kendall's tau-a count comparisons of pairs: sample_weight must hold whole "
+            f"numbers for them, such as numbers of trials, got {weights[counts != weights][0]}. "
+            "Use Spearman's correlation for other weights."
+        )
+    return columns.repeat(counts, axis=0)
+
+
 def _count_ties(values: np.ndarray) -> float:
     counts = np.unique(values, return_counts=True)[1]
     return float((counts * (counts - 1) // 2).sum())
 
 
 def _whitened_cosine(
-    observed: np.ndarray, predicted: np.ndarray, index: np.ndarray, covariance: Any = None
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    index: np.ndarray,
+    weights: Any = None,
+    covariance: Any = None,
 ) -> np.ndarray:
     columns = np.hstack([observed, predicted])
-    whitened = _unmix_pairs(columns, index, covariance)
+    whitened = _unmix_pairs(columns, index, weights, covariance)
     norms = _norms(columns, whitened)
     n_subjects = observed.shape[1]
     products = predicted.T @ whitened[:, :n_subjects]
@@ -210,23 +269,38 @@ def _whitened_cosine(
 
 
 def _whitened_pearson(
-    observed: np.ndarray, predicted: np.ndarray, index: np.ndarray, covariance: Any = None
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    index: np.ndarray,
+    weights: Any = None,
+    covariance: Any = None,
 ) -> np.ndarray:
-    return _whitened_cosine(_center(observed), _center(predicted), index, covariance)
+    centered = _center(observed, weights), _center(predicted, weights)
+    return _whitened_cosine(*centered, index, weights, covariance)
 
 
-def _unmix_pairs(columns: np.ndarray, index: np.ndarray, covariance: Any) -> np.ndarray:
+def _unmix_pairs(
+    columns: np.ndarray, index: np.ndarray, weights: np.ndarray | None, covariance: Any
+) -> np.ndarray:
     """Solve ``V z = column``; V, as large as n_pairs squared, is never formed."""
     images, rows = np.unique(index, return_inverse=True)
     rows = rows.reshape(-1, 2)
+    if covariance is not None and weights is not None:
+        raise ValueError(
+            "whitened scores take sample_weight or pattern_covariance, not both: give one of them."
+        )
     if covariance is not None:
         return _unmix_covariance(columns, rows, covariance[np.ix_(images, images)])
-    # For independent images V = B B' + 2 I, B = 1 where a pair has an image: Woodbury's identity.
+    # For independent images V = B B' + 2 / W, B = 1 where a pair has an image, W its weight, as
+    # repeats share what is due to the images: Woodbury's identity.
     n_pairs = len(rows)
     entries = (np.ones(2 * n_pairs), (np.repeat(np.arange(n_pairs), 2), rows.ravel()))
     incidence = sparse.csr_array(entries, shape=(n_pairs, len(images)))
-    inner = 2 * np.eye(len(images)) + (incidence.T @ incidence).toarray()
-    return (columns - incidence @ linalg.solve(inner, incidence.T @ columns, assume_a="pos")) / 2
+    counts = np.ones(n_pairs) if weights is None else weights
+    weighted = incidence.T * counts
+    inner = 2 * np.eye(len(images)) + (weighted @ incidence).toarray()
+    rest = columns - incidence @ linalg.solve(inner, weighted @ columns, assume_a="pos")
+    return counts[:, np.newaxis] * rest / 2
 
 
 def _unmix_covariance(columns: np.ndarray, rows: np.ndarray, covariance: np.ndarray) -> np.ndarray:

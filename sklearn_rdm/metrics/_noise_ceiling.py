@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm._pairs._weights import check_weights, keep_weighted, take_weights
 from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,
     check_folds,
@@ -23,6 +24,7 @@ from sklearn_rdm.metrics._measures import (
     Measure,
     average_scores,
     get_measure,
+    rank_weighted,
     score_columns,
     to_unit_scale,
 )
@@ -123,6 +125,7 @@ def noise_ceiling(
     *,
     convention: str | NoiseCeilingConvention = "rsatoolbox",
     scoring: str | None = None,
+    sample_weight: Any = None,
     pairs: Any = None,
     folds: Sequence | None = None,
     time_average: bool = True,
@@ -156,6 +159,8 @@ ResponsePatterns
         :func:`rdm_spearman_score`; compare squared ones with a convention that squares.
     scoring : str, default=None
         Score to use in place of the convention's, a name of :func:`get_rdm_scorer`.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How much each pair counts, as in the score: give both the same. None: all alike.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares; only the whitened scores need it. None: all pairs of
         the images, upper triangle row by row. With response patterns not needed.
@@ -215,10 +220,17 @@ ResponsePatterns
     observed = check_observed(y)
     check_time_average(time_average, observed)
     index = check_index(pairs, len(observed)) if choices.needs_pairs else None
+    weights = check_weights(sample_weight, len(observed))
     if folds is None:
-        return _ceilings(observed, choices, index, time_average)
+        return _ceilings(*keep_weighted(weights, observed, index), choices, time_average)
     by_fold = [
-        _ceilings(observed[rows], choices, None if index is None else index[rows], time_average)
+        _ceilings(
+            *keep_weighted(
+                take_weights(weights, rows), observed[rows], None if index is None else index[rows]
+            ),
+            choices,
+            time_average,
+        )
         for rows in check_folds(folds, len(observed))
     ]
     lower, upper = (np.mean(bounds, axis=0) for bounds in zip(*by_fold, strict=True))
@@ -273,11 +285,15 @@ def keep_shared_pairs(observed: np.ndarray) -> np.ndarray:
 
 
 def _ceilings(
-    y: np.ndarray, choices: NoiseCeilingConvention, index: Any, time_average: bool
+    y: np.ndarray,
+    index: Any,
+    weights: np.ndarray | None,
+    choices: NoiseCeilingConvention,
+    time_average: bool,
 ) -> tuple[Any, Any]:
     """Both bounds of these pairs."""
     observed = check_subjects(y)
-    lower, upper = (score_bound(bound, observed, choices, index) for bound in BOUNDS)
+    lower, upper = (score_bound(bound, observed, choices, index, weights) for bound in BOUNDS)
     warn_undefined(lower + upper)
     return mean_ceiling(lower, choices, time_average), mean_ceiling(upper, choices, time_average)
 
@@ -291,53 +307,84 @@ def mean_ceiling(scores: np.ndarray, choices: NoiseCeilingConvention, time_avera
 
 
 def score_bound(
-    bound: str, observed: np.ndarray, choices: NoiseCeilingConvention, index: Any
+    bound: str,
+    observed: np.ndarray,
+    choices: NoiseCeilingConvention,
+    index: Any,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Scores (n_subjects[, n_times]), not squared, with subjects pooled at each time point."""
     # Not over time: the challenge's published ceilings of late MEG are above those of the same
     # data averaged over time, where pooling over time as well would put them below.
     score = BOUNDS[bound]
     if observed.ndim == 2:
-        return score(observed, choices, index)
-    return np.column_stack([score(y, choices, index) for y in np.moveaxis(observed, 2, 0)])
+        return score(observed, choices, index, weights)
+    return np.column_stack([score(y, choices, index, weights) for y in np.moveaxis(observed, 2, 0)])
 
 
-def _score_upper(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
-    pooled = average(_rescale(observed, choices.resolved_pooling))[:, np.newaxis]
-    return score_columns(choices.measure, observed, pooled, index)[0]
+def _score_upper(
+    observed: np.ndarray, choices: NoiseCeilingConvention, index: Any, weights: np.ndarray | None
+) -> np.ndarray:
+    pooled = average(_rescale(observed, choices.resolved_pooling, weights))[:, np.newaxis]
+    return score_columns(choices.measure, observed, pooled, index, weights)[0]
 
 
-def _score_lower(observed: np.ndarray, choices: NoiseCeilingConvention, index: Any) -> np.ndarray:
+def _score_lower(
+    observed: np.ndarray, choices: NoiseCeilingConvention, index: Any, weights: np.ndarray | None
+) -> np.ndarray:
     scores = np.empty(observed.shape[1])
-    for subject, others in enumerate(pool_others(observed, choices.resolved_pooling)):
+    for subject, others in enumerate(pool_others(observed, choices.resolved_pooling, weights)):
         left_out = observed[:, [subject]]
-        scores[subject] = score_columns(choices.measure, left_out, others, index)[0, 0]
+        scores[subject] = score_columns(choices.measure, left_out, others, index, weights)[0, 0]
     return scores
 
 
-def pool_others(observed: np.ndarray, pooling: str) -> list[np.ndarray]:
+def pool_others(
+    observed: np.ndarray, pooling: str, weights: np.ndarray | None = None
+) -> list[np.ndarray]:
     """For each subject, the mean (n_pairs, 1) of the others; NaN for a pair that none has."""
-    rescaled = _rescale(observed, pooling)
+    rescaled = _rescale(observed, pooling, weights)
     return [
         average(np.delete(rescaled, subject, axis=1))[:, np.newaxis]
         for subject in range(observed.shape[1])
     ]
 
 
-def _rescale(observed: np.ndarray, pooling: str) -> np.ndarray:
+def _rescale(observed: np.ndarray, pooling: str, weights: np.ndarray | None) -> np.ndarray:
     if pooling == "rank":
         # Stretched, as subjects that have fewer pairs would have lower ranks; by 1 exactly if all
         # have as many: rounding would undo ties of the mean.
-        steps = np.maximum(np.sum(~np.isnan(observed), axis=0) - 1, 1)
-        ranks = rankdata(observed, axis=0, nan_policy="omit") - 1
-        return ranks * (steps.max() / steps)
+        ranks, totals = _rank_from_below(observed, weights)
+        return ranks * (totals.max() / np.where(totals > 0, totals, 1))
     if pooling == "mean":
         return observed
     observed = to_unit_scale(observed)
     if pooling == "zscore":
-        observed = observed - average(observed.T)
-    scales = np.sqrt(average(observed.T**2))
+        observed = observed - _average_pairs(observed, weights)
+    scales = np.sqrt(_average_pairs(observed**2, weights))
     return observed / np.where(scales > 0, scales, 1)
+
+
+def _rank_from_below(
+    observed: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Number, or weight, of the pairs below each one and of half of those equal; of all pairs."""
+    present = ~np.isnan(observed)
+    if weights is None:
+        return rankdata(observed, axis=0, nan_policy="omit") - 0.5, present.sum(axis=0)
+    ranks = np.full(observed.shape, np.nan)
+    for subject, rows in enumerate(present.T):
+        column = observed[rows][:, [subject]]
+        ranks[rows, subject] = rank_weighted(column, weights[rows])[:, 0]
+    return ranks, weights @ present
+
+
+def _average_pairs(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Mean of each column over the pairs that it has."""
+    if weights is None:
+        return average(columns.T)
+    total = weights @ ~np.isnan(columns)
+    return weights @ np.nan_to_num(columns) / np.where(total > 0, total, np.nan)
 
 
 BOUNDS = {"lower": _score_lower, "upper": _score_upper}

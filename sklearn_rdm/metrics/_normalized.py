@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm._pairs._dissimilarities import average, average_times
+from sklearn_rdm._pairs._weights import check_weights, keep_weighted
 from sklearn_rdm.metrics._checks import (
     check_index,
     check_predicted,
@@ -34,6 +35,7 @@ def noise_normalized_r2_score(
     *,
     convention: str | NoiseCeilingConvention = "algonauts2019",
     scoring: str | None = None,
+    sample_weight: Any = None,
     pairs: Any = None,
     subject_average: bool = True,
     time_average: bool = True,
@@ -59,6 +61,9 @@ def noise_normalized_r2_score(
         As in :func:`noise_ceiling`; it must be one that squares.
     scoring : str, default=None
         Score to use in place of the convention's, a name of :func:`get_rdm_scorer`.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How much each pair counts, in the score and in its ceiling; the same for several targets.
+        None: all alike.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares; only the whitened scores need it. The ready scorer
         passes the pairs that it scores.
@@ -104,8 +109,9 @@ def noise_normalized_r2_score(
     for observed, predicted in targets:
         check_time_average(time_average, observed)
         index = check_index(pairs, len(observed)) if choices.needs_pairs else None
-        columns = predicted[:, np.newaxis]
-        scores, ceiling = _scores_and_ceiling(choices, observed, columns, index, time_average)
+        weights = check_weights(sample_weight, len(observed))
+        given = keep_weighted(weights, observed, predicted[:, np.newaxis], index)
+        scores, ceiling = _scores_and_ceiling(choices, *given, time_average)
         warn_undefined(scores[0])
         square = (average_times(scores) if time_average else scores)[0] ** 2
         squares.append(average(square.T) if subject_average else square)
@@ -139,7 +145,7 @@ def normalized_r2_columns(
         rows = np.flatnonzero(has_prediction)
         if len(rows):
             columns = predicted[np.ix_(rows, predictions)]
-            each, ceiling = _scores_and_ceiling(choices, observed[rows], columns, index[rows])
+            each, ceiling = _scores_and_ceiling(choices, observed[rows], columns, index[rows], None)
             scores[predictions] = _fraction(average_times(each) ** 2, ceiling)
     return scores
 
@@ -162,6 +168,7 @@ def _scores_and_ceiling(
     observed: np.ndarray,
     predicted: np.ndarray,
     index: Any,
+    weights: np.ndarray | None,
     time_average: bool = True,
 ) -> tuple[np.ndarray, Any]:
     """Scores (n_predictions, n_subjects[, n_times]), not squared, and the ceiling of squares."""
@@ -170,8 +177,8 @@ def _scores_and_ceiling(
             "a normalised r2 needs a convention that squares ('algonauts2019', 'net2brain'). For "
             "another one: dataclasses.replace(your_convention, squared=True)."
         )
-    bound = score_bound(choices.bound, observed, choices, index)
-    scores = score_columns(choices.measure, observed, predicted, index)
+    bound = score_bound(choices.bound, observed, choices, index, weights)
+    scores = score_columns(choices.measure, observed, predicted, index, weights)
     return scores, mean_ceiling(bound, choices, time_average)
 
 

@@ -7,6 +7,7 @@ targets and predictions. ``tests/metrics/test_scorers.py`` holds it against ``ma
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from sklearn.metrics._scorer import _Scorer
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs, of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
+from sklearn_rdm._pairs._weights import check_samples_are_pairs
 from sklearn_rdm.metrics._measures import Measure
 from sklearn_rdm.metrics._streamed import STREAMED, is_large, streamed_score
 
@@ -60,15 +62,13 @@ class PairsScorer(_Scorer):
 
     def with_params(self, **params: Any) -> PairsScorer:
         """The same with more keyword arguments."""
-        return type(self)(
-            self.score_func,
-            self.columns,
-            needs_pairs=self.needs_pairs,
-            params=self.params | params,
-            check_observed=self.check_observed,
-            warns_of_leaks=self.warns_of_leaks,
-            measure=self.measure,
-        )
+        changed = copy.copy(self)
+        changed.params = changed._kwargs = self.params | params
+        return changed
+
+    def set_score_request(self, **requests: Any) -> PairsScorer:
+        """A scorer that asks for metadata, such as ``sample_weight=True``; this one stays."""
+        return _Scorer.set_score_request(copy.copy(self), **requests)
 
     def columns_for(self, observed: np.ndarray) -> Callable[..., np.ndarray]:
         """A function of (observed, predictions, index), for these targets."""
@@ -86,6 +86,7 @@ class PairsScorer(_Scorer):
     def _score(
         self, method_caller: Callable, estimator: Any, X: Any, y_true: Any, **kwargs: Any
     ) -> float:
+        check_samples_are_pairs(y_true, kwargs.get("sample_weight"))
         if self.measure in STREAMED and not self.params and not kwargs and is_large(y_true):
             return streamed_score(self.measure, estimator, X, y_true)
         X, y_true = of_pairs(X, y_true)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_rdm._pairs._weights import check_weights, keep_weighted
 from sklearn_rdm.metrics._checks import (
     check_index,
     check_observed,
@@ -33,7 +34,12 @@ __all__ = [
 
 
 def rdm_spearman_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: Any = None,
+    subject_average: bool = True,
+    time_average: bool = True,
 ) -> float | np.ndarray:
     """Compute Spearman's rank correlation of predicted and measured dissimilarities.
 
@@ -47,6 +53,8 @@ def rdm_spearman_score(
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How much each pair counts, 0 or more: a weight of 2 is a pair given twice. None: all alike.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
     time_average : bool, default=True
@@ -89,11 +97,16 @@ def rdm_spearman_score(
     >>> rdm_spearman_score(time_course, [1, 2, 3, 4], time_average=False)
     array([1. , 0.6])
     """
-    return _score("spearman", y_true, y_pred, subject_average, time_average)
+    return _score("spearman", y_true, y_pred, sample_weight, subject_average, time_average)
 
 
 def rdm_pearson_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: Any = None,
+    subject_average: bool = True,
+    time_average: bool = True,
 ) -> float | np.ndarray:
     """Compute the Pearson correlation of predicted and measured dissimilarities.
 
@@ -107,6 +120,8 @@ def rdm_pearson_score(
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How much each pair counts, 0 or more: a weight of 2 is a pair given twice. None: all alike.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
     time_average : bool, default=True
@@ -138,11 +153,16 @@ def rdm_pearson_score(
     >>> rdm_pearson_score([1, 2, 3, 6], [0, 1, 2, 5])
     1.0
     """
-    return _score("pearson", y_true, y_pred, subject_average, time_average)
+    return _score("pearson", y_true, y_pred, sample_weight, subject_average, time_average)
 
 
 def rdm_cosine_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: Any = None,
+    subject_average: bool = True,
+    time_average: bool = True,
 ) -> float | np.ndarray:
     """Compute the cosine similarity of predicted and measured dissimilarities.
 
@@ -157,6 +177,8 @@ def rdm_cosine_score(
         pair, which is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How much each pair counts, 0 or more: a weight of 2 is a pair given twice. None: all alike.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
     time_average : bool, default=True
@@ -189,11 +211,16 @@ def rdm_cosine_score(
     >>> round(rdm_cosine_score([3, 4, 0], [4, 3, 0]), 2)
     0.96
     """
-    return _score("cosine", y_true, y_pred, subject_average, time_average)
+    return _score("cosine", y_true, y_pred, sample_weight, subject_average, time_average)
 
 
 def rdm_rho_a_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: Any = None,
+    subject_average: bool = True,
+    time_average: bool = True,
 ) -> float | np.ndarray:
     """Compute Spearman's correlation without credit for ties, its mean over random tie breaking.
 
@@ -208,6 +235,8 @@ def rdm_rho_a_score(
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How often each pair counts, whole numbers. Repeats of a pair are ties. None: each once.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
     time_average : bool, default=True
@@ -222,7 +251,8 @@ def rdm_rho_a_score(
     Raises
     ------
     ValueError
-        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite.
+        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite; if
+        a weight is not a whole number.
 
     See Also
     --------
@@ -240,11 +270,16 @@ def rdm_rho_a_score(
     >>> rdm_rho_a_score([1, 2, 3, 4], [0, 0, 1, 1])
     0.8
     """
-    return _score("rho_a", y_true, y_pred, subject_average, time_average)
+    return _score("rho_a", y_true, y_pred, sample_weight, subject_average, time_average)
 
 
 def rdm_kendall_tau_a_score(
-    y_true: Any, y_pred: Any, *, subject_average: bool = True, time_average: bool = True
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: Any = None,
+    subject_average: bool = True,
+    time_average: bool = True,
 ) -> float | np.ndarray:
     """Compute Kendall's tau-a of predicted and measured dissimilarities.
 
@@ -258,6 +293,8 @@ def rdm_kendall_tau_a_score(
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How often each pair counts, whole numbers. Repeats of a pair are ties. None: each once.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
     time_average : bool, default=True
@@ -272,7 +309,8 @@ def rdm_kendall_tau_a_score(
     Raises
     ------
     ValueError
-        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite.
+        If the shapes do not match, a prediction is NaN or infinite, or a target is infinite; if
+        a weight is not a whole number.
 
     See Also
     --------
@@ -289,13 +327,14 @@ def rdm_kendall_tau_a_score(
     >>> round(rdm_kendall_tau_a_score([1, 2, 3, 4], [0, 0, 1, 1]), 3)
     0.667
     """
-    return _score("kendall_tau_a", y_true, y_pred, subject_average, time_average)
+    return _score("kendall_tau_a", y_true, y_pred, sample_weight, subject_average, time_average)
 
 
 def rdm_whitened_cosine_score(
     y_true: Any,
     y_pred: Any,
     *,
+    sample_weight: Any = None,
     pairs: Any = None,
     pattern_covariance: Any = None,
     subject_average: bool = True,
@@ -315,6 +354,9 @@ def rdm_whitened_cosine_score(
         which is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How much each pair counts, such as its number of trials: the part of its noise that no other
+        pair shares is divided by it. Not with ``pattern_covariance``. None: each pair 1.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares. None: all pairs of the images, upper triangle row by row.
         The ready scorer passes the pairs that it scores.
@@ -351,14 +393,15 @@ def rdm_whitened_cosine_score(
     >>> round(rdm_whitened_cosine_score([1, 2, 3], [1, 2, 4]), 3)
     0.987
     """
-    averages = subject_average, time_average
-    return _score("whitened_cosine", y_true, y_pred, *averages, pairs, pattern_covariance)
+    options = sample_weight, subject_average, time_average
+    return _score("whitened_cosine", y_true, y_pred, *options, pairs, pattern_covariance)
 
 
 def rdm_whitened_pearson_score(
     y_true: Any,
     y_pred: Any,
     *,
+    sample_weight: Any = None,
     pairs: Any = None,
     pattern_covariance: Any = None,
     subject_average: bool = True,
@@ -376,6 +419,9 @@ def rdm_whitened_pearson_score(
         out for this subject only.
     y_pred : array-like of shape (n_pairs,)
         Predicted dissimilarities, finite.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How much each pair counts, such as its number of trials: the part of its noise that no other
+        pair shares is divided by it. Not with ``pattern_covariance``. None: each pair 1.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares. None: all pairs of the images, upper triangle row by row.
         The ready scorer passes the pairs that it scores.
@@ -414,14 +460,15 @@ def rdm_whitened_pearson_score(
     >>> round(rdm_whitened_pearson_score([1, 2, 3, 5], [1, 2, 4, 4], pairs=pairs), 3)
     0.819
     """
-    averages = subject_average, time_average
-    return _score("whitened_pearson", y_true, y_pred, *averages, pairs, pattern_covariance)
+    options = sample_weight, subject_average, time_average
+    return _score("whitened_pearson", y_true, y_pred, *options, pairs, pattern_covariance)
 
 
 def _score(
     name: str,
     y_true: Any,
     y_pred: Any,
+    sample_weight: Any,
     subject_average: bool,
     time_average: bool,
     pairs: Any = None,
@@ -430,11 +477,13 @@ def _score(
     measure, options, index = MEASURES[name], {}, None
     observed = check_observed(y_true)
     check_time_average(time_average, observed)
-    predicted = check_predicted(y_pred, len(observed))
+    predicted = check_predicted(y_pred, len(observed))[:, np.newaxis]
+    weights = check_weights(sample_weight, len(observed))
     if measure.needs_pairs:
         index = check_index(pairs, len(observed))
         options = {"covariance": check_covariance(pattern_covariance, index)}
-    scores = score_columns(measure, observed, predicted[:, np.newaxis], index, **options)[0]
+    given = keep_weighted(weights, observed, predicted, index)
+    scores = score_columns(measure, *given, **options)[0]
     warn_undefined(scores)
     return average_scores(scores, subject_average=subject_average, time_average=time_average)
 

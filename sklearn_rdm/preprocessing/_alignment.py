@@ -14,17 +14,20 @@ def evidence(y: np.ndarray, largest: np.ndarray) -> np.ndarray:
     return np.asarray((y / largest) ** 2).clip(LEAST_EVIDENCE**2)
 
 
-def align(y: np.ndarray, largest: np.ndarray, learned: np.ndarray) -> np.ndarray:
+def align(
+    y: np.ndarray, largest: np.ndarray, learned: np.ndarray, of_pairs: np.ndarray | None = None
+) -> np.ndarray:
     """Return the factor of each subject, (n_subjects,), NaN for one that is not learned.
 
     The factors bring each subject to the length that the weighted mean has on its pairs, and keep
-    the total length of all values.
+    the total length of all values. With weights of pairs, lengths are sums of weighted squares.
     """
     known = y[:, learned]
     _check_connected(known, np.flatnonzero(learned))
     weights = np.where(np.isnan(known), 0, evidence(known, largest[learned]))
     factors = np.full(y.shape[1], np.nan)
-    factors[learned] = _iterate(np.nan_to_num(known), weights, ~np.isnan(known))
+    roots = 1 if of_pairs is None else np.sqrt(of_pairs)[:, np.newaxis]
+    factors[learned] = _iterate(np.nan_to_num(known) * roots, weights, ~np.isnan(known))
     return factors
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted, has_fit_parameter
 
 from sklearn_rdm._pairs._dissimilarities import (
     as_real,
@@ -18,13 +18,14 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_varying,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._weights import check_weights, take_weights
 from sklearn_rdm.preprocessing._alignment import align, evidence
 
 __all__ = ["SubjectPooling"]
 
 METHODS = ("zscore", "mean", "rank", "align")
 BLOCK = 2**18  # pairs that are pooled at once
-OF_SUBJECTS = ("mean_", "scale_", "sorted_", "largest_", "factors_", "weights_")
+OF_SUBJECTS = ("mean_", "scale_", "sorted_", "shares_", "largest_", "factors_", "weights_")
 
 
 class SubjectPooling(TransformerMixin, BaseEstimator):
@@ -52,8 +53,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
           (population) are over the pairs given to ``fit``. Mostly within 0..1.
         - "mean": ``mean_s(d)``, in the units of the data. A pair for which some subject
           has no value is comparable to the others only if all subjects use the same scale.
-        - "rank": the mean over subjects of the rank of ``d`` among the pairs given to ``fit``,
-          ties averaged, scaled to 0..1. Values beyond those seen get 0 or 1.
+        - "rank": the mean over subjects of the share of the pairs given to ``fit`` that are
+          below ``d``, ties counted half; 0 to 1. Values beyond those seen get 0 or 1.
         - "align": the mean of ``f_s * d``, for subjects who saw different images on scales of
           their own, as in multi-arrangement. The factors ``f_s`` are learned from shared pairs,
           as by rsatoolbox's ``rescale`` [3]_; values are weighted by the evidence
@@ -78,6 +79,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         Mean and standard deviation per subject (method "zscore"); NaN for one that is left out.
     sorted_ : list of ndarray
         The sorted dissimilarities of each subject (method "rank"); none for one that is left out.
+    shares_ : list of ndarray
+        Share of the pairs, by their weights, that are the first 0, 1, 2, ... of ``sorted_``.
     largest_, factors_ : ndarray of shape (n_subjects,)
         Largest absolute value, and the factor that brings a subject to the common scale (method
         "align", else NaN); NaN for one that is left out.
@@ -106,7 +109,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     >>> SubjectPooling().fit_transform(dissim).round(3)
     array([0.159, 0.329, 0.489, 0.668])
     >>> SubjectPooling("rank").fit_transform(dissim)
-    array([0.        , 0.41666667, 0.66666667, 1.        ])
+    array([0.14583333, 0.4375    , 0.625     , 0.85416667])
     >>> SubjectPooling("mean", subject_weight=[9, 1]).fit_transform(dissim)
     array([1.09, 2.18, 0.3 , 4.36])
     """
@@ -118,13 +121,15 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         self.rescale = rescale
         self.subject_weight = subject_weight
 
-    def fit(self, y: Any) -> SubjectPooling:
+    def fit(self, y: Any, sample_weight: Any = None) -> SubjectPooling:
         """Learn each subject's scale and weight.
 
         Parameters
         ----------
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Dissimilarities, NaN where a subject has no value.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How often each pair counts, 0 or more; None counts each once.
 
         Returns
         -------
@@ -136,8 +141,9 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         ValueError
             If a subject's dissimilarities are all equal, if no subject has two, if a pair has
             none, if a parameter is not among the ones documented, or if ``subject_weight`` has not
-            one weight per subject, has negative ones, or only zeros for those with two. If method
-            is "align" and some subjects share no pair with the others.
+            one weight per subject, has negative ones, or only zeros for those with two. If
+            ``sample_weight`` has not one weight per pair. If method is "align" and some subjects
+            share no pair with the others.
 
         Warns
         -----
@@ -146,6 +152,9 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         """
         y = as_real(y, "dissimilarities")
         y = check_dissimilarities(y, len(y))
+        of_pairs = check_weights(sample_weight, len(y))
+        if of_pairs is not None:
+            y, of_pairs = y[of_pairs > 0], of_pairs[of_pairs > 0]
         weights = self._check_parameters(1 if y.ndim == 1 else y.shape[1])
         if y.ndim == 1:
             for name in OF_SUBJECTS:  # an earlier fit may have left them
@@ -164,12 +173,13 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         y = average_times(y)
         ranked = self.method == "rank"
         # One after the other: of many pairs, a copy of all subjects would be large.
-        known = [_scale_of(y[:, s], ok, ranked) for s, ok in enumerate(learned)]
+        known = [_scale_of(y[:, s], ok, ranked, of_pairs) for s, ok in enumerate(learned)]
         self.mean_, self.scale_, self.largest_ = np.array([scale for scale, _ in known]).T
-        self.sorted_ = [values for _, values in known]
-        aligned = self.method == "align"
-        self.factors_ = align(y, self.largest_, learned) if aligned else self.largest_ * np.nan
-        weights = _reliabilities(self._rescale(y)) if weights is None else weights
+        self.sorted_, self.shares_ = ([*part] for part in zip(*(r for _, r in known), strict=True))
+        self.factors_ = self.largest_ * np.nan
+        if self.method == "align":
+            self.factors_ = align(y, self.largest_, learned, of_pairs)
+        weights = _reliabilities(self._rescale(y), of_pairs) if weights is None else weights
         self.weights_ = weights * learned
         return self
 
@@ -216,12 +226,14 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         pooled = _weighted_mean(self._rescale(y), weights)
         return (pooled + 2) / 5 if self.method == "zscore" and self.rescale else pooled
 
-    def fit_transform(self, y: Any) -> np.ndarray:
+    def fit_transform(self, y: Any, sample_weight: Any = None) -> np.ndarray:
         """Fit to the dissimilarities, then pool them.
 
         Parameters
         ----------
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            As in ``fit``.
+        sample_weight : array-like of shape (n_pairs,), default=None
             As in ``fit``.
 
         Returns
@@ -234,7 +246,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         TypeError, ValueError
             As ``fit``.
         """
-        return self.fit(y).transform(y)
+        return self.fit(y, sample_weight).transform(y)
 
     def _check_parameters(self, n_subjects: int) -> np.ndarray | None:
         """Return the subjects' weights; None if they are learned."""
@@ -255,7 +267,8 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             return y * self.factors_
         if self.method == "zscore":
             return (y - self.mean_) / self.scale_
-        return np.column_stack([_ranks(c, s) for c, s in zip(y.T, self.sorted_, strict=True)])
+        seen = zip(y.T, self.sorted_, self.shares_, strict=True)
+        return np.column_stack([_ranks(*column) for column in seen])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -289,16 +302,29 @@ def check_learned(y: np.ndarray) -> np.ndarray:
     return learned
 
 
+def fit_pooling(subject_pooling: Any, y: np.ndarray, weights: np.ndarray | None) -> Any:
+    """A pooling that is fitted to dissimilarities, and to weights of their pairs if there are."""
+    pooling = as_pooling(subject_pooling)
+    if weights is None:
+        return pooling.fit(y)
+    if not has_fit_parameter(pooling, "sample_weight"):
+        raise ValueError(
+            f"subject_pooling={subject_pooling!r} takes no sample_weight in fit: leave "
+            "sample_weight out, or use SubjectPooling, which weights pairs."
+        )
+    return pooling.fit(y, sample_weight=weights)
+
+
 def pool_pairs(
-    subject_pooling: Any, pairs: ImagePairs, y: np.ndarray
-) -> tuple[ImagePairs, np.ndarray]:
-    """Pairs that have a pooled target, and their targets.
+    subject_pooling: Any, pairs: ImagePairs, y: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[ImagePairs, np.ndarray, np.ndarray | None]:
+    """Pairs that have a pooled target, their targets and weights.
 
     A pair has none if the only subjects that have it were left out.
     """
-    target = as_pooling(subject_pooling).fit_transform(y)
+    target = fit_pooling(subject_pooling, y, weights).transform(y)
     pooled = ~np.isnan(target)
-    return pairs[pooled], target[pooled]
+    return pairs[pooled], target[pooled], take_weights(weights, pooled)
 
 
 def _check_weights(subject_weight: Any, n_subjects: int) -> np.ndarray:
@@ -321,24 +347,41 @@ def _name_subjects(n_subjects: int | None) -> str:
 
 
 def _scale_of(
-    column: np.ndarray, learned: bool, ranked: bool
-) -> tuple[tuple[float, float, float], np.ndarray]:
-    """Mean, spread and largest size of what a subject has, and its values sorted, if wanted."""
+    column: np.ndarray, learned: bool, ranked: bool, weights: np.ndarray | None
+) -> tuple[tuple[float, float, float], tuple[np.ndarray, np.ndarray]]:
+    """Mean, spread and largest size of what a subject has; if wanted, its sorted values."""
     if not learned:
-        return (np.nan, np.nan, np.nan), column[:0]
-    known = column[~np.isnan(column)]
-    mean, largest = known.mean(), max(known.max(), -known.min())
-    blocks = (known[start : start + BLOCK] for start in range(0, len(known), BLOCK))
-    scale = np.sqrt(sum(np.square(block - mean).sum() for block in blocks) / len(known))
-    return (mean, scale, largest), np.sort(known) if ranked else known[:0]
+        return (np.nan, np.nan, np.nan), _sorted_shares(column[:0], None)
+    is_known = ~np.isnan(column)
+    known, weights = column[is_known], take_weights(weights, is_known)
+    mean, largest = np.average(known, weights=weights), max(known.max(), -known.min())
+    ranks = _sorted_shares(known if ranked else known[:0], weights if ranked else None)
+    return (mean, _spread(known, mean, weights), largest), ranks
 
 
-def _ranks(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Ranks of the values among those seen (sorted), ties averaged, scaled to 0..1."""
-    below = np.searchsorted(seen, values, side="left")
-    up_to = np.searchsorted(seen, values, side="right")
-    ranks = ((below + up_to - 1) / 2 / (len(seen) - 1)).clip(0, 1)
-    return np.where(np.isnan(values), np.nan, ranks)
+def _spread(known: np.ndarray, mean: float, weights: np.ndarray | None) -> float:
+    """Standard deviation (population), without a copy of all values."""
+    total = 0.0
+    for start in range(0, len(known), BLOCK):
+        block = slice(start, start + BLOCK)
+        squares = np.square(known[block] - mean)
+        total += squares.sum() if weights is None else weights[block] @ squares
+    return np.sqrt(total / (len(known) if weights is None else weights.sum()))
+
+
+def _sorted_shares(column: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """What is not NaN, sorted, and the share of its weight in the first 0, 1, 2, ... of it."""
+    order = np.argsort(column, kind="stable")[: np.count_nonzero(~np.isnan(column))]
+    counts = np.ones(len(order)) if weights is None else weights[order]
+    sums = np.concatenate([[0.0], counts.cumsum()])
+    return column[order], sums / sums[-1] if len(order) else sums
+
+
+def _ranks(values: np.ndarray, seen: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Share of those seen (sorted) that is below each value, ties counted half."""
+    below = shares[np.searchsorted(seen, values, side="left")]
+    up_to = shares[np.searchsorted(seen, values, side="right")]
+    return np.where(np.isnan(values), np.nan, (below + up_to) / 2)
 
 
 def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -351,7 +394,7 @@ def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.divide(weighted.sum(axis=1), total, out=np.full(len(values), np.nan), where=total > 0)
 
 
-def _reliabilities(values: np.ndarray) -> np.ndarray:
+def _reliabilities(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Correlation of each subject with the mean of the others, over the pairs it shares."""
     n_subjects = values.shape[1]
     reliabilities = np.zeros(n_subjects)
@@ -360,5 +403,7 @@ def _reliabilities(values: np.ndarray) -> np.ndarray:
         shared = ~np.isnan(values[:, subject]) & ~np.isnan(others)
         own, others = values[shared, subject], others[shared]
         if shared.sum() > 1 and own.std() > 0 and others.std() > 0:
-            reliabilities[subject] = max(np.corrcoef(own, others)[0, 1], 0)
+            covariance = np.cov(own, others, aweights=take_weights(weights, shared))
+            scale = np.sqrt(covariance[0, 0] * covariance[1, 1])
+            reliabilities[subject] = max(covariance[0, 1] / scale, 0)
     return reliabilities

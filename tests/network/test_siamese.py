@@ -601,7 +601,7 @@ def test_a_failure_after_loading_loses_nothing(tmp_path):
     np.testing.assert_array_equal(loaded.predict(pairs), before)
 
 
-@pytest.mark.parametrize("keyword", ["sample_weight", "epoch"])
+@pytest.mark.parametrize("keyword", ["sample_weights", "epoch"])
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_keywords_that_would_do_nothing_are_refused(method, keyword):
     pairs, y = make_pairs()

@@ -59,7 +59,7 @@ def test_mean(dissim):
 
 def test_rank_equals_scipys_ranks(rng):
     dissim = rng.integers(0, 6, (20, 2)).astype(float)
-    expected = (rankdata(dissim, axis=0) - 1) / 19
+    expected = (rankdata(dissim, axis=0) - 0.5) / 20
     pooled = SubjectPooling("rank").fit_transform(dissim)
     np.testing.assert_allclose(pooled, expected.mean(axis=1))
 
@@ -67,7 +67,7 @@ def test_rank_equals_scipys_ranks(rng):
 def test_rank_of_unseen_values_lies_between_their_neighbours():
     pooling = SubjectPooling("rank").fit([[10.0], [20.0], [30.0]])
     unseen = [[-5.0], [10.0], [15.0], [20.0], [99.0]]
-    np.testing.assert_allclose(pooling.transform(unseen), [0, 0, 0.25, 0.5, 1])
+    np.testing.assert_allclose(pooling.transform(unseen), [0, 1 / 6, 1 / 3, 0.5, 1])
 
 
 @pytest.mark.parametrize("method", ["zscore", "mean", "rank"])

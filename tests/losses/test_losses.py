@@ -11,7 +11,7 @@ from scipy.stats import pearsonr
 from sklearn.base import clone
 from torch import nn
 
-from sklearn_rdm import ImagePairs, SiameseRDMRegressor, losses
+from sklearn_rdm import ImagePairs, SiameseRDMRegressor
 from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.losses import (
     CorrelationLoss,
@@ -20,6 +20,7 @@ from sklearn_rdm.losses import (
     ScaledMSELoss,
     WhitenedCorrelationLoss,
     WhitenedCosineLoss,
+    _rank,
 )
 from sklearn_rdm.metrics import rdm_whitened_cosine_score, rdm_whitened_pearson_score
 from tests.networks import make_pairs
@@ -233,7 +234,7 @@ def test_rank_loss_of_a_steep_scale_weighs_wrong_orders_by_their_difference():
 def test_rank_loss_does_not_depend_on_its_blocks(monkeypatch, block):
     y_pred, y_true = draw(15)
     value, gradient = value_and_gradient(RankLoss, y_pred, y_true)
-    monkeypatch.setattr(losses, "RANK_BLOCK", block)
+    monkeypatch.setattr(_rank, "RANK_BLOCK", block)
     in_blocks, gradient_in_blocks = value_and_gradient(RankLoss, y_pred, y_true)
     torch.testing.assert_close(in_blocks, value)
     torch.testing.assert_close(gradient_in_blocks, gradient)
