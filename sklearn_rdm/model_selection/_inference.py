@@ -18,7 +18,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_rdm._pairs._dissimilarities import average, check_dissimilarities
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, image_sets, of_pairs
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, of_pairs
+from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._rounding import TIE
 from sklearn_rdm.metrics._draws import repeat_pairs
 from sklearn_rdm.metrics._results import InferenceResult
