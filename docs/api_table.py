@@ -12,10 +12,16 @@ API = [
     ),
     (
         "The network",
-        "Fine-tuned on dissimilarities.",
+        "Tune a network on dissimilarities, and predict those of new images.",
         [
             "SiameseRDMRegressor",
             "make_agrawal2019",
+        ],
+    ),
+    (
+        "Losses and callbacks",
+        "How the network is trained: ``criterion=`` and ``callbacks=`` of the network.",
+        [
             "losses.CorrelationLoss",
             "losses.WhitenedCorrelationLoss",
             "losses.ScaledMSELoss",
@@ -24,6 +30,12 @@ API = [
             "losses.RankLoss",
             "callbacks.WeightAveraging",
             "callbacks.EpochProgressBar",
+        ],
+    ),
+    (
+        "Choosing and averaging",
+        "Layer and epoch by cross-validation; several networks in one prediction.",
+        [
             "LayerEpochSearchCV",
             "CalibratedRDMRegressor",
             "EnsembleRDMRegressor",

@@ -7,9 +7,9 @@ import pytest
 
 SCRIPT = Path(__file__).parent.parent / "docs" / "check_pages.py"
 FAULTS = {
-    "wide": ('<main><div style="width: 3000px">x</div></main>', "3000"),
+    "wide": ('<main><div style="width: 3000px">x</div></main>', "px wide in a window of"),
     "outside": (
-        '<main style="overflow: hidden"><p style="width: 3000px">x</p></main>',
+        '<main style="overflow: auto"><h1>A</h1><p style="width: 3000px">x</p></main>',
         "sticks out of the window",
     ),
     "image": ('<img src="missing.png">', "missing image"),
