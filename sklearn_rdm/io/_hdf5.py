@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm.io._budget import Budget
 
-__all__ = ["check_hdf5", "open_item"]
+__all__ = ["open_item", "read_parts"]
 
 DEEPEST = 20  # groups inside each other
 
@@ -28,17 +31,24 @@ def open_item(parent: Any, key: Any, budget: Budget) -> Any:
     return item
 
 
-def check_hdf5(path: Path, budget: Budget) -> None:
-    """Raise an error if the file reaches into other files, or takes too much memory."""
+def read_parts(path: Path, names: Sequence[str], budget: Budget) -> dict[str, Any]:
+    """Some datasets and groups of a file as arrays and dicts.
+
+    Attributes are not read: libhdf5 may loop for ever in damaged ones.
+    """
     h5py = import_optional("h5py", "data")
-
-    def check(group: Any, depth: int) -> None:
-        if depth > DEEPEST:
-            raise ValueError(f"group {group.name!r} is nested more than {DEEPEST} deep")
-        for key in group:
-            item = open_item(group, key, budget)
-            if isinstance(item, h5py.Group):
-                check(item, depth + 1)
-
     with h5py.File(path) as file:
-        check(file, 0)
+        return {name: _read(file, name, budget, 0) for name in names}
+
+
+def _read(parent: Any, name: str, budget: Budget, depth: int) -> Any:
+    h5py = import_optional("h5py", "data")
+    item = open_item(parent, name, budget)
+    if depth > DEEPEST:
+        raise ValueError(f"group {item.name!r} is nested more than {DEEPEST} deep")
+    if isinstance(item, h5py.Group):
+        return {key: _read(item, key, budget, depth + 1) for key in item}
+    if item.shape is None:
+        return None
+    values = np.asarray(item.asstr()[()] if item.dtype.kind == "O" else item[()])
+    return values.astype(str) if values.dtype.kind == "S" else values

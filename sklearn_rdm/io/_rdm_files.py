@@ -14,12 +14,14 @@ import scipy.io
 from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm._pairs._whole_files import whole_file
 from sklearn_rdm.io._budget import Budget, named
-from sklearn_rdm.io._hdf5 import check_hdf5
+from sklearn_rdm.io._hdf5 import read_parts
 from sklearn_rdm.io._mat import read_mat
 from sklearn_rdm.io._mat_layouts import LAYOUTS
 from sklearn_rdm.io._meadows import read_meadows_json
 
 RSATOOLBOX = {".h5": "hdf5", ".hdf5": "hdf5", ".pkl": "pkl"}  # its name of each format
+
+PARTS = ("dissimilarities", "pattern_descriptors", "rdm_descriptors")  # of its HDF5 files
 
 # Cells without a value, as pandas, R and databases write them. An image may have such a name.
 MISSING = ["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
@@ -93,8 +95,8 @@ def read_rsatoolbox(path: Path, budget: Budget) -> Any:
     rdm = import_optional("rsatoolbox.rdm", "rsatoolbox")
     with named(path, "an rsatoolbox"):
         if RSATOOLBOX[path.suffix.lower()] == "hdf5":
-            check_hdf5(path, budget)
-            return rdm.load_rdm(os.fspath(path), "hdf5")
+            parts = read_parts(path, PARTS, budget)
+            return rdm.rdms_from_dict({**parts, "descriptors": {}, "dissimilarity_measure": None})
         with open(path, "rb") as file:  # rsatoolbox leaves a file open that it is given by name
             return rdm.load_rdm(file, "pkl")
 

@@ -99,7 +99,7 @@ def test_an_hdf5_file_that_links_to_another_is_named(tmp_path, rdms):
     write_rdms(tmp_path / "a.h5", rdms, image_names=list("abcd"))
     for name in ("x.h5", "x.mat"):
         with h5py.File(tmp_path / name, "w") as file:
-            file["rdms"] = h5py.ExternalLink(str(tmp_path / "a.h5"), "dissimilarities")
+            file["dissimilarities"] = h5py.ExternalLink(str(tmp_path / "a.h5"), "dissimilarities")
         with pytest.raises(ValueError, match=r"x\..* link to another file"):
             read_rdms(tmp_path / name)
 
