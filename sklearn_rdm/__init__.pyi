@@ -27,7 +27,7 @@ from ._network import (
     SiameseRDMRegressor,
     make_agrawal2019,
 )
-from ._pairs import ImagePairs, ResponsePatterns, read_images
+from ._pairs import ImagePairs, LazyImages, ResponsePatterns, read_images
 from ._versions import show_versions
 from .losses import CorrelationLoss
 
@@ -44,6 +44,7 @@ __all__ = [
     "LayerEpochDisplay",
     "LayerEpochSearchCV",
     "LayerWeightedRSARegressor",
+    "LazyImages",
     "LinearTwinRSARegressor",
     "RDMDisplay",
     "RDMEmbeddingDisplay",

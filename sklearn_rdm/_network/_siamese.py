@@ -454,7 +454,7 @@ default="auto"
         _check_fit_params(fit_params)
         streams = isinstance(y, ResponsePatterns) and self.batching == "images"
         X, y = check_fit_images(X, y) if streams else check_fit_pairs(X, y)
-        check_photographs(X.images[:1])
+        check_photographs(np.asarray(X.images[:1]))
         if self.batching not in BATCHINGS:
             raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
         size = self.batch_size

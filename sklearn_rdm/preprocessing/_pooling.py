@@ -162,11 +162,16 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             )
         self.n_subjects_ = y.shape[1]
         y = average_times(y)
-        ranked = self.method == "rank"
-        # One after the other: of many pairs, a copy of all subjects would be large.
-        known = [_scale_of(y[:, s], ok, ranked) for s, ok in enumerate(learned)]
-        self.mean_, self.scale_, self.largest_ = np.array([scale for scale, _ in known]).T
-        self.sorted_ = [values for _, values in known]
+        known = np.where(learned, (~np.isnan(y)).sum(axis=0), np.nan)
+        self.mean_ = _sums(y) / known
+        self.scale_ = np.sqrt(_sums(y, self.mean_) / known)
+        largest = np.maximum(np.fmax.reduce(y), -np.fmin.reduce(y))
+        self.largest_ = np.where(learned, largest, np.nan)
+        ranked = learned & (self.method == "rank")
+        self.sorted_ = [
+            np.sort(c[~np.isnan(c)]) if of_one else c[:0]
+            for c, of_one in zip(y.T, ranked, strict=True)
+        ]
         aligned = self.method == "align"
         self.factors_ = align(y, self.largest_, learned) if aligned else self.largest_ * np.nan
         weights = _reliabilities(self._rescale(y)) if weights is None else weights
@@ -320,17 +325,17 @@ def _name_subjects(n_subjects: int | None) -> str:
     return "one-dimensional targets" if n_subjects is None else f"{n_subjects} subject(s)"
 
 
-def _scale_of(
-    column: np.ndarray, learned: bool, ranked: bool
-) -> tuple[tuple[float, float, float], np.ndarray]:
-    """Mean, spread and largest size of what a subject has, and its values sorted, if wanted."""
-    if not learned:
-        return (np.nan, np.nan, np.nan), column[:0]
-    known = column[~np.isnan(column)]
-    mean, largest = known.mean(), max(known.max(), -known.min())
-    blocks = (known[start : start + BLOCK] for start in range(0, len(known), BLOCK))
-    scale = np.sqrt(sum(np.square(block - mean).sum() for block in blocks) / len(known))
-    return (mean, scale, largest), np.sort(known) if ranked else known[:0]
+def _sums(y: np.ndarray, centre: np.ndarray | None = None) -> np.ndarray:
+    """Sums of each subject's values, or of their squared distances from a centre, without NaN.
+
+    Block by block: of many pairs, a copy would be large.
+    """
+    total = np.zeros(y.shape[1])
+    for start in range(0, len(y), BLOCK):
+        block = y[start : start + BLOCK]
+        block = block if centre is None else (block - centre) ** 2
+        total = np.vstack([total, np.where(np.isnan(block), 0, block)]).sum(axis=0)
+    return total
 
 
 def _ranks(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
