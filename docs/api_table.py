@@ -8,7 +8,7 @@ API = [
     (
         "Images and pairs",
         "Photographs, and which two of them each dissimilarity compares.",
-        ["ImagePairs", "ResponsePatterns", "read_images"],
+        ["ImagePairs", "LazyImages", "ResponsePatterns", "read_images"],
     ),
     (
         "The network",

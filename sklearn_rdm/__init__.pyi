@@ -31,7 +31,7 @@ from ._network import (
     make_agrawal2019,
     score_layers,
 )
-from ._pairs import ImagePairs, ResponsePatterns, read_images
+from ._pairs import ImagePairs, LazyImages, ResponsePatterns, read_images
 from ._report import RDMReport, report
 from ._versions import show_versions
 from .losses import CorrelationLoss
@@ -50,6 +50,7 @@ __all__ = [
     "LayerEpochSearchCV",
     "LayerScoresDisplay",
     "LayerWeightedRSARegressor",
+    "LazyImages",
     "LinearTwinRSARegressor",
     "RDMDisplay",
     "RDMEmbeddingDisplay",

@@ -27,6 +27,7 @@ from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm._pairs._images import are_paths
+from sklearn_rdm._pairs._lazy_images import LazyImages, as_lazy
 from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 from sklearn_rdm._pairs._progress import showing_progress
@@ -279,7 +280,8 @@ default="auto"
 
 def _pairs_or_images(X: Any) -> Any:
     """Pairs of what is given as two images, or two paths, each; all else as it is."""
-    if isinstance(X, ImagePairs) or are_paths(X):
+    X = as_lazy(X)
+    if isinstance(X, ImagePairs | LazyImages) or are_paths(X):
         return X
     X = X if isinstance(X, np.ndarray) else np.asarray(X)
     are_pairs = X.ndim in (2, 5) and X.shape[1] == 2 and (X.ndim == 5 or X.dtype.kind in "UO")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +36,10 @@ __all__ = [
     "PairDataset",
     "PatternBatches",
     "PatternDataset",
+    "ReadAhead",
 ]
 
+BATCHES_AHEAD = 2  # read while the network computes
 PAIRS_AT_ONCE = 1 << 16  # in evaluation, where nothing is kept for a backward pass
 
 
@@ -347,3 +351,28 @@ class OrderedBatches:
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, self.n_pairs, PAIRS_AT_ONCE):
             yield np.arange(start, min(start + PAIRS_AT_ONCE, self.n_pairs))
+
+
+class ReadAhead:
+    """Mini-batches that a thread reads while the network computes on those before.
+
+    Parameters
+    ----------
+    loader : iterable
+        Gives the mini-batches.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self.loader)
+        # A new thread would begin with OpenMP's own number of threads.
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as reader:
+            coming = deque(reader.submit(next, batches, None) for _ in range(BATCHES_AHEAD))
+            while (batch := coming.popleft().result()) is not None:
+                coming.append(reader.submit(next, batches, None))
+                yield batch

@@ -23,7 +23,7 @@ from sklearn_rdm._pairs._images import (
     list_images,
     read_image,
 )
-from sklearn_rdm._pairs._lazy_rows import read_rows
+from sklearn_rdm._pairs._lazy_images import as_lazy
 from sklearn_rdm._pairs._progress import counted
 from sklearn_rdm._pairs._whole_files import map_new
 
@@ -53,11 +53,16 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def are_lazy(self) -> bool:
+        """Whether they are never to be held whole."""
+        return getattr(self.images, "is_lazy", False)
+
     def load(self, rows: np.ndarray) -> Tensor:
         """Inputs (n_rows, 3, height, width) of a network."""
         if are_paths(self.images):  # of any size each
             return torch.cat([self.preprocessing(self._photograph(i)[None]) for i in rows])
-        return self.preprocessing(read_rows(self.images, rows, axis=0))
+        return self.preprocessing(np.asarray(self.images[rows]))
 
     def digests(self, rows: np.ndarray) -> list[bytes]:
         """What tells images apart by their content."""
@@ -71,7 +76,7 @@ def _images_of(source: Any) -> Any:
     """An image array, or a list of the paths of image files."""
     if isinstance(source, ImagePairs):
         return source.images
-    return list_images(source) if are_paths(source) else check_images(source)
+    return list_images(source) if are_paths(source) else check_images(as_lazy(source))
 
 
 def compute_rows(load: Load, run: Run, rows: np.ndarray, device: Any = "cpu") -> np.ndarray:

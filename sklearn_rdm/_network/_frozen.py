@@ -16,7 +16,7 @@ from sklearn_rdm._network._shards import pad_to_shard
 from sklearn_rdm._network._store import ActivationStore, has_location
 from sklearn_rdm._network._trunk import Trunk
 
-__all__ = ["Kept", "keep_frozen", "keep_rows", "store_key"]
+__all__ = ["Decoded", "Kept", "keep_frozen", "keep_rows", "store_key"]
 
 PROBE_SHAPE = (1, 96, 128, 3)  # a photograph of noise
 
@@ -72,12 +72,10 @@ def keep_frozen(
     if trunk.has_prefix and has_location(memory):
         key = store_key(trunk, "prefix", photographs.preprocessing, device)
         return keep_rows(run, photographs, rows, memory=memory, key=key, device=device)
-    if (
-        not trunk.has_prefix
-        and 12 * len(rows) * np.prod(photographs.preprocessing.size) > MEMORY_BUDGET
-    ):
+    n_bytes = 12 * len(rows) * np.prod(photographs.preprocessing.size)
+    if not trunk.has_prefix and (photographs.are_lazy or n_bytes > MEMORY_BUDGET):
         # Decoding again is cheaper than reading floats from disk.
-        return Kept(_Decoded(photographs), rows, rows)
+        return Kept(Decoded(photographs), rows, rows)
     values = compute_rows(photographs.load, run, rows, device)
     return Kept(values, rows, np.arange(len(rows)))
 
@@ -126,7 +124,7 @@ def _probe_input(preprocessing: Preprocessing) -> Tensor:
     return pad_to_shard(preprocessing(noise))
 
 
-class _Decoded:
+class Decoded:
     """Network inputs made of photographs each time they are asked for."""
 
     def __init__(self, photographs: Photographs) -> None:

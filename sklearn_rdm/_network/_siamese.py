@@ -498,7 +498,7 @@ default="auto"
             X, y = check_fit_images(X, y)
         else:
             X, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
-        check_photographs(X.images[:1])
+        check_photographs(np.asarray(X.images[:1]))
         if self.batching not in BATCHINGS:
             raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
         size = self.batch_size

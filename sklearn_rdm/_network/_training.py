@@ -26,9 +26,10 @@ from sklearn_rdm._network._batches import (
     PairBatches,
     PairDataset,
     PatternDataset,
+    ReadAhead,
 )
 from sklearn_rdm._network._forward import Photographs
-from sklearn_rdm._network._frozen import Kept
+from sklearn_rdm._network._frozen import Decoded, Kept
 from sklearn_rdm._network._image_reader import open_images
 from sklearn_rdm._network._param_groups import expand_param_groups
 from sklearn_rdm._network._pattern_training import (
@@ -232,7 +233,12 @@ class TwinTraining(NeuralNetRegressor):
         if torch.device(self.device).type == "cuda":
             options.setdefault("pin_memory", True)
         batches = self._batches(dataset, batch_size if training else None)
-        return getattr(self, name)(dataset, batch_sampler=batches, collate_fn=_as_it_is, **options)
+        loader = getattr(self, name)(
+            dataset, batch_sampler=batches, collate_fn=_as_it_is, **options
+        )
+        whole: Any = dataset.dataset if isinstance(dataset, Subset) else dataset
+        reads = isinstance(whole.kept.inputs, Decoded) and not options.get("num_workers")
+        return ReadAhead(loader) if reads else loader
 
     def _batches(self, dataset: Any, batch_size: int | None) -> Any:
         """Random mini-batches of a size, -1 for one of all, or all in order for None."""

@@ -6,12 +6,16 @@ from sklearn_rdm._pairs._image_pairs import (
 from sklearn_rdm._pairs._images import (
     read_images,
 )
+from sklearn_rdm._pairs._lazy_images import (
+    LazyImages,
+)
 from sklearn_rdm._pairs._patterns import (
     ResponsePatterns,
 )
 
 __all__ = [
     "ImagePairs",
+    "LazyImages",
     "ResponsePatterns",
     "read_images",
 ]

@@ -28,6 +28,7 @@ from sklearn_rdm._pairs._images import (
     image_digests,
     read_images,
 )
+from sklearn_rdm._pairs._lazy_images import as_lazy
 from sklearn_rdm._pairs._pair_index import AllPairs, Index, check_index, used_images
 
 __all__ = ["ImagePairs"]
@@ -45,7 +46,8 @@ class ImagePairs:
     Parameters
     ----------
     images : ndarray or memmap of shape (n_images, height, width, 3) or (n_images, ...)
-        Photographs as uint8 in 0..255 or float in 0..1, or one feature array per image.
+        Photographs as uint8 in 0..255 or float in 0..1, or one feature array per image. HDF5
+        datasets, zarr and Dask arrays, and :class:`LazyImages` of files, are read when needed.
     index : array-like of int, shape (n_pairs, 2), default=None
         Rows of ``images`` that each pair compares; the order within a pair has no meaning. None
         takes all pairs, upper triangle row by row, and stores no index.
@@ -92,7 +94,7 @@ class ImagePairs:
     def __init__(
         self, images: Any, index: Any = None, *, image_groups: Any = None, background: Any = None
     ) -> None:
-        self.images = check_images(images)
+        self.images = check_images(as_lazy(images))
         n_images = len(self.images)
         self._index: Index = AllPairs(n_images) if index is None else check_index(index, n_images)
         self.image_groups = check_groups(image_groups, n_images)
@@ -128,7 +130,7 @@ class ImagePairs:
             Their dissimilarities, of shape ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or
             ``(n_pairs, n_subjects, n_times)``; NaN where this subject has no value.
         """
-        images = check_images(images)
+        images = check_images(as_lazy(images))
         if hasattr(rdms, "get_matrices"):
             raise TypeError(
                 "rdms are an object of rsatoolbox: give the array "
@@ -304,9 +306,10 @@ class ImagePairs:
         )
 
     def __repr__(self) -> str:
+        lazy = ", read when needed" if getattr(self.images, "is_lazy", False) else ""
         return (
             f"ImagePairs({len(self)} pairs of {len(self.used_images)} images, "
-            f"images: {self.images.dtype} {self.images.shape})"
+            f"images: {self.images.dtype} {self.images.shape}{lazy})"
         )
 
 

@@ -205,7 +205,12 @@ def check_size(size: Any) -> tuple[int, int] | None:
 def check_images(images: Any) -> np.ndarray:
     """Return the images as one numeric array, unchanged if they are one already."""
     if are_paths(images):
-        raise TypeError("images are given as paths: decode them first with read_images(paths).")
+        raise TypeError(
+            "images are given as paths: decode them first with read_images(paths), or read them "
+            "when needed with LazyImages(paths)."
+        )
+    if getattr(images, "is_lazy", False):
+        return images
     images = as_array(images)
     if images.dtype.kind not in "uif" or images.ndim < 2 or images.size == 0:
         raise ValueError(
@@ -289,7 +294,7 @@ def as_colour(colour: Any) -> np.ndarray | None:
 
 def flatten_images(images: np.ndarray, n_features: int) -> np.ndarray:
     """Return the images as rows, after checking that each holds the numbers seen in fit."""
-    features = images.reshape(len(images), -1)
+    features = images.reshape(len(images), -1)  # which reads lazy ones
     if features.shape[1] != n_features:
         raise ValueError(
             f"images of shape {images.shape[1:]} have {features.shape[1]} features each, but this "

@@ -18,7 +18,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_varying,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
-from sklearn_rdm._pairs._weights import check_weights, take_weights
+from sklearn_rdm._pairs._weights import check_weights
 from sklearn_rdm.preprocessing._alignment import align, evidence
 
 __all__ = ["SubjectPooling"]
@@ -171,11 +171,17 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             )
         self.n_subjects_ = y.shape[1]
         y = average_times(y)
-        ranked = self.method == "rank"
-        # One after the other: of many pairs, a copy of all subjects would be large.
-        known = [_scale_of(y[:, s], ok, ranked, of_pairs) for s, ok in enumerate(learned)]
-        self.mean_, self.scale_, self.largest_ = np.array([scale for scale, _ in known]).T
-        self.sorted_, self.shares_ = ([*part] for part in zip(*(r for _, r in known), strict=True))
+        known = np.where(learned, _counts(y, of_pairs), np.nan)
+        self.mean_ = _sums(y, of_pairs) / known
+        self.scale_ = np.sqrt(_sums(y, of_pairs, self.mean_) / known)
+        largest = np.maximum(np.fmax.reduce(y), -np.fmin.reduce(y))
+        self.largest_ = np.where(learned, largest, np.nan)
+        ranked = learned & (self.method == "rank")
+        shares = [
+            _sorted_shares(c, of_pairs) if of_one else _sorted_shares(c[:0], None)
+            for c, of_one in zip(y.T, ranked, strict=True)
+        ]
+        self.sorted_, self.shares_ = ([*part] for part in zip(*shares, strict=True))
         self.factors_ = self.largest_ * np.nan
         if self.method == "align":
             self.factors_ = align(y, self.largest_, learned, of_pairs)
@@ -346,27 +352,26 @@ def _name_subjects(n_subjects: int | None) -> str:
     return "one-dimensional targets" if n_subjects is None else f"{n_subjects} subject(s)"
 
 
-def _scale_of(
-    column: np.ndarray, learned: bool, ranked: bool, weights: np.ndarray | None
-) -> tuple[tuple[float, float, float], tuple[np.ndarray, np.ndarray]]:
-    """Mean, spread and largest size of what a subject has; if wanted, its sorted values."""
-    if not learned:
-        return (np.nan, np.nan, np.nan), _sorted_shares(column[:0], None)
-    is_known = ~np.isnan(column)
-    known, weights = column[is_known], take_weights(weights, is_known)
-    mean, largest = np.average(known, weights=weights), max(known.max(), -known.min())
-    ranks = _sorted_shares(known if ranked else known[:0], weights if ranked else None)
-    return (mean, _spread(known, mean, weights), largest), ranks
+def _counts(y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Number, or weight, of the pairs that each subject has."""
+    known = ~np.isnan(y)
+    return known.sum(axis=0) if weights is None else weights @ known
 
 
-def _spread(known: np.ndarray, mean: float, weights: np.ndarray | None) -> float:
-    """Standard deviation (population), without a copy of all values."""
-    total = 0.0
-    for start in range(0, len(known), BLOCK):
-        block = slice(start, start + BLOCK)
-        squares = np.square(known[block] - mean)
-        total += squares.sum() if weights is None else weights[block] @ squares
-    return np.sqrt(total / (len(known) if weights is None else weights.sum()))
+def _sums(
+    y: np.ndarray, weights: np.ndarray | None, centre: np.ndarray | None = None
+) -> np.ndarray:
+    """Sums of each subject's values, or of their squared distances from a centre, without NaN.
+
+    Block by block: of many pairs, a copy would be large.
+    """
+    total = np.zeros(y.shape[1])
+    for start in range(0, len(y), BLOCK):
+        rows = slice(start, start + BLOCK)
+        block = y[rows] if centre is None else (y[rows] - centre) ** 2
+        block = block if weights is None else block * weights[rows, np.newaxis]
+        total = np.vstack([total, np.where(np.isnan(block), 0, block)]).sum(axis=0)
+    return total
 
 
 def _sorted_shares(column: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

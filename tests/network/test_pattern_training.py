@@ -1,10 +1,11 @@
 """Training on patterns against training on all their pairs."""
 
+import h5py
 import numpy as np
 import pytest
 from sklearn.model_selection import KFold, ShuffleSplit, cross_val_score
 
-from sklearn_rdm import ResponsePatterns
+from sklearn_rdm import LazyImages, ResponsePatterns
 from sklearn_rdm._network import _batches
 from sklearn_rdm._pairs._pair_index import image_sets, sets_of_seen
 from sklearn_rdm.losses import CorrelationLoss
@@ -144,3 +145,27 @@ def test_sets_are_those_that_chains_of_seen_pairs_connect(seed):
     expected = [np.flatnonzero(number == n) for n in np.unique(number[used])] if pairs else []
     for found, images in zip(sets_of_seen(seen), expected, strict=True):
         np.testing.assert_array_equal(found, images)
+
+
+@pytest.mark.parametrize("params", [{}, {"freeze_up_to": "relu1"}], ids=str)
+def test_lazy_images_give_the_same_weights(params, tmp_path):
+    images, y = make_data(N_IMAGES).images, make_patterns()
+    with h5py.File(tmp_path / "images.hdf5", "w") as file:
+        dataset = file.create_dataset("imgBrick", data=images)
+        net = tiny_net(max_epochs=2, **params).fit(dataset, y)
+        np.testing.assert_array_equal(net.transform(dataset), net.transform(images))
+        scores = cross_val_score(tiny_net(**params), LazyImages(dataset), y, cv=KFold(3))
+    assert same_bits(net, tiny_net(max_epochs=2, **params).fit(images, y))
+    np.testing.assert_array_equal(
+        scores, cross_val_score(tiny_net(**params), images, y, cv=KFold(3))
+    )
+
+
+def test_lazy_images_are_read_batch_by_batch(monkeypatch):
+    images, y, read = make_data(N_IMAGES).images, make_patterns(), []
+    reader = LazyImages._read
+    monkeypatch.setattr(
+        LazyImages, "_read", lambda self, rows: read.append(len(rows)) or reader(self, rows)
+    )
+    tiny_net(batch_size=4).fit(LazyImages(images), y)
+    assert max(read) <= 8

@@ -1,0 +1,229 @@
+"""Measure training and scoring on response patterns of up to 20,000 images, against explicit pairs.
+
+Everything is made up: noise images, and responses of two subjects in 200 channels.
+
+    python benchmarks/speed/response_patterns.py            # some minutes on 1 core
+    python benchmarks/speed/response_patterns.py --fast     # seconds, writes nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import psutil
+from _timing import seconds
+from larger_than_memory import measure
+from sklearn.model_selection import KFold, cross_val_score
+from torch import Tensor, nn
+
+from sklearn_rdm import FixedRSARegressor, ResponsePatterns, SiameseRDMRegressor
+from sklearn_rdm.metrics import rdm_pearson_scorer, rdm_spearman_scorer
+
+PIXELS, N_SUBJECTS, N_CHANNELS = 16, 2, 200
+COLUMNS = ("what", "asked", "measured", "met")
+TEXT = f"""
+Training: a convolutional network of one layer, {PIXELS} pixels, mini-batches of 64 images,
+{N_SUBJECTS} subjects with {N_CHANNELS} channels; *peak* is the resident memory above what the
+process held before, images and responses included, less the activations that are kept. *Explicit
+pairs* are `patterns.to_pairs(images)` and a fit to them; both ways lose the forward pass, which is
+measured alone. Scores: 512 features, five folds; the products are `F @ F.T` of the features and of
+each subject's patterns for the images of a fold. Images: AlexNet (random weights) trained whole on
+64 pixels.
+"""
+Row = tuple[str, str, str, str]
+
+
+class Tiny(nn.Module):
+    """One convolution, so that all else counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 5, stride=4)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return self.relu(self.conv(x))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fast", action="store_true")
+    fast = parser.parse_args(argv).fast
+    rows: list[Row] = []
+    for part in (epochs, explicit_pairs, crossnobis, cross_validation, lazy_images):
+        for row in part(fast):
+            print(*row, sep=" | ", flush=True)
+            rows.append(row)
+    if not fast:
+        from _report import write_report
+
+        write_report("response_patterns", "Response patterns", TEXT, COLUMNS, rows)
+
+
+def made_up(n_images: int) -> tuple[np.ndarray, ResponsePatterns]:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (n_images, PIXELS, PIXELS, 3), dtype=np.uint8)
+    shape = (n_images, N_CHANNELS)
+    return images, ResponsePatterns([rng.standard_normal(shape) for _ in range(N_SUBJECTS)])
+
+
+def tiny_net(n_epochs: int = 1) -> SiameseRDMRegressor:
+    return SiameseRDMRegressor(
+        Tiny,
+        "relu",
+        weights=None,
+        image_size=PIXELS,
+        batch_size=64,
+        max_epochs=n_epochs,
+        random_state=0,
+    ).initialize()
+
+
+def row(what: str, asked: str, measured: str, met: bool) -> Row:
+    return what, asked, measured, "yes" if met else "no"
+
+
+def peak_and_seconds(call: Callable[[], Any]) -> tuple[float, float]:
+    gc.collect()
+    held = psutil.Process().memory_info().rss
+    peak, took = measure(call, every=0.002)
+    return max(peak - held, 0.0), took
+
+
+def epochs(fast: bool) -> list[Row]:
+    sizes = np.array([100, 200] if fast else [2500, 5000, 10_000, 20_000])
+    tiny_net().partial_fit(*made_up(100))
+    peaks, times = [], []
+    for n_images in sizes:
+        images, patterns = made_up(n_images)
+        net = tiny_net()
+        peak, took = peak_and_seconds(lambda n=net, d=(images, patterns): n.partial_fit(*d))
+        peaks.append(peak - 4 * images.size)
+        times.append(took)
+    slope = np.polyfit(np.log(sizes), np.log(times), 1)[0]
+    told = ", ".join(f"{t:.1f}" for t in times)
+    megabytes = peaks[-1] / 1e6
+    return [
+        row(
+            f"one epoch, {sizes[0]:,} to {sizes[-1]:,} images: time grows as",
+            "n^1.1 at most",
+            f"n^{slope:.2f} ({told} s)",
+            slope <= 1.1,
+        ),
+        row(f"peak of {sizes[-1]:,} images", "500 MB", f"{megabytes:.0f} MB", megabytes < 500),
+    ]
+
+
+def explicit_pairs(fast: bool) -> list[Row]:
+    n_images = 100 if fast else 5000
+    images, patterns = made_up(n_images)
+    net, nets = tiny_net(), [tiny_net(), tiny_net()]
+    forward = seconds(lambda: net.embed(images))
+    ours = peak_and_seconds(lambda: nets[0].partial_fit(images, patterns))
+    theirs = peak_and_seconds(lambda: nets[1].partial_fit(*patterns.to_pairs(images)))
+    kept = 4 * images.size
+    memory = (theirs[0] - kept) / max(ours[0] - kept, 1e6)
+    time = (theirs[1] - forward) / (ours[1] - forward)
+    told = " against ".join(
+        f"{took:.1f} s and {peak / 1e6:.0f} MB" for peak, took in (theirs, ours)
+    )
+    return [
+        row(
+            f"{n_images:,} images, explicit pairs over patterns: memory",
+            "10",
+            f"{memory:.1f}",
+            memory >= 10,
+        ),
+        row(f"the same: time ({told})", "10", f"{time:.1f}", time >= 10),
+    ]
+
+
+def crossnobis(fast: bool) -> list[Row]:
+    import rsatoolbox
+
+    n_images, n_channels, n_runs = (60, 20, 4) if fast else (2000, 500, 4)
+    x = np.random.default_rng(0).standard_normal((n_runs, n_images, n_channels))
+    data = rsatoolbox.data.Dataset(
+        x.reshape(-1, n_channels),
+        obs_descriptors={
+            "image": np.tile(np.arange(n_images), n_runs),
+            "run": np.repeat(np.arange(n_runs), n_images),
+        },
+    )
+    found: dict[str, Any] = {}
+
+    def theirs() -> None:
+        options = {"descriptor": "image", "cv_descriptor": "run"}
+        found["theirs"] = rsatoolbox.rdm.calc_rdm(data, method="crossnobis", **options)
+
+    def ours() -> None:
+        found["ours"] = ResponsePatterns(x, "crossnobis").to_rdms()
+
+    ours()
+    took = seconds(ours), seconds(theirs)
+    np.testing.assert_allclose(found["ours"], found["theirs"].get_matrices(), atol=1e-9)
+    ratio = took[1] / took[0]
+    shape = f"{n_images:,} images x {n_channels} channels x {n_runs} runs"
+    what = f"crossnobis, {shape}: rsatoolbox over ours"
+    told = f"{ratio:.1f} ({took[1]:.1f} s, {took[0]:.2f} s), equal"
+    return [row(what, "20", told, ratio >= 20)]
+
+
+def cross_validation(fast: bool) -> list[Row]:
+    n_images = 200 if fast else 20_000
+    features = np.random.default_rng(1).standard_normal((n_images, 512))
+    patterns = made_up(n_images)[1]
+    fold = n_images // 5
+
+    def products() -> None:
+        for _ in range(5):
+            for x in (features, *patterns.patterns):
+                x[:fold] @ x[:fold].T
+
+    plain, rows = seconds(products), []
+    for name, scorer in (("Pearson", rdm_pearson_scorer), ("Spearman", rdm_spearman_scorer)):
+        peak, took = peak_and_seconds(
+            lambda scoring=scorer: cross_val_score(
+                FixedRSARegressor(), features, patterns, cv=KFold(5), scoring=scoring
+            )
+        )
+        what = f"FixedRSARegressor, {n_images:,} images x 512 features, 5 folds, {name}"
+        rows.append(row(f"{what}: peak", "2 GB", f"{peak / 1e9:.2f} GB", peak < 2e9))
+        told = f"{took / plain:.1f} ({took:.1f} s, {plain:.1f} s)"
+        rows.append(row(f"{what}: time over products", "2", told, took <= 2 * plain))
+    return rows
+
+
+def lazy_images(fast: bool) -> list[Row]:
+    n_images, pixels = (24, 64) if fast else (1000, 64)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (n_images, pixels, pixels, 3), dtype=np.uint8)
+    patterns = ResponsePatterns(rng.standard_normal((n_images, 50)))
+
+    def epoch(source: Any) -> float:
+        options = {"weights": None, "image_size": pixels, "max_epochs": 1, "random_state": 0}
+        net = SiameseRDMRegressor("alexnet", "conv5", **options).initialize()
+        return seconds(lambda: net.partial_fit(source, patterns))
+
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "images.npy", images)
+        with h5py.File(Path(folder) / "images.hdf5", "w") as file:
+            dataset = file.create_dataset("imgBrick", data=images, chunks=(1, pixels, pixels, 3))
+            mapped = np.load(Path(folder) / "images.npy", mmap_mode="r")
+            epoch(mapped[:24] if fast else mapped)
+            times = [(epoch(mapped), epoch(dataset)) for _ in range(1 if fast else 3)]
+    plain, lazy = np.min(times, axis=0)
+    told = f"{lazy / plain:.2f} ({lazy:.1f} s, {plain:.1f} s)"
+    what = f"an epoch of AlexNet, {n_images:,} images: HDF5 over memory map"
+    return [row(what, "1.2", told, lazy <= 1.2 * plain)]
+
+
+if __name__ == "__main__":
+    main()
