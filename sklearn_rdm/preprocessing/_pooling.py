@@ -18,7 +18,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_varying,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
-from sklearn_rdm._pairs._weights import check_weights
+from sklearn_rdm._pairs._weights import check_weights, take_weights
 from sklearn_rdm.preprocessing._alignment import align, evidence
 
 __all__ = ["SubjectPooling"]
