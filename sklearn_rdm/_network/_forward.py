@@ -25,7 +25,7 @@ from sklearn_rdm._pairs._images import (
 )
 from sklearn_rdm._pairs._lazy_images import as_lazy
 from sklearn_rdm._pairs._progress import counted
-from sklearn_rdm._pairs._whole_files import map_new
+from sklearn_rdm._pairs._whole_files import check_not_cut, map_new
 
 __all__ = ["MEMORY_BUDGET", "Load", "Photographs", "Run", "allocate", "compute_rows"]
 
@@ -62,6 +62,7 @@ class Photographs:
         """Inputs (n_rows, 3, height, width) of a network."""
         if are_paths(self.images):  # of any size each
             return torch.cat([self.preprocessing(self._photograph(i)[None]) for i in rows])
+        check_not_cut(self.images)
         return self.preprocessing(np.asarray(self.images[rows]))
 
     def digests(self, rows: np.ndarray) -> list[bytes]:

@@ -92,6 +92,7 @@ class LazyImages:
 
     @property
     def ndim(self) -> int:
+        """Number of axes, 4."""
         return len(self.shape)
 
     @property
