@@ -29,7 +29,8 @@ LOOK = r"""async () => {
   // Inside something that scrolls by itself, which the page as a whole should not
   const scrolls = (e) => e && !e.querySelector("h1") && (e.scrollWidth > e.clientWidth &&
     /auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
-  const out = [...document.querySelectorAll("main :is(h1, h2, p, dt, li, pre, img, table)")].find(
+  const parts = "h1, h2, p, dt, li, pre, img, table, code, a:not(.headerlink)";
+  const out = [...document.querySelectorAll(`main :is(${parts})`)].find(
     (e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement));
   if (out) wrong.push(`sticks out of the window: ${name(out)}`);
   await Promise.all([...document.images].map((image) => {
