@@ -28,8 +28,8 @@ LIMIT = 100_000  # bytes, less than any of the files takes
 COLUMNS = ("fault", "writer", "faults", "one error that names the file", "old file whole",
            "nothing left beside it")  # fmt: skip
 TEXT = """
-Each writer replaces a file while the disk is full ({way}), while each of its writes in turn fails
-with an input/output error, or after its process was killed at a random moment. *Memory map cut
+Each writer replaces a file while the disk is full ({way}), while each call that takes space, flushes or
+renames fails in turn, or after its process was killed at a random moment. *Memory map cut
 short*: images or response patterns in a file that another program truncates during use. No process
 ended by a signal that it was not sent.
 """
