@@ -5,7 +5,7 @@ from pathlib import Path
 from api_table import API
 from packaging.requirements import Requirement
 
-IN_THE_GUIDE = ("agrawal2019", "algonauts2019", "ingredients", "scaling")
+IN_THE_GUIDE = ("agrawal2019", "algonauts2019", "inference_summary", "ingredients", "scaling")
 NO_RESULTS = "No results are recorded in this copy of the repository."
 
 
