@@ -8,7 +8,7 @@ from sklearn_rdm.metrics._resampling import DrawnScores, draw_images, resample
 
 N_IMAGES = 8
 PAIRS = np.column_stack(np.triu_indices(N_IMAGES, 1))
-FOLDS = [np.flatnonzero((PAIRS % 2 == fold).all(axis=1)) for fold in (0, 1)]
+FOLDS = [np.flatnonzero((fold == PAIRS % 2).all(axis=1)) for fold in (0, 1)]
 
 
 def simulate(times=None):
@@ -51,7 +51,7 @@ def test_each_image_is_left_out_once():
     score = DrawnScores("pearson", y, predicted, PAIRS, [np.arange(len(PAIRS))])
     scores = resample(score, PAIRS, 0, random_state=0, n_jobs=None, verbose=0)
     for image in range(N_IMAGES):
-        rest = (PAIRS != image).all(axis=1)
+        rest = (image != PAIRS).all(axis=1)
         expected = [np.corrcoef(y[rest, s], predicted[rest, 0])[0, 1] for s in range(3)]
         assert_allclose(scores.left_out[image, 0, 0], expected)
     assert scores.drawn.shape == (0, 2, 1, 3)
