@@ -11,6 +11,7 @@ IN_THE_GUIDE = (
     "determinism",
     "disk",
     "fuzz",
+    "inference_summary",
     "ingredients",
     "scaling",
     "soak",

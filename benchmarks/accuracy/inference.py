@@ -50,13 +50,23 @@ unrelated models the expected number is 0, and 1 less coverage is the type-I err
 Simulated: images have {n_dimensions} independent normal features; subjects see a linear map of
 them, each its own (sd {spread}), with noise. *patterns*: unit noise on each subject's features;
 *pairs*: also independent noise on every pair, 1.5 times as large as dissimilarities differ between
-pairs, and as large on the related models' predictions. Related models weight the features in mirrored ways, so that
-they are equally good; unrelated ones are distances of other features (of *pairs*, the second one is
-noise). {n_sims} data sets (92 images: {n_large}), {n_draws} draws each; two standard errors of a
-coverage of .95 are {error:.3f} (92 images: {large_error:.3f}). Permutation test: {n_permutations}
-permutations, first {n_tested} data sets, first unrelated model.
+pairs, and as large on the related models' predictions. Related models weight the features in
+mirrored ways, so that they are equally good; unrelated ones are distances of other features (of
+*pairs*, the second one is noise). {n_sims} data sets (92 images: {n_large}), {n_draws} draws each;
+two standard errors of a coverage of .95 are {error:.3f} (92 images: {large_error:.3f}). Permutation
+test: {n_permutations} permutations, first {n_tested} data sets, first unrelated model.
 
-Cells outside .93 to .98, or above a ratio of 1.3, of the default: {missed}.
+The default's cells outside a coverage of .93 to .98, or above a ratio of 1.3 (ratio, coverage):
+{missed}.
+"""
+SUMMARY_COLUMNS = (
+    "noise", "images", "jackknife: ratio", "jackknife: coverage", "schuett2023: ratio",
+    "schuett2023: coverage", "percentile: coverage", "permutation: rejected at .05",
+)  # fmt: skip
+SUMMARY = """
+Smallest to largest over 1, 5, 15 and 40 subjects, related and unrelated models, scores and
+differences. *Ratio*: estimated over true variance. *Noise*: of each subject's patterns, or also of
+single pairs.
 """
 
 
@@ -77,6 +87,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 print(*rows[-len(NUMBERS) :], sep="\n", flush=True)
     if fast:
         return
+    report(rows, sizes)
+
+
+def report(rows: list[list], sizes: dict[str, int]) -> None:
+    """Write the table of all cells, and its summary."""
     from _report import write_report
 
     text = TEXT.format(
@@ -88,6 +103,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         **sizes,
     )
     write_report("inference", "Intervals and tests", text, COLUMNS, rows)
+    summary = [
+        [
+            *key,
+            *(
+                span([row[column] for row in rows if tuple(row[:2]) == key])
+                for column in range(5, 11)
+            ),
+        ]
+        for key in dict.fromkeys(tuple(row[:2]) for row in rows)
+    ]
+    write_report(
+        "inference",
+        "Intervals and tests, in short",
+        SUMMARY,
+        SUMMARY_COLUMNS,
+        summary,
+        part="summary",
+    )
+
+
+def span(values: list) -> str:
+    """Smallest to largest of the numbers among these."""
+    numbers = [value for value in values if value != ""]
+    return f"{min(numbers):.2f} to {max(numbers):.2f}"
 
 
 def simulate_cell(noise: str, n_images: int, n_subjects: int, sizes: dict[str, int]) -> list[list]:
@@ -145,7 +184,7 @@ def draw_data(
     models = [features * weights, features * weights[::-1], *other]
     predicted = np.array([pdist(each) for each in models]).T
     if noise == "pairs":
-        # Of one size in all data sets: scaled to each one's own spread, it would hide that this varies.
+        # Of one size in all data sets: scaled to each one's spread, it would hide that this varies.
         dissim += PAIR_NOISE * rng.standard_normal(dissim.shape)
         predicted[:, :2] += MODEL_NOISE * rng.standard_normal((len(predicted), 2))
         predicted[:, 3] = rng.standard_normal(len(predicted))

@@ -10,7 +10,8 @@ from scipy.stats import rankdata
 
 from sklearn_rdm._displays._drawing import image_style, pyplot
 from sklearn_rdm._pairs._dissimilarities import average, average_times
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_groups
+from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_groups, of_pairs
+from sklearn_rdm.metrics._draws import to_pairs
 
 SCALES = {None: "{}", "rank": "{} (rank, 0 to 1)"}
 PANELS_A_ROW = 4
@@ -83,8 +84,8 @@ class RDMDisplay:
             A fitted estimator of sklearn_rdm, or a search over one.
         X : ImagePairs or array-like
             Images (or pairs: their images), as ``estimator.transform`` takes them. With ``y``:
-            pairs, as ``estimator.predict`` takes them.
-        y : array-like, default=None
+            pairs, as ``estimator.predict`` takes them, or the images of response patterns.
+        y : array-like or ResponsePatterns, default=None
             Observed dissimilarities of the pairs, as in :meth:`from_predictions`; None draws the
             prediction alone.
         ax : matplotlib Axes or sequence of Axes, default=None
@@ -102,6 +103,7 @@ class RDMDisplay:
             The drawn display.
         """
         if y is not None:
+            X, y = of_pairs(X, y)
             pairs = as_pairs(X)
             return cls.from_predictions(
                 pairs,
@@ -137,12 +139,14 @@ class RDMDisplay:
         Parameters
         ----------
         X : ImagePairs or array-like
-            The pairs; only images that occur in one are drawn.
-        y_true : array-like
+            The pairs, or the images of response patterns; only images that occur in a pair are
+            drawn.
+        y_true : array-like or ResponsePatterns
             Observed dissimilarities ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or ``(n_pairs,
             n_subjects, n_times)``; time points and subjects are averaged for the figure.
         y_pred : array-like of shape (n_pairs,)
-            Predicted dissimilarities; NaN where a pair was never predicted.
+            Predicted dissimilarities; NaN where a pair was never predicted. With response patterns
+            also (n_images, n_images).
         ax : sequence of two matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         scale : {"rank", None}, default="rank"
@@ -157,6 +161,7 @@ class RDMDisplay:
         display : RDMDisplay
             The drawn display.
         """
+        X, y_true, (y_pred,), _ = to_pairs(X, y_true, [y_pred], None)
         pairs = as_pairs(X)
         y_true = average_times(np.asarray(y_true, dtype=float))
         if y_true.ndim == 2:

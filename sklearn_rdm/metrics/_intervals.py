@@ -112,7 +112,7 @@ class Estimator:
         replicates = self.scores.contrast(model, other)
         value, samples = float(average(replicates.full)), self._samples(replicates)
         if np.isnan(value):
-            return Estimate(*[np.nan] * 5, samples)
+            return Estimate(np.nan, np.nan, np.nan, np.nan, np.nan, samples)
         function = METHODS[self.method]
         tail = (1 - self.confidence_level) / 2
         if function is None:

@@ -200,10 +200,10 @@ def _check_columns(predictions: list, n_pairs: int) -> np.ndarray:
 def _by_subject(observed: np.ndarray, columns: np.ndarray, function: Callable) -> np.ndarray:
     """Values (n_values, n_subjects[, n_times]) of a function of what each subject has."""
     labels = observed.reshape(len(observed), math.prod(observed.shape[1:]))
-    values = []
+    values: list[np.ndarray | None] = []
     for label in labels.T:
         known = ~np.isnan(label)
-        if known.sum() < 2:  # noqa: PLR2004
+        if known.sum() < 2:
             values.append(None)
             continue
         values.append(function(label[known, np.newaxis], columns[known]))

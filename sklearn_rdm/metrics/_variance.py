@@ -42,15 +42,16 @@ def jackknife_uncertainty(replicates: Replicates, over: str) -> Uncertainty:
 def schuett2023_uncertainty(replicates: Replicates, over: str) -> Uncertainty:
     """Corrected variance of the bootstraps, as rsatoolbox computes it."""
     n_subjects, n_images = _subjects(replicates.full)[1], len(replicates.left_out)
-    of_subjects = average((replicates.full - average(replicates.full)) ** 2) / n_subjects
+    deviations = replicates.full - average(replicates.full)
+    of_subjects = float(average(deviations**2)) / n_subjects
     if over == "subjects":
         return Uncertainty(n_subjects / (n_subjects - 1) * of_subjects, n_subjects - 1)
     means = average(replicates.drawn)
-    of_images = _nan_variance(means)
+    of_images = float(_nan_variance(means))
     if over == "images":
         return Uncertainty(n_images / (n_images - 1) * of_images, n_images - 1)
     deviations = (replicates.drawn.T - means).T
-    of_both = of_images + average(average(deviations**2)) / n_subjects
+    of_both = of_images + float(average(average(deviations**2))) / n_subjects
     variance = dual_variance(of_both, of_subjects, of_images, n_subjects, n_images)
     return Uncertainty(variance, min(n_subjects, n_images) - 1)
 

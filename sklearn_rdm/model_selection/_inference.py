@@ -372,7 +372,7 @@ def _score_sample(
     images, n_subjects = pairs.used_images, columns.shape[1]
     once, subjects = np.zeros(len(pairs.images), dtype=int), np.arange(n_subjects)
     once[images] = 1
-    kinds = [(once, subjects)]
+    kinds: list[tuple[Any, Any]] = [(once, subjects)]
     if drawn:
         counts = np.bincount(rng.choice(images, len(images)), minlength=len(once))
         chosen = rng.choice(n_subjects, n_subjects)

@@ -7,11 +7,13 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata
 
 from sklearn_rdm import (
+    FixedRSARegressor,
     ImagePairs,
     LayerEpochDisplay,
     RDMDisplay,
     RDMEmbeddingDisplay,
     RDMScoresDisplay,
+    ResponsePatterns,
 )
 
 
@@ -235,3 +237,18 @@ def test_a_pair_that_no_subject_has_is_drawn_grey(pairs, rdm, recwarn):
     display = RDMDisplay.from_predictions(pairs, subjects, rdm[UPPER], sort_groups=False)
     assert [str(one.message) for one in recwarn] == []
     assert np.isnan(drawn(display)[UPPER]).nonzero()[0].tolist() == [4]
+
+
+def test_images_and_response_patterns_are_drawn_as_their_pairs():
+    rng = np.random.default_rng(0)
+    images, rdm = rng.random((6, 4)), rng.random((6, 6))
+    patterns = ResponsePatterns([rng.random((6, 5)), rng.random((6, 3))])
+    pairs, dissim = patterns.to_pairs(images)
+    expected = RDMDisplay.from_predictions(pairs, dissim, rdm[tuple(pairs.index.T)])
+    for y_pred in (rdm, rdm[tuple(pairs.index.T)]):
+        display = RDMDisplay.from_predictions(images, patterns, y_pred)
+        np.testing.assert_array_equal(display.rdms, expected.rdms)
+    model = FixedRSARegressor().fit(images, patterns)
+    drawn = RDMDisplay.from_estimator(model, images, patterns)
+    np.testing.assert_array_equal(drawn.rdms[0], expected.rdms[0])
+    np.testing.assert_allclose(drawn.rdms[1], model.transform(images), atol=1e-12)
