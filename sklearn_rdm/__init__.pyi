@@ -20,6 +20,7 @@ from ._models import (
     FixedRSARegressor,
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
+    OddOneOutAlignment,
 )
 from ._network import (
     LayerActivations,
@@ -27,7 +28,7 @@ from ._network import (
     SiameseRDMRegressor,
     make_agrawal2019,
 )
-from ._pairs import ImagePairs, ResponsePatterns, read_images
+from ._pairs import ImagePairs, ImageTriplets, ResponsePatterns, read_images
 from ._versions import show_versions
 from .losses import CorrelationLoss
 
@@ -40,11 +41,13 @@ __all__ = [
     "FeatureReweightedRSARegressor",
     "FixedRSARegressor",
     "ImagePairs",
+    "ImageTriplets",
     "LayerActivations",
     "LayerEpochDisplay",
     "LayerEpochSearchCV",
     "LayerWeightedRSARegressor",
     "LinearTwinRSARegressor",
+    "OddOneOutAlignment",
     "RDMDisplay",
     "RDMEmbeddingDisplay",
     "RDMScoresDisplay",

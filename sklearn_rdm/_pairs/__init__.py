@@ -9,9 +9,13 @@ from sklearn_rdm._pairs._images import (
 from sklearn_rdm._pairs._patterns import (
     ResponsePatterns,
 )
+from sklearn_rdm._pairs._triplets import (
+    ImageTriplets,
+)
 
 __all__ = [
     "ImagePairs",
+    "ImageTriplets",
     "ResponsePatterns",
     "read_images",
 ]

@@ -344,8 +344,12 @@ def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
 
 
 def image_sets(index: np.ndarray) -> np.ndarray:
-    """Number the sets of images that chains of pairs connect: one number for each image row."""
+    """Number the sets of images that chains of pairs connect: one number for each image row.
+
+    Triplets, (n, 3), connect all three of their images.
+    """
     n_images = int(index.max()) + 1
+    index = np.concatenate([index[:, :2], index[:, -2:]])
     graph = coo_array((np.ones(len(index)), tuple(index.T)), shape=(n_images, n_images))
     return connected_components(graph, directed=False)[1]
 

@@ -8,6 +8,11 @@ mean over its time points. Gaps follow one rule: a pair for which a subject has 
 """
 
 from sklearn_rdm.metrics._bootstrap import compare_rdm_scores, rdm_bootstrap
+from sklearn_rdm.metrics._choices import (
+    choice_accuracy_ceiling,
+    choice_accuracy_score,
+    choice_accuracy_scorer,
+)
 from sklearn_rdm.metrics._noise_ceiling import NoiseCeilingConvention, noise_ceiling
 from sklearn_rdm.metrics._normalized import noise_normalized_r2_score
 from sklearn_rdm.metrics._permutation import rdm_permutation_test
@@ -35,6 +40,9 @@ from sklearn_rdm.metrics._scores import (
 
 __all__ = [
     "NoiseCeilingConvention",
+    "choice_accuracy_ceiling",
+    "choice_accuracy_score",
+    "choice_accuracy_scorer",
     "compare_rdm_scores",
     "get_rdm_scorer",
     "make_rdm_scorer",
