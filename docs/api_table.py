@@ -8,7 +8,7 @@ API = [
     (
         "Images and pairs",
         "Photographs, and which two of them each dissimilarity compares.",
-        ["ImagePairs", "LazyImages", "ResponsePatterns", "read_images"],
+        ["ImagePairs", "ImageTriplets", "LazyImages", "ResponsePatterns", "read_images"],
     ),
     (
         "The network",
@@ -28,6 +28,8 @@ API = [
             "losses.CosineLoss",
             "losses.WhitenedCosineLoss",
             "losses.RankLoss",
+            "losses.OddOneOutLoss",
+            "losses.TripletHingeLoss",
             "callbacks.WeightAveraging",
             "callbacks.EpochProgressBar",
         ],
@@ -52,6 +54,7 @@ API = [
             "LayerWeightedRSARegressor",
             "FeatureReweightedRSARegressor",
             "LinearTwinRSARegressor",
+            "OddOneOutAlignment",
         ],
     ),
     (
@@ -61,6 +64,7 @@ API = [
             "preprocessing.PerImage",
             "preprocessing.SubjectPooling",
             "preprocessing.to_dissimilarity",
+            "preprocessing.choices_to_rdm",
         ],
     ),
     (
@@ -94,6 +98,7 @@ API = [
             "metrics.rdm_whitened_pearson_score",
             "metrics.rdm_whitened_cosine_score",
             "metrics.noise_normalized_r2_score",
+            "metrics.choice_accuracy_score",
         ],
     ),
     (
@@ -110,6 +115,7 @@ API = [
             "metrics.rdm_whitened_pearson_scorer",
             "metrics.rdm_whitened_cosine_scorer",
             "metrics.noise_normalized_r2_scorer",
+            "metrics.choice_accuracy_scorer",
         ],
     ),
     (
@@ -118,6 +124,7 @@ API = [
         [
             "metrics.noise_ceiling",
             "metrics.NoiseCeilingConvention",
+            "metrics.choice_accuracy_ceiling",
             "metrics.rdm_permutation_test",
             "metrics.rdm_bootstrap",
             "metrics.compare_rdm_scores",
@@ -136,6 +143,7 @@ API = [
             "datasets.fetch_algonauts2019",
             "datasets.fetch_kriegeskorte92",
             "datasets.make_rdm_regression",
+            "datasets.make_odd_one_out",
         ],
     ),
     (

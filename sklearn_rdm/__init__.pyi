@@ -22,6 +22,7 @@ from ._models import (
     FixedRSARegressor,
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
+    OddOneOutAlignment,
     VotingRDMRegressor,
 )
 from ._network import (
@@ -31,7 +32,7 @@ from ._network import (
     make_agrawal2019,
     score_layers,
 )
-from ._pairs import ImagePairs, LazyImages, ResponsePatterns, read_images
+from ._pairs import ImagePairs, ImageTriplets, LazyImages, ResponsePatterns, read_images
 from ._report import RDMReport, report
 from ._versions import show_versions
 from .losses import CorrelationLoss
@@ -45,6 +46,7 @@ __all__ = [
     "FeatureReweightedRSARegressor",
     "FixedRSARegressor",
     "ImagePairs",
+    "ImageTriplets",
     "LayerActivations",
     "LayerEpochDisplay",
     "LayerEpochSearchCV",
@@ -52,6 +54,7 @@ __all__ = [
     "LayerWeightedRSARegressor",
     "LazyImages",
     "LinearTwinRSARegressor",
+    "OddOneOutAlignment",
     "RDMDisplay",
     "RDMEmbeddingDisplay",
     "RDMReport",

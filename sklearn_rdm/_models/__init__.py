@@ -12,6 +12,9 @@ from sklearn_rdm._models._feature_reweighting import (
 from sklearn_rdm._models._linear_twin import (
     LinearTwinRSARegressor,
 )
+from sklearn_rdm._models._odd_one_out import (
+    OddOneOutAlignment,
+)
 from sklearn_rdm._models._rsa import (
     FixedRSARegressor,
     LayerWeightedRSARegressor,
@@ -28,4 +31,5 @@ __all__ = [
     "LinearTwinRSARegressor",
     "EnsembleRDMRegressor",
     "VotingRDMRegressor",
+    "OddOneOutAlignment",
 ]

@@ -12,10 +12,14 @@ from sklearn_rdm._pairs._lazy_images import (
 from sklearn_rdm._pairs._patterns import (
     ResponsePatterns,
 )
+from sklearn_rdm._pairs._triplets import (
+    ImageTriplets,
+)
 
 __all__ = [
     "ImagePairs",
     "LazyImages",
+    "ImageTriplets",
     "ResponsePatterns",
     "read_images",
 ]

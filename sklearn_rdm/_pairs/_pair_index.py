@@ -6,6 +6,7 @@ Everything here takes either, in time and memory linear in the pairs, block by b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -137,14 +138,18 @@ def as_places(index: Index, images: np.ndarray) -> Index:
 
 
 def image_sets(index: Index) -> np.ndarray:
-    """Number the sets of images that chains of pairs connect: one number for each image row."""
+    """Number the sets of images that chains of pairs connect: one number for each image row.
+
+    Triplets, (n, 3), connect all three of their images.
+    """
     if isinstance(index, AllPairs):
         return np.zeros(index.n_images, dtype=np.int32)
     number = np.arange(int(index.max()) + 1, dtype=np.int32)
     for _, block in blocks(index):
         if number[-1] == 0 and not number.any():
             break
-        first, second = number[block].T
+        couples = block if block.shape[1] == 2 else np.concatenate([block[:, :2], block[:, 1:]])
+        first, second = number[couples].T
         apart = first != second
         if apart.any():  # sets that this block joins
             edges = (np.ones(apart.sum(), bool), (first[apart], second[apart]))
@@ -197,7 +202,7 @@ def _masks(index: np.ndarray, images: np.ndarray, join: Any) -> Iterator[np.ndar
     is_one = np.zeros(int(max(index.max(initial=0), images.max(initial=0))) + 1, dtype=bool)
     is_one[images] = True
     for _, block in blocks(index):
-        yield join(is_one[block[:, 0]], is_one[block[:, 1]])
+        yield reduce(join, (is_one[column] for column in block.T))
 
 
 def has_pair(seen: np.ndarray) -> bool:

@@ -43,9 +43,9 @@ def check_weighted_pairs(
     weights = check_weights(sample_weight, len(pairs))
     if weights is None or weights.all():
         return pairs, y, weights
-    *counted, of_counted = keep_weighted(weights, pairs, y)
-    counted = check_fit_pairs(*counted)
-    return (pairs, y, weights) if keep_rows else (*counted, of_counted)
+    some, y_some, of_some = keep_weighted(weights, pairs, y)
+    some, y_some = check_fit_pairs(some, y_some)
+    return (pairs, y, weights) if keep_rows else (some, y_some, of_some)
 
 
 def check_samples_are_pairs(y: Any, sample_weight: Any) -> None:

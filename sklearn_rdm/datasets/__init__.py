@@ -10,6 +10,7 @@ from sklearn_rdm.datasets._fetchers import (
     fetch_algonauts2019,
     fetch_kriegeskorte92,
 )
+from sklearn_rdm.datasets._odd_one_out import make_odd_one_out
 from sklearn_rdm.datasets._simulated import (
     make_rdm_regression,
 )
@@ -17,5 +18,6 @@ from sklearn_rdm.datasets._simulated import (
 __all__ = [
     "fetch_algonauts2019",
     "fetch_kriegeskorte92",
+    "make_odd_one_out",
     "make_rdm_regression",
 ]

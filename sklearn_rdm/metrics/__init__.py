@@ -9,6 +9,11 @@ mean over its time points. Gaps follow one rule: a pair for which a subject has 
 
 from sklearn_rdm.metrics._bootstrap import rdm_bootstrap
 from sklearn_rdm.metrics._by_fold import rdm_ceiling_report
+from sklearn_rdm.metrics._choices import (
+    choice_accuracy_ceiling,
+    choice_accuracy_score,
+    choice_accuracy_scorer,
+)
 from sklearn_rdm.metrics._comparison import compare_fold_scores, compare_rdm_scores
 from sklearn_rdm.metrics._noise_ceiling import NoiseCeilingConvention, noise_ceiling
 from sklearn_rdm.metrics._normalized import noise_normalized_r2_score
@@ -38,6 +43,9 @@ from sklearn_rdm.metrics._scores import (
 
 __all__ = [
     "NoiseCeilingConvention",
+    "choice_accuracy_ceiling",
+    "choice_accuracy_score",
+    "choice_accuracy_scorer",
     "compare_fold_scores",
     "compare_rdm_scores",
     "get_rdm_scorer",

@@ -222,12 +222,12 @@ ResponsePatterns
     index = check_index(pairs, len(observed)) if choices.needs_pairs else None
     weights = check_weights(sample_weight, len(observed))
     if folds is None:
-        return _ceilings(*keep_weighted(weights, observed, index), choices, time_average)
+        return _ceilings(observed, index, weights, choices, time_average)
     by_fold = [
         _ceilings(
-            *keep_weighted(
-                take_weights(weights, rows), observed[rows], None if index is None else index[rows]
-            ),
+            observed[rows],
+            None if index is None else index[rows],
+            take_weights(weights, rows),
             choices,
             time_average,
         )
@@ -292,6 +292,7 @@ def _ceilings(
     time_average: bool,
 ) -> tuple[Any, Any]:
     """Both bounds of these pairs."""
+    y, index, weights = keep_weighted(weights, y, index)
     observed = check_subjects(y)
     lower, upper = (score_bound(bound, observed, choices, index, weights) for bound in BOUNDS)
     warn_undefined(lower + upper)

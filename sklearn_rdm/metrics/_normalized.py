@@ -111,7 +111,10 @@ def noise_normalized_r2_score(
         index = check_index(pairs, len(observed)) if choices.needs_pairs else None
         weights = check_weights(sample_weight, len(observed))
         given = keep_weighted(weights, observed, predicted[:, np.newaxis], index)
-        scores, ceiling = _scores_and_ceiling(choices, *given, time_average)
+        observed, columns, index, weights = given
+        scores, ceiling = _scores_and_ceiling(
+            choices, observed, columns, index, weights, time_average
+        )
         warn_undefined(scores[0])
         square = (average_times(scores) if time_average else scores)[0] ** 2
         squares.append(average(square.T) if subject_average else square)

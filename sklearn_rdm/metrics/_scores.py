@@ -474,7 +474,8 @@ def _score(
     pairs: Any = None,
     pattern_covariance: Any = None,
 ) -> float | np.ndarray:
-    measure, options, index = MEASURES[name], {}, None
+    measure, index = MEASURES[name], None
+    options: dict[str, Any] = {}
     observed = check_observed(y_true)
     check_time_average(time_average, observed)
     predicted = check_predicted(y_pred, len(observed))[:, np.newaxis]

@@ -14,7 +14,7 @@ from sklearn.model_selection import (
     StratifiedShuffleSplit,
 )
 
-from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
+from sklearn_rdm._pairs import ImagePairs, ImageTriplets, ResponsePatterns
 from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm._pairs._pair_index import (
     as_places,
@@ -31,8 +31,10 @@ MIN_HELD_OUT = 3  # images: two make one pair, and one pair has no correlation
 Rows = tuple[np.ndarray, np.ndarray]
 
 
-def check_split_pairs(X: Any, name: str) -> ImagePairs:
-    """Return X as pairs; what has no images gets an error that names the splitter."""
+def check_split_pairs(X: Any, name: str) -> Any:
+    """Return X as pairs, or triplets; what has no images gets an error that names the splitter."""
+    if isinstance(X, ImageTriplets):
+        return X
     if not isinstance(X, ImagePairs) and np.ndim(X) < 2:
         what = f"an array of shape {np.shape(X)}" if np.ndim(X) else repr(X)
         raise TypeError(

@@ -1,5 +1,6 @@
 """Preprocess image by image within pairs, and pool subjects' dissimilarities to one target."""
 
+from sklearn_rdm.preprocessing._choices import choices_to_rdm
 from sklearn_rdm.preprocessing._per_image import (
     PerImage,
 )
@@ -11,5 +12,6 @@ from sklearn_rdm.preprocessing._similarity import to_dissimilarity
 __all__ = [
     "PerImage",
     "SubjectPooling",
+    "choices_to_rdm",
     "to_dissimilarity",
 ]
