@@ -28,10 +28,10 @@ LIMIT = 100_000  # bytes, less than any of the files takes
 COLUMNS = ("fault", "writer", "faults", "one error that names the file", "old file whole",
            "nothing left beside it")  # fmt: skip
 TEXT = """
-Each writer replaces a file while the disk is full ({way}), while each call that takes space, flushes or
-renames fails in turn, or after its process was killed at a random moment. *Memory map cut
-short*: images or response patterns in a file that another program truncates during use. No process
-ended by a signal that it was not sent.
+Each writer replaces a file while the disk is full ({way}), while each call that takes space,
+flushes or renames fails in turn, or after its process was killed at a random moment. *Memory map
+cut short*: images or response patterns in a file that another program truncates during use. No
+process ended by a signal that it was not sent.
 """
 
 # --- what writes -------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def kill_writers(folder: Path, n_kills: int) -> list[object]:
         )
         rdm_writer(".npy")(folder)
         counts["clean"] += [path.name for path in folder.iterdir()] == ["x.npy"]
-    return ["killed", "write_rdms .npy", n_kills, n_kills, counts["whole"], counts["clean"]]
+    return ["killed", "write_rdms .npy", n_kills, "-", counts["whole"], counts["clean"]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -253,14 +253,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             uses = ("LayerActivations.transform", "ImagePairs", "ResponsePatterns")
             for use in uses:
                 named = run("memory map cut short", folder, use)["named"] is True
-                rows.append(["memory map cut short", use, 1, int(named), 1, 1])
+                rows.append(["memory map cut short", use, 1, int(named), "-", "-"])
             (folder / "images.npy").unlink()
             rows.append(kill_writers(folder, 20))
     for row in rows:
         print(*row, sep="\t")
     for row in rows:
         assert row[2] >= 1, f"{row[:2]}: no fault was made"
-        assert len(set(row[2:])) == 1, f"{row[:2]}: not every fault was survived: {row[2:]}"
+        assert set(row[2:]) <= {row[2], "-"}, f"{row[:2]}: not every fault was survived: {row[2:]}"
     if not options.fast:
         from _report import write_report
 
