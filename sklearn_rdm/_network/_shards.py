@@ -9,6 +9,7 @@ processor's cache) and gives the same weights with any ``n_jobs``.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,9 @@ MANY_WEIGHTS = 1 << 25  # of which a gradient per shard takes longer than the sh
 LARGE_SHARD = 64
 
 _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("_pool", default=None)
+
+if hasattr(os, "register_at_fork"):  # a forked child has the pool, but none of its threads
+    os.register_at_fork(after_in_child=lambda: _pool.set(None))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from sklearn_rdm._models._distances import (
     write_unit_square_distances,
 )
 from sklearn_rdm._network._backbones import check_photographs
+from sklearn_rdm._network._checkpoint import make_checkpoint
 from sklearn_rdm._network._image_reader import ImageReader, open_images
 from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._shards import shard_threads
@@ -129,6 +130,13 @@ default="auto"
     memory : str, path or joblib.Memory, default=None
         Folder that keeps the activations of frozen layers, found by image content and shared by
         the folds, candidates and workers of a search, and by later sessions.
+    checkpoint : str or path, default=None
+        Folder in which ``fit`` keeps the state of its training, epoch by epoch (as often as takes a
+        tenth of the time at most), and its result. The same call, with the same data and versions,
+        goes on after the last epoch that was kept, or reads the result, and ends with the bits of a
+        training that was never cut off. Any number of fits share a folder, also those of a search.
+        It needs a ``random_state``. ``partial_fit``, and a ``fit`` that goes on from an earlier one
+        (``warm_start``), do not use it.
     precision : {None, "float32", "bf16"}, default=None
         "bf16" runs trained layers in bfloat16 where that is safe (autocast).
     random_state : int, RandomState or None, default=None
@@ -220,6 +228,7 @@ default="auto"
         subject_pooling: Any = "zscore",
         train_split: Any = None,
         memory: Any = None,
+        checkpoint: Any = None,
         precision: str | None = None,
         random_state: Any = None,
         device: Any = "cpu",
@@ -241,6 +250,7 @@ default="auto"
         self.batching = batching
         self.subject_pooling = subject_pooling
         self.memory = memory
+        self.checkpoint = checkpoint
         self.precision = precision
         self.random_state = random_state
         super().__init__(
@@ -289,22 +299,28 @@ default="auto"
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
             equal, if a layer is unknown or named twice, if nothing is left to train, if weights do
             not fit, if an image has constant activations (and ``noise_ratio`` is 0), if the loss
-            stops being finite, or if ``criterion`` cannot weight pairs.
+            stops being finite, or if ``criterion`` cannot weight pairs. With ``checkpoint``, if a
+            parameter holds ``random_state=None``, or something that nothing but its place in memory
+            tells from others, or if y are response patterns.
+        OSError
+            If the folder ``checkpoint`` cannot be made or written to.
 
         Warns
         -----
         UserWarning
             If subjects are left out because they have fewer than two of the training pairs. Pairs
-            that only they have are then left out as well. If training is interrupted.
+            that only they have are then left out as well. If training is interrupted. With
+            ``checkpoint``, if training begins anew though its folder holds one that was cut off:
+            because another call wrote it, which differs in what is named, or because it is damaged;
+            if the state of an epoch cannot be written, or not what a callback holds.
         """
         X, y, fit_params = self._checked(X, y, sample_weight, fit_params)
-        goes_on = self.warm_start and self.initialized_
+        if self.warm_start and self.initialized_:
+            return self.partial_fit(X, y, **fit_params)
+        checkpoint = make_checkpoint(self, X, y, **fit_params)
         with self._undone_on_error():
-            if goes_on:
-                self._check_built()
-            else:
-                self.initialize()
-            return self._train(X, y, **fit_params)
+            self.initialize()
+            return self._train(X, y, checkpoint=checkpoint, **fit_params)
 
     def partial_fit(
         self,

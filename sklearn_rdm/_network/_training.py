@@ -28,6 +28,7 @@ from sklearn_rdm._network._batches import (
     PatternDataset,
     ReadAhead,
 )
+from sklearn_rdm._network._checkpoint import NoCheckpoint
 from sklearn_rdm._network._forward import Photographs
 from sklearn_rdm._network._frozen import Decoded, Kept
 from sklearn_rdm._network._image_reader import open_images
@@ -62,32 +63,52 @@ class TwinTraining(NeuralNetRegressor):
     """The training of :class:`SiameseRDMRegressor`, in the hooks that skorch offers."""
 
     _weights_of_pairs: np.ndarray | None = None
+    _checkpoint_: NoCheckpoint = NoCheckpoint()  # of a training that goes on now
 
     def _train(
-        self, X: ImagePairs, y: np.ndarray, sample_weight: Any = None, **fit_params: Any
+        self,
+        X: ImagePairs,
+        y: np.ndarray,
+        sample_weight: Any = None,
+        epochs: int | None = None,
+        checkpoint: NoCheckpoint = NoCheckpoint(),  # noqa: B008  # it has no state
     ) -> TwinTraining:
-        """Train for some epochs; if the user interrupts one, keep the weights at hand."""
-        n_epochs = len(self.history)
+        """Train for some epochs, or those of them that are not in the checkpoint."""
         # Kept here, as skorch would hand on fit_params only without scikit-learn's routing.
         self._weights_of_pairs = sample_weight
-        with shard_threads(), torch.random.fork_rng(self._gpus()):
-            self.notify("on_train_begin", X=X, y=y)
-            try:
-                self.fit_loop(X, y, **fit_params)
-            except _StoppedByCallback:
-                pass
-            except KeyboardInterrupt:
-                if len(self.history) == n_epochs:
-                    raise
-                warnings.warn(
-                    f"training was interrupted in epoch {len(self.history) - n_epochs}: the "
-                    "weights at hand are kept. partial_fit trains them on, fit begins anew.",
-                    stacklevel=3,
-                )
-            self.notify("on_train_end", X=X, y=y)
+        checkpoint.open(self)
+        if not checkpoint.is_finished(self):
+            self._checkpoint_ = checkpoint
+            with checkpoint, shard_threads(), torch.random.fork_rng(self._gpus()):
+                self.notify("on_train_begin", X=X, y=y)
+                n_before = len(self.history)
+                checkpoint.go_on(self)
+                n_epochs = self.max_epochs if epochs is None else epochs
+                is_whole = self._loop(X, y, n_before, n_before + n_epochs)
+                self.notify("on_train_end", X=X, y=y)
+                if is_whole:
+                    checkpoint.finish(self)
+            del self._checkpoint_
         self._weights_of_pairs = None
         self._training_pairs_ = TrainingPairs(keep_weighted(sample_weight, X)[0])
         return self
+
+    def _loop(self, X: ImagePairs, y: np.ndarray, n_before: int, n_epochs: int) -> bool:
+        """Train up to a number of epochs; if the user interrupts one, keep the weights at hand."""
+        try:
+            self.fit_loop(X, y, epochs=max(0, n_epochs - len(self.history)))
+        except _StoppedByCallback:
+            pass
+        except KeyboardInterrupt:
+            if len(self.history) == n_before:
+                raise
+            warnings.warn(
+                f"training was interrupted in epoch {len(self.history) - n_before}: the "
+                f"weights at hand are kept. {self._checkpoint_.advice}",
+                stacklevel=4,
+            )
+            return False
+        return True
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call a method of all callbacks, as skorch does.
@@ -119,6 +140,7 @@ class TwinTraining(NeuralNetRegressor):
                 stopped = True
         if stopped:
             raise _StoppedByCallback
+        self._checkpoint_.end_epoch(self)
 
     def initialize(self) -> TwinTraining:
         """Load the network and start the random numbers anew (called by ``fit``)."""

@@ -371,6 +371,11 @@ def test_fitting_adds_no_parameters(pairs, y):
     assert not hasattr(clone(net), "module_")
 
 
+def test_another_process_knows_the_same_parameters():
+    net = tiny_net(backbone="alexnet")
+    assert pickle.loads(pickle.dumps(net)).get_params().keys() == net.get_params().keys()
+
+
 def test_parameters_may_be_set_between_fits(pairs, y):
     net = tiny_net().fit(pairs, y)
     net.set_params(lr=0.05, batching="pairs", batch_size=7, freeze_up_to="relu1")
