@@ -232,7 +232,7 @@ def make_checkpoint(
     call["max_epochs"] = str(net.max_epochs if epochs is None else epochs)
     call["device"] = torch.device(net.device).type
     call |= {**describe_pairs(pairs), "y": describe(y), "sample_weight": describe(sample_weight)}
-    call |= {**installed_versions()}
+    call |= installed_versions()
     call["Python"] = ".".join(platform.python_version_tuple()[:2])
     return Checkpoint(folder, call)
 
