@@ -15,6 +15,7 @@ API = [
         "Fine-tuned on dissimilarities.",
         [
             "SiameseRDMRegressor",
+            "list_layers",
             "make_agrawal2019",
             "losses.CorrelationLoss",
             "losses.WhitenedCorrelationLoss",

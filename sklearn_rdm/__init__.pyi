@@ -25,6 +25,7 @@ from ._network import (
     LayerActivations,
     LayerEpochSearchCV,
     SiameseRDMRegressor,
+    list_layers,
     make_agrawal2019,
 )
 from ._pairs import ImagePairs, ResponsePatterns, read_images
@@ -53,6 +54,7 @@ __all__ = [
     "callbacks",
     "datasets",
     "io",
+    "list_layers",
     "losses",
     "make_agrawal2019",
     "metrics",

@@ -6,6 +6,9 @@ from sklearn_rdm._network._activations import (
 from sklearn_rdm._network._layer_epoch import (
     LayerEpochSearchCV,
 )
+from sklearn_rdm._network._layer_table import (
+    list_layers,
+)
 from sklearn_rdm._network._published import (
     make_agrawal2019,
 )
@@ -17,5 +20,6 @@ __all__ = [
     "LayerActivations",
     "LayerEpochSearchCV",
     "SiameseRDMRegressor",
+    "list_layers",
     "make_agrawal2019",
 ]
