@@ -29,6 +29,7 @@ from ._network import (
     LayerActivations,
     LayerEpochSearchCV,
     SiameseRDMRegressor,
+    list_layers,
     make_agrawal2019,
     score_layers,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "callbacks",
     "datasets",
     "io",
+    "list_layers",
     "losses",
     "make_agrawal2019",
     "metrics",

@@ -48,11 +48,7 @@ def demo(arguments: Namespace) -> None:
 
 
 def layers(arguments: Namespace) -> None:
-    from sklearn_rdm._network._backbones import load_backbone  # torch, which --help does not need
-
-    backbone = load_backbone(arguments.backbone, None)
-    names = [name for name, _ in backbone.network.named_modules() if name]
-    print(*backbone.aliases, *names, sep="\n")
+    print(sklearn_rdm.list_layers(arguments.backbone))
 
 
 def evaluate(arguments: Namespace) -> None:
@@ -196,6 +192,7 @@ def _search(arguments: Namespace, out: Path) -> GridSearchCV:
         arguments.layer,
         weights=_weights(arguments),
         memory=str(out.absolute() / "activations"),
+        checkpoint=str(out.absolute() / "checkpoints"),
         random_state=arguments.random_state,
         device=arguments.device,
         **dict(arguments.set),

@@ -9,6 +9,9 @@ from sklearn_rdm._network._layer_epoch import (
 from sklearn_rdm._network._layer_scores import (
     score_layers,
 )
+from sklearn_rdm._network._layer_table import (
+    list_layers,
+)
 from sklearn_rdm._network._published import (
     make_agrawal2019,
 )
@@ -20,6 +23,7 @@ __all__ = [
     "LayerActivations",
     "LayerEpochSearchCV",
     "SiameseRDMRegressor",
+    "list_layers",
     "make_agrawal2019",
     "score_layers",
 ]

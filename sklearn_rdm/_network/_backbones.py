@@ -13,20 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
 
+from sklearn_rdm._network._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from sklearn_rdm._network._timm_networks import (
+    PREFIX,
+    create_timm,
+    is_timms,
+    timm_hint,
+    timm_preprocessing,
+)
 from sklearn_rdm._pairs._images import check_size
 
-__all__ = ["Backbone", "Preprocessing", "load_backbone", "load_fitting", "load_weights"]
+__all__ = ["Backbone", "load_backbone", "load_fitting", "load_weights"]
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 EFFICIENTNET_LITE_PIXELS = {
     "efficientnet_lite0": 224,
@@ -36,37 +40,6 @@ EFFICIENTNET_LITE_PIXELS = {
 # Transformers whose position embeddings or windows are made for one size.
 ONE_SIZE_ONLY = (torchvision.models.VisionTransformer, torchvision.models.MaxVit)
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """From an array of photographs to the input of a network.
-
-    The whole image is resized to ``size``; with ``shorter_side``, as torchvision's weights ask,
-    its shorter side is resized to that and a centre of ``size`` is cropped.
-    """
-
-    size: tuple[int, int] = (224, 224)
-    shorter_side: int | None = None
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    interpolation: InterpolationMode = InterpolationMode.BILINEAR
-
-    def __call__(self, images: np.ndarray) -> Tensor:
-        """Return (n, 3, *size) float32 for (n, height, width, 3) uint8 or float in 0..1."""
-        check_photographs(images)
-        channels_first = np.array(np.asarray(images).transpose(0, 3, 1, 2), order="C")
-        pixels = torch.from_numpy(channels_first)
-        if pixels.is_floating_point():
-            pixels = pixels.float()
-        resized = F.resize(
-            pixels,
-            [self.shorter_side] if self.shorter_side else list(self.size),
-            self.interpolation,
-            antialias=True,
-        )
-        cropped = F.center_crop(resized, list(self.size)) if self.shorter_side else resized
-        return F.normalize(F.convert_image_dtype(cropped), list(self.mean), list(self.std))
 
 
 @dataclass
@@ -108,7 +81,9 @@ def _make(
     backbone: Any, weights: Any, image_size: Any, fully_convolutional: bool, seed: int
 ) -> Backbone:
     path = weights if _is_file(weights) else None
-    all_loaded = weights is not None and isinstance(backbone, str)
+    # timm leaves it to each network what it loads.
+    named = isinstance(backbone, str) and not backbone.startswith(PREFIX)
+    all_loaded = named and weights is not None
     with torch.random.fork_rng(devices=[]), _Unfilled() if all_loaded else nullcontext():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
         built = _build(backbone, None if path else weights, image_size)
@@ -204,23 +179,6 @@ def read_state_dict(path: Any) -> dict[str, Tensor]:
     return dict(zip((name.removeprefix("module.") for name in names), state.values(), strict=True))
 
 
-def check_photographs(images: np.ndarray) -> None:
-    """Refuse what no network of photographs can see."""
-    if images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(
-            "a network needs RGB images of shape (n_images, height, width, 3), got "
-            f"{images.shape}. Repeat a grey channel three times; move a leading channel axis last."
-        )
-    if images.dtype.kind == "f":
-        low, high = float(images.min()), float(images.max())
-        if not (low >= 0 and high <= 1):  # NaN fails too
-            raise ValueError(
-                f"float images must be in 0..1, got {low:g}..{high:g}: divide by 255 or give uint8."
-            )
-    elif images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 or float in 0..1, got {images.dtype}.")
-
-
 def _is_file(weights: Any) -> bool:
     if isinstance(weights, os.PathLike):
         return True
@@ -232,6 +190,9 @@ def _build(backbone: Any, weights: Any, image_size: Any) -> Backbone:
     if isinstance(backbone, str):
         if backbone in EFFICIENTNET_LITE_PIXELS:
             return _build_efficientnet_lite(backbone, weights, size)
+        if backbone.startswith(PREFIX):
+            network = create_timm(backbone, weights, size)
+            return Backbone(backbone, network, timm_preprocessing(network, size))
         return _build_torchvision(backbone, weights, size)
     if weights not in ("DEFAULT", None):
         raise ValueError(
@@ -246,7 +207,9 @@ def _build(backbone: Any, weights: Any, image_size: Any) -> Backbone:
 
 
 def _stated_preprocessing(network: nn.Module, size: tuple[int, int] | None) -> Preprocessing:
-    """Scale images as the network states it, in timm's way; else as ImageNet's networks do."""
+    """Feed a network as timm does, or as it states; else as ImageNet's networks are fed."""
+    if is_timms(network):
+        return timm_preprocessing(network, size)
     stated = getattr(network, "pretrained_cfg", None) or {}
     _, height, width = stated.get("input_size", (3, 224, 224))
     return Preprocessing(
@@ -272,8 +235,9 @@ def _build_torchvision(name: str, weights: Any, size: tuple[int, int] | None) ->
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
         raise ValueError(
-            f"unknown backbone {name!r}. Known: {', '.join([*EFFICIENTNET_LITE_PIXELS, *names])}; "
-            "or give a factory that returns a torch.nn.Module."
+            f"unknown backbone {name!r}. {timm_hint(name)}Known: "
+            f"{', '.join([*EFFICIENTNET_LITE_PIXELS, *names])}, timm's as 'timm/...', or give a "
+            "factory that returns a torch.nn.Module."
         )
     enum = torchvision.models.get_model_weights(name)
     member = enum.DEFAULT if weights is None else _weights_member(enum, name, weights)
@@ -367,7 +331,7 @@ def _preset(transforms: Any, size: tuple[int, int] | None) -> Preprocessing:
     if size is not None:
         return Preprocessing(size, None, **normalisation, interpolation=interpolation)
     crop, shorter = transforms.crop_size[0], transforms.resize_size[0]
-    return Preprocessing((crop, crop), shorter, **normalisation, interpolation=interpolation)
+    return Preprocessing((crop, crop), (shorter,), **normalisation, interpolation=interpolation)
 
 
 def _build_efficientnet_lite(name: str, weights: Any, size: tuple[int, int] | None) -> Backbone:

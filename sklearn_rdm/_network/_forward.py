@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sklearn_rdm._network._accelerator import BATCH_SIZE, is_host
-from sklearn_rdm._network._backbones import Preprocessing
+from sklearn_rdm._network._preprocessing import Preprocessing
 from sklearn_rdm._network._shards import SHARD_SIZE, map_in_threads, pad_to_shard
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._images import (

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sklearn_rdm._network._accelerator import is_host, take
-from sklearn_rdm._network._backbones import Preprocessing
 from sklearn_rdm._network._forward import MEMORY_BUDGET, Photographs, Run, compute_rows
+from sklearn_rdm._network._preprocessing import Preprocessing
 from sklearn_rdm._network._shards import pad_to_shard
 from sklearn_rdm._network._store import ActivationStore, has_location
 from sklearn_rdm._network._trunk import Trunk

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_rdm._network._backbones import Preprocessing
 from sklearn_rdm._network._forward import Run, compute_rows
+from sklearn_rdm._network._preprocessing import Preprocessing
 from sklearn_rdm._pairs._image_pairs import ImagePairs, check_background
 from sklearn_rdm._pairs._images import COLOURS, as_colour
 

@@ -21,9 +21,9 @@ from sklearn_rdm._models._distances import (
     unit_square_distances,
     write_unit_square_distances,
 )
-from sklearn_rdm._network._backbones import check_photographs
 from sklearn_rdm._network._checkpoint import make_checkpoint
 from sklearn_rdm._network._image_reader import ImageReader, open_images
+from sklearn_rdm._network._preprocessing import check_photographs
 from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._store import has_location
@@ -56,10 +56,12 @@ class SiameseRDMRegressor(RDMRegressorMixin, TwinTraining):
     Parameters
     ----------
     backbone : str or callable, default="alexnet"
-        A torchvision classification network, "efficientnet_lite0" (1, 2), or a factory or module
-        class that returns a :class:`torch.nn.Module`; user-given networks see images of the size
-        and scaling in their ``pretrained_cfg`` (timm's have one), else resized to 224 x 224 (or
-        ``image_size``) and scaled by ImageNet's mean and standard deviation.
+        A torchvision classification network, "efficientnet_lite0" (1, 2), a network of timm as
+        "timm/resnet18.a1_in1k", or a factory or module class that returns a
+        :class:`torch.nn.Module`. timm's networks see images as timm prepares them; other
+        user-given ones see images resized to 224 x 224 (or ``image_size``) and scaled by ImageNet's
+        mean and standard deviation, unless their ``pretrained_cfg`` states otherwise.
+        :func:`list_layers` lists the layers.
     layer : str or sequence of str, default=None
         Layer that is trained to predict: a node name as in torchvision's feature extraction, a
         module name (its last node), or, for AlexNet and VGG, a name of the papers ("conv4",

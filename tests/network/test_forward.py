@@ -6,8 +6,9 @@ import torch
 
 from sklearn_rdm import ImagePairs
 from sklearn_rdm._network import _forward
-from sklearn_rdm._network._backbones import Preprocessing, load_backbone
+from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._forward import Photographs, allocate, compute_rows
+from sklearn_rdm._network._preprocessing import Preprocessing
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._trunk import Trunk
 from tests.networks import SIZE, Small, assert_close, features_of, make_images
