@@ -93,6 +93,12 @@ class TwinTraining(NeuralNetRegressor):
         self._training_pairs_ = TrainingPairs(keep_weighted(sample_weight, X)[0])
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out scikit-learn's context of a fit that goes on: a copy is another training."""
+        state = dict(super().__getstate__())
+        state.pop("_callback_fit_ctx", None)
+        return state
+
     def _loop(self, X: ImagePairs, y: np.ndarray, n_before: int, n_epochs: int) -> bool:
         """Train up to a number of epochs; if the user interrupts one, keep the weights at hand."""
         try:

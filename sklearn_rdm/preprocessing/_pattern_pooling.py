@@ -67,7 +67,8 @@ def _fit_moments(pooling: SubjectPooling, y: ResponsePatterns) -> SubjectPooling
         )
     pooling.n_subjects_, pooling.mean_, pooling.scale_ = y.n_subjects, mean, scale
     pooling.largest_ = pooling.factors_ = np.full(y.n_subjects, np.nan)
-    pooling.sorted_, pooling.weights_ = [], weights * learned
+    pooling.sorted_, pooling.shares_ = [], []
+    pooling.weights_ = weights * learned
     return pooling
 
 

@@ -42,7 +42,7 @@ def test_training_gives_what_it_gives_on_the_processor(request, options):
     expected = network(**options).fit(pairs, dissim).predict(pairs)
     request.getfixturevalue("gpu")
     net = network(**options).fit(pairs, dissim)
-    assert isinstance(net.get_dataset(pairs, dissim[:, 0]).inputs, torch.Tensor)
+    assert isinstance(net.get_dataset(pairs, dissim[:, 0]).kept.inputs, torch.Tensor)
     np.testing.assert_allclose(net.predict(pairs), expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(net.transform(pairs)[*pairs.index.T], expected, rtol=1e-3, atol=1e-5)
 
@@ -113,7 +113,7 @@ def test_nothing_resides_on_the_processor_or_where_workers_load(request):
     request.getfixturevalue("gpu")
     pairs, dissim = simulated()
     net = network(iterator_train__num_workers=1).initialize()
-    assert not isinstance(net.get_dataset(pairs, dissim[:, 0]).inputs, torch.Tensor)
+    assert not isinstance(net.get_dataset(pairs, dissim[:, 0]).kept.inputs, torch.Tensor)
 
 
 def test_batches_are_pinned_for_cuda_only(monkeypatch):

@@ -192,7 +192,7 @@ class StopAfter(Callback):
     """Ends the training of a fold in an epoch that its first image says."""
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
-        if len(net.history) == 2 + int(dataset_train.images.min() > 0):
+        if len(net.history) == 2 + int(dataset_train.kept.images.min() > 0):
             raise KeyboardInterrupt
 
 
