@@ -22,7 +22,14 @@ from torch import Tensor
 
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 
-__all__ = ["SHARD_SIZE", "map_in_threads", "pad_to_shard", "run_in_shards", "shard_threads"]
+__all__ = [
+    "SHARD_SIZE",
+    "map_in_threads",
+    "pad_to_shard",
+    "run_in_shards",
+    "shard_size",
+    "shard_threads",
+]
 
 SHARD_SIZE = 8  # images; measured: smaller costs overhead, larger gains nothing
 MANY_WEIGHTS = 1 << 25  # of which a gradient per shard takes longer than the shard's products
@@ -107,7 +114,7 @@ class _ShardedFunction(torch.autograd.Function):
             with torch.enable_grad():
                 return function(shard.clone())
 
-        ctx.outputs = list(map_in_threads(run, inputs.split(_shard_size(parameters))))
+        ctx.outputs = list(map_in_threads(run, inputs.split(shard_size(parameters))))
         ctx.parameters = parameters
         return torch.cat([output.detach() for output in ctx.outputs])
 
@@ -118,7 +125,7 @@ class _ShardedFunction(torch.autograd.Function):
                 output, ctx.parameters, output_gradient, allow_unused=True, materialize_grads=True
             )
 
-        shards = map_in_threads(run, ctx.outputs, gradient.split(_shard_size(ctx.parameters)))
+        shards = map_in_threads(run, ctx.outputs, gradient.split(shard_size(ctx.parameters)))
         total = _to_be_summed(next(shards), gradient)
         for gradients in shards:
             for summed, added in zip(total, gradients, strict=True):
@@ -127,7 +134,7 @@ class _ShardedFunction(torch.autograd.Function):
         return (None, None, *total)
 
 
-def _shard_size(parameters: Sequence[Tensor]) -> int:
+def shard_size(parameters: Sequence[Tensor]) -> int:
     """Images of a shard in training, by what is trained alone: the same on every machine."""
     return LARGE_SHARD if sum(map(torch.numel, parameters)) > MANY_WEIGHTS else SHARD_SIZE
 

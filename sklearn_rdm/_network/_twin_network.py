@@ -13,6 +13,7 @@ from sklearn_rdm._network._accelerator import is_host
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._batches import PairBatch
 from sklearn_rdm._network._features import Pooling, check_pooling, to_features
+from sklearn_rdm._network._processes import are_several_processes, run_in_processes
 from sklearn_rdm._network._read_out import Layers, ReadOut, check_layers
 from sklearn_rdm._network._references import (
     check_reference,
@@ -309,7 +310,8 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         if not is_host(inputs.device) or not self.trunk.is_deterministic:
             return self._read(inputs)
         if torch.is_grad_enabled():
-            return run_in_shards(self._read, inputs, self.trained_parameters())
+            run = run_in_processes if are_several_processes() else run_in_shards
+            return run(self._read, inputs, self.trained_parameters())
         return torch.cat(list(map_in_threads(self._run_padded, inputs.split(SHARD_SIZE))))
 
     def _run_padded(self, inputs: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class LazyImages:
 
     @property
     def ndim(self) -> int:
-        """Number of axes, 4."""
+        """Number of axes, that of the images too."""
         return len(self.shape)
 
     @property

@@ -130,7 +130,7 @@ def test_torchs_reductions():
     [
         (np.ones(3), r"shape \(28,\)"),
         (np.full(28, np.nan), "pair 0 is nan"),
-        (np.zeros(28), "0 fo"),
+        (np.zeros(28), "0 for all pairs"),
     ],
 )
 def test_wrong_weights_leave_the_network_as_it_was(weights, message, problem):
