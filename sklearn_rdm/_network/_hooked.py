@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from types import CodeType
 from typing import Any
 
 from torch import Tensor, nn
@@ -79,7 +80,20 @@ class HookedNetwork:
             yield f"{path} {settings(module)}"
         for kind in {type(module): None for module in self._network.modules()}:
             code = getattr(kind.forward, "__code__", None)
-            yield f"{kind.__qualname__} {code and (code.co_code, code.co_names)}"
+            yield f"{kind.__qualname__} {code and _text(code)}"
+
+
+def _text(code: CodeType) -> str:
+    """What a function computes: its instructions, the names that it uses, and its constants."""
+    constants = [
+        _text(c)
+        if isinstance(c, CodeType)
+        else sorted(map(repr, c))
+        if isinstance(c, frozenset)
+        else repr(c)
+        for c in code.co_consts
+    ]
+    return f"{code.co_code!r} {code.co_names} {constants}"
 
 
 def _names(backbone: Backbone, calls: Calls, by_name: Mapping[str, Call]) -> LayerNames:

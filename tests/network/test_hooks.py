@@ -160,3 +160,28 @@ def test_an_item_of_a_module_that_torch_fx_goes_through_can_be_read():
     for item in (0, 1):
         read = features_of(f"both[{item}]", backbone=TwoValues).fit(ImagePairs(images))
         assert_close(read.transform(images), eager(TwoValues, images, "both", item))
+
+
+SOURCE = """
+class Redefined(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 5, stride=2), nn.Identity()
+
+    def forward(self, x):
+        x = self.conv(x)
+        if x.sum() > 1e9:
+            return x
+        return self.last([FACTOR * y for y in [x]][0])
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be cut")
+def test_a_class_that_was_changed_in_a_running_process_is_not_found_in_the_store(tmp_path):
+    images, found = make_images(3), []
+    for factor in ("2.0", "3.0"):
+        namespace = {"nn": nn, "__name__": __name__}
+        exec(SOURCE.replace("FACTOR", factor), namespace)
+        read = features_of("last", backbone=namespace["Redefined"], memory=tmp_path)
+        found.append(read.fit(ImagePairs(images)).transform(images))
+    assert_close(found[1], 1.5 * found[0])
