@@ -13,6 +13,7 @@ IN_THE_GUIDE = (
     "fuzz",
     "inference_summary",
     "ingredients",
+    "kill",
     "scaling",
     "soak",
     "store",
