@@ -12,6 +12,7 @@ with the means over those axes that change with the size of the images.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import signal
 import sys
 import time
@@ -49,9 +50,14 @@ with random weights, at the smallest of {sizes} pixels that the network takes.
 
 
 def networks() -> dict[str, zoo.Make]:
+    of_transformers = {}
+    if importlib.util.find_spec("transformers"):
+        of_transformers = zoo.transformers_networks()
+    else:
+        print("those of transformers are left out: it is not installed")
     return (
         zoo.recurrent_networks()
-        | zoo.transformers_networks()
+        | of_transformers
         | zoo.timm_networks()
         | zoo.torchvision_networks()
     )
