@@ -94,8 +94,8 @@ def rdm_permutation_test(
     ``pvalue`` is conditional on the models as they were fitted. The models of a cross-validation
     share training images, and the dissimilarities that one fold tests train the others, so that
     the scores of the folds depend on each other. Folds are shuffled independently of each other,
-    which leaves this out: p is somewhat too small for cross-validated predictions (.078 at .05 in a
-    simulation). :func:`~sklearn_rdm.model_selection.cross_val_permutation_test` holds (.044): it
+    which leaves this out: p is somewhat too small for cross-validated predictions.
+    :func:`~sklearn_rdm.model_selection.cross_val_permutation_test` does not leave it out: it
     shuffles the images before the whole cross-validation and fits anew each time [2]_. For a model
     that was fitted to other data, or for one split, p holds.
 
