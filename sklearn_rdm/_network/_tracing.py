@@ -35,11 +35,14 @@ __all__ = [
     "within",
 ]
 
-# As in torchvision's feature extraction, whose node names are ours.
+# As in torchvision's feature extraction, whose node names are ours, but for containers: users read
+# the convolution and the normalisation inside a Conv2dNormActivation.
 LEAF_MODULES = [
     member
     for member in vars(torchvision.ops).values()
-    if isinstance(member, type) and issubclass(member, nn.Module)
+    if isinstance(member, type)
+    and issubclass(member, nn.Module)
+    and not issubclass(member, nn.Sequential)
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from sklearn_rdm._network._hooked import HookedNetwork
 from sklearn_rdm._network._layouts import Axes
 from sklearn_rdm._network._trunk import Trunk
 
-SIZES = (32, 64, 96, 128, 160, 192, 224, 256)  # pixels; the smallest that a network takes
+SIZES = (32, 64, 96, 128, 160, 192, 224, 240, 256)  # pixels; the smallest that a network takes
 DEPTHS = (0.25, 0.5, 0.75, 1.0)
 TINY = ("test_", "atto", "femto", "pico", "nano", "xxs", "tiny", "mini", "_ti", "xxt", "_xs", "_t")
 TINY += ("small", "_s", "b0", "000", "18", "16", "11", "050", "lite")
@@ -157,6 +158,7 @@ class Outcome:
     n_layers: int
     largest_difference: float  # of read-outs, over the largest value of the layer
     largest_gradient_difference: float
+    gradient_rounding: float  # of the plain twin, by single precision
     n_axes_right: int  # of read-outs whose axes a second size tells
     n_axes_told: int
     n_axes_unknown: int  # what the library refuses to pool
@@ -179,7 +181,7 @@ def examine(name: str, make: Make) -> Outcome:
             float((ours - seen[layer]).abs().max() / seen[layer].abs().max())
             for layer, ours in zip(layers, values, strict=True)
         ]
-        gradient = _gradient_difference(network, layers, images, inputs)
+        gradient, rounding = _gradient_difference(network, layers[2], images, inputs)
         axes = list(_axes(make, size, layers, values, trunk.axes))
     return Outcome(
         name=name,
@@ -188,6 +190,7 @@ def examine(name: str, make: Make) -> Outcome:
         n_layers=len(layers),
         largest_difference=max(differences),
         largest_gradient_difference=gradient,
+        gradient_rounding=rounding,
         n_axes_right=axes.count("right"),
         n_axes_told=axes.count("right") + axes.count("wrong"),
         n_axes_unknown=axes.count("unknown"),
@@ -199,14 +202,23 @@ def _smallest(make: Make) -> tuple[int, nn.Module]:
     for size in SIZES:
         torch.manual_seed(0)
         try:
-            network = make(size).eval()
-            with torch.no_grad():
-                network(torch.randn(2, 3, size, size))
+            network = make(size)
+            _settle(network, size)
             if len(hooked(copy.deepcopy(network), torch.randn(2, 3, size, size))) >= 4:
                 return size, network
         except (RuntimeError, ValueError, AssertionError, IndexError, TypeError, ZeroDivisionError):
             continue
     raise ValueError(f"none of {SIZES} pixels works")
+
+
+def _settle(network: nn.Module, size: int) -> None:
+    """Take the statistics of some images, without which activations of random weights vanish."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = None
+    with torch.no_grad():
+        network.train()(torch.randn(16, 3, size, size))
+    network.eval()
 
 
 def hooked(network: nn.Module, inputs: Tensor, *, trained: bool = False) -> dict[str, Tensor]:
@@ -246,12 +258,16 @@ class Gradients(Callback):
 
 
 def _gradient_difference(
-    network: nn.Module, layers: list[str], images: np.ndarray, inputs: Tensor
-) -> float:
-    """Largest relative difference of one step's gradients from those of a plain twin."""
+    network: nn.Module, layer: str, images: np.ndarray, inputs: Tensor
+) -> tuple[float, float]:
+    """Largest relative difference of one step's gradients from those of a plain twin.
+
+    Beside it the same of the plain twin itself from its gradients in double precision: what
+    rounding does; NaN if the network does not run in double precision.
+    """
     pairs = ImagePairs(images)
     target = np.linspace(0.2, 1.2, len(pairs)).astype(np.float32)
-    layer, gradients = layers[2], Gradients()
+    gradients = Gradients()
     net = SiameseRDMRegressor(
         partial(copy.deepcopy, network),
         layer,
@@ -264,15 +280,38 @@ def _gradient_difference(
         callbacks=[("gradients", gradients)],
     )
     net.fit(pairs, target)
-    twin = copy.deepcopy(network).eval()
-    branches = [hooked(twin, inputs[side], trained=True)[layer] for side in pairs.index.T]
-    rows = [branch.flatten(1).float() for branch in branches]
-    centred = [each - each.mean(dim=1, keepdim=True) for each in rows]
-    predicted = 1 - nn.functional.cosine_similarity(*centred, dim=1)
-    nn.functional.mse_loss(predicted, torch.from_numpy(target)).backward()
-    expected = {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
-    largest = max(float(grad.norm()) for grad in expected.values())
     found = {name.removeprefix("trunk.network."): g for name, g in gradients.found_.items()}
+    plain = _twin_gradients(network, layer, pairs, inputs, target, torch.float32)
+    try:
+        exact = _twin_gradients(network, layer, pairs, inputs, target, torch.float64)
+        rounding = _relative(plain, exact)
+    except RuntimeError:
+        rounding = math.nan
+    return _relative(found, plain), rounding
+
+
+def _twin_gradients(
+    network: nn.Module,
+    layer: str,
+    pairs: ImagePairs,
+    inputs: Tensor,
+    target: np.ndarray,
+    dtype: torch.dtype,
+) -> dict[str, Tensor]:
+    """Gradients of the squared error of two branches of the untouched network."""
+    twin = copy.deepcopy(network).eval().to(dtype)
+    sides = [inputs[side].to(dtype) for side in pairs.index.T]
+    rows = [hooked(twin, side, trained=True)[layer].flatten(1).to(dtype) for side in sides]
+    centred = [each - each.mean(dim=1, keepdim=True) for each in rows]
+    first, second = (each / each.norm(dim=1, keepdim=True) for each in centred)
+    predicted = 1 - (first * second).sum(dim=1)
+    nn.functional.mse_loss(predicted, torch.from_numpy(target).to(dtype)).backward()
+    return {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
+
+
+def _relative(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """Largest difference of a parameter, over its length, or a hundredth of the longest one's."""
+    largest = max(float(grad.norm()) for grad in expected.values())
     zero = torch.zeros(())
     return max(
         float((found.get(name, zero) - grad).norm()) / max(float(grad.norm()), 0.01 * largest)

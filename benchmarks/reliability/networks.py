@@ -5,14 +5,15 @@ depths are read and compared with forward hooks on the untouched network; one tr
 compared with a plain twin, two branches of the untouched network; maps are pooled, and compared
 with the means over those axes that change with the size of the images.
 
-    python benchmarks/accuracy/networks.py         # three quarters of an hour on one slow core
-    python benchmarks/accuracy/networks.py --fast  # a few networks, writes nothing
+    python benchmarks/reliability/networks.py         # half an hour on one core
+    python benchmarks/reliability/networks.py --fast  # a few networks, writes nothing
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.network import zoo
 
-SECONDS = 150  # for one network
+SECONDS = 900  # for one network
 FAST = ["alexnet", "recurrent areas", "timm/test_vit"]
 COLUMNS = [
     "network",
@@ -34,12 +35,14 @@ COLUMNS = [
     "run by",
     "largest difference of a read-out",
     "largest difference of a gradient",
+    "of it by rounding",
     "maps pooled right",
 ]
 TEXT = """
 Read-outs at four depths against forward hooks on the untouched network: the largest difference,
 over the largest value of the layer. Gradients of one training step against those of a plain twin
-network, two branches of the untouched one: the largest difference of a parameter, over its length.
+network, two branches of the untouched one: the largest difference of a parameter, over its length;
+*by rounding*: the same of the plain twin in single precision from itself in double precision.
 Maps pooled over the right axes, of those whose axes a second image size tells; "unknown" are those
 that the library refuses to pool until the user states their axes. "cut": torch.fx cuts it at a
 layer, and what frozen layers make of an image is computed once. "hooks": it is run as it is. All
@@ -73,9 +76,7 @@ def examine(name: str, make: zoo.Make) -> list[Any]:
             name,
             "",
             f"{type(error).__name__}: {str(error)[:150]}".replace("|", "/"),
-            "",
-            "",
-            "",
+            *[""] * 4,
         ]
     finally:
         signal.alarm(0)
@@ -86,6 +87,7 @@ def examine(name: str, make: zoo.Make) -> list[Any]:
         found.way,
         f"{found.largest_difference:.1e}",
         f"{found.largest_gradient_difference:.1e}",
+        f"{found.gradient_rounding:.1e}",
         f"{found.n_axes_right} of {found.n_axes_told}{unknown}",
     ]
 
@@ -93,14 +95,29 @@ def examine(name: str, make: zoo.Make) -> list[Any]:
 def summarise(rows: list[list[Any]]) -> str:
     run = [row for row in rows if row[1] != ""]
     ways = [row[2] for row in run]
-    right, told = (sum(int(row[5].split()[i]) for row in run) for i in (0, 2))
+    right, told = (sum(int(re.findall(r"\d+", row[6])[i]) for row in run) for i in (0, 1))
     failed = f"; {len(rows) - len(run)} gave no result" if len(run) < len(rows) else ""
     return (
         f"{len(rows)} networks: {ways.count('cut')} are cut, {ways.count('hooks')} read by hooks"
-        f"{failed}. Largest difference of a read-out {max(float(row[3]) for row in run):.1e}, of a "
-        f"gradient {max(float(row[4]) for row in run):.1e}; {right} of {told} maps are pooled over "
+        f"{failed}. Largest difference of a read-out {max(float(row[3]) for row in run):.1e}; "
+        f"gradients differ by no more than 0.001, or 10 times what rounding does, in "
+        f"{sum(map(same_gradients, run))} of {len(run)}; {right} of {told} maps are pooled over "
         "the right axes."
     )
+
+
+def same_gradients(row: list[Any]) -> bool:
+    return float(row[4]) <= 1e-3 or float(row[4]) <= 10 * float(row[5])
+
+
+def check(rows: list[list[Any]]) -> None:
+    """Fail if a network that gave a result is not its own."""
+    for row in rows:
+        if row[1] != "":
+            right, told = re.findall(r"\d+", row[6])[:2]
+            assert float(row[3]) <= 1e-5, row
+            assert same_gradients(row), row
+            assert right == told, row
 
 
 def stop(*_: Any) -> None:
@@ -125,6 +142,7 @@ def main() -> None:
         print(text)
     else:
         write_report("networks", "Networks compared with themselves", text, COLUMNS, rows)
+    check(rows)
 
 
 if __name__ == "__main__":
