@@ -2,7 +2,7 @@
 
 It derives from scikit-learn's private class of scorers: scikit-learn predicts once a fold for
 several scorers, but only if they are of that class, and gives a public one, ``make_scorer``, only
-targets and predictions. ``tests/metrics/test_scorers.py`` holds it against ``make_scorer``.
+targets and predictions. ``tests/metrics/test_scorer.py`` holds it against ``make_scorer``.
 """
 
 from __future__ import annotations

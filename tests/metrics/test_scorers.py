@@ -1,14 +1,9 @@
 import copy
 import pickle
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import squareform
 from sklearn import config_context
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 
 import sklearn_rdm.metrics as metrics
@@ -20,6 +15,7 @@ from sklearn_rdm.metrics import (
     rdm_whitened_cosine_score,
 )
 from sklearn_rdm.model_selection import ImageKFold
+from tests.metrics.averager import Averager
 
 NAMES = [
     "cosine",
@@ -40,32 +36,6 @@ def all_pairs(n_images):
     return np.column_stack(np.triu_indices(n_images, 1))
 
 
-class Averager(BaseEstimator, RegressorMixin):
-    """Predicts from one-number images; counts its predictions in the file system."""
-
-    def __init__(self, offset=0, folder=None):
-        self.offset = offset
-        self.folder = folder
-
-    def fit(self, X, y):
-        self.is_fitted_ = True
-        return self
-
-    def predict(self, X):
-        if self.folder is not None:
-            Path(self.folder, f"{time.monotonic_ns()}").touch()
-        first, second = X.index.T
-        return np.abs(X.images[first, 0] - X.images[second, 0] - self.offset)
-
-
-@pytest.fixture
-def problem():
-    rng = np.random.default_rng(0)
-    images = rng.random((12, 1))
-    rdms = squareform(np.abs(images - images.T)[np.triu_indices(12, 1)])
-    return ImagePairs.from_rdms(images, np.stack([rdms**2, rdms]))
-
-
 @pytest.mark.parametrize("name", [*NAMES, "noise_normalized_r2"])
 def test_scorers_equal_the_score_of_the_predictions(name, problem):
     pairs, dissim = problem
@@ -81,14 +51,6 @@ def test_scorers_equal_the_score_of_the_predictions(name, problem):
     assert getattr(metrics, f"{prefix}{name}_scorer")(model, pairs, dissim) == expected
     with config_context(enable_metadata_routing=True):
         assert scorer(model, pairs, dissim) == pytest.approx(expected)
-
-
-def test_several_scorers_predict_once_a_fold(problem, tmp_path):
-    pairs, dissim = problem
-    scoring = {name: get_rdm_scorer(name) for name in [*NAMES, "noise_normalized_r2"]}
-    results = cross_validate(Averager(folder=tmp_path), pairs, dissim, scoring=scoring, cv=KFold(3))
-    assert len(list(tmp_path.iterdir())) == 3
-    assert all(np.isfinite(results[f"test_{name}"]).all() for name in scoring)
 
 
 def test_scorers_choose_in_a_parallel_search(problem):
@@ -148,24 +110,6 @@ def test_scorers_take_time_courses(name):
     function = noise_normalized_r2_score if name == "noise_normalized_r2" else score_of(name)
     options = {"pairs": pairs[test]} if "whitened" in name else {}
     assert scores[0] == pytest.approx(function(y_true[test], predicted, **options))
-
-
-def test_scorers_are_those_of_scikit_learn_with_pairs(problem):
-    """The private class that they derive from does what its public face does."""
-    pairs, dissim = problem
-    model = Averager().fit(pairs, dissim)
-    for name in ("spearman", "pearson", "cosine", "rho_a", "kendall_tau_a"):
-        function = getattr(metrics, f"rdm_{name}_score")
-        ours, theirs = get_rdm_scorer(name), make_scorer(function)
-        assert isinstance(ours, type(theirs))
-        assert ours(model, pairs, dissim) == theirs(model, pairs, dissim)
-        scores = cross_validate(
-            Averager(), pairs, dissim, cv=KFold(3), scoring={"ours": ours, "theirs": theirs}
-        )
-        np.testing.assert_array_equal(scores["test_ours"], scores["test_theirs"])
-    assert repr(get_rdm_scorer("noise_normalized_r2", convention="net2brain")) == (
-        "make_rdm_scorer(noise_normalized_r2_score, convention='net2brain')"
-    )
 
 
 @pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e155, 1e300])
