@@ -1,187 +1,83 @@
-"""Networks that torch.fx cannot follow, or follows to other values, are read by hooks."""
+"""Hooks hear each call of each module, clone what they hear, and stop a network in time."""
 
-import copy
-import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
 
-from sklearn_rdm import ImagePairs
-from sklearn_rdm._network._backbones import load_backbone
-from sklearn_rdm._network._hooked import HookedNetwork
-from sklearn_rdm._network._trunk import Trunk
-from tests.networks import SIZE, assert_close, features_of, make_images
+from sklearn_rdm._network._hooks import all_calls, install_hooks, pick, read_calls
 
-X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
 
-class Branching(nn.Module):
-    """Code that looks at the data, and an item that has a name."""
+class Recurrent(nn.Module):
+    """One module called three times, then a function in place, then a module that fails."""
 
     def __init__(self):
         super().__init__()
-        self.stem, self.block, self.head = nn.Conv2d(3, 4, 4, 4), Block(), nn.Linear(4, 2)
+        self.step, self.failing = nn.Linear(3, 3), Failing()
 
     def forward(self, x):
-        x = self.stem(x)
-        if x.sum() > 1e9:
-            return x
-        return self.head(self.block(x)["hidden"].mean((2, 3)))
+        for _ in range(3):
+            x = self.step(x)
+        return self.failing(x.relu_())
 
 
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(4, 4, 1)
-
+class Failing(nn.Module):
     def forward(self, x):
-        return {"hidden": self.conv(x).relu_(), "input": x}
+        raise RuntimeError("not for this size")
 
 
-class TwoNames(nn.Module):
-    """An augmented assignment to a value that has two names: torch.fx misses it."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem, self.last = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 1)
-
-    def forward(self, x):
-        k = x = self.stem(x)
-        x += 1
-        return self.last(k)
+def by_hand(network, x, n_calls):
+    for _ in range(n_calls):
+        x = network.step(x)
+    return x
 
 
-class Random(TwoNames):
-    def forward(self, x):
-        return self.last(self.stem(x) + torch.rand(1))
-
-
-def build(factory, *layers, **options):
-    return Trunk(load_backbone(factory, image_size=32, random_state=0), layers, **options)
-
-
-@pytest.mark.parametrize(
-    ("factory", "layer"),
-    [(Branching, "stem"), (Branching, "block.hidden"), (Branching, "head"), (TwoNames, "last")],
-)
-def test_values_are_the_networks_own_also_in_a_copy_and_in_threads(factory, layer):
-    network = load_backbone(factory, image_size=32, random_state=0).network
-    seen = {}
-    for name, module in network.named_modules():
-        module.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
+def test_calls_are_numbered_and_cloned_before_what_works_in_place():
+    network = Recurrent()
+    remove = install_hooks(network)
+    wanted = [("step", 0), ("step", 2)]
     with torch.no_grad():
-        network(X)
-    right = seen["block"]["hidden"] if layer == "block.hidden" else seen[layer]
-    with pytest.warns(UserWarning, match="read by hooks"):
-        trunk = build(factory, layer)
-    assert isinstance(trunk._way, HookedNetwork)
-    assert trunk.layers == (layer.replace(".hidden", "[hidden]"),)
-    with torch.no_grad():
-        for same in (trunk, copy.deepcopy(trunk), pickle.loads(pickle.dumps(trunk))):
-            torch.testing.assert_close(same(X)[0], right, rtol=0, atol=0)
-            assert same.key("whole") == trunk.key("whole")
+        values = read_calls(network, X, wanted)
+        for path, call in wanted:
+            torch.testing.assert_close(values[path, call], by_hand(network, X, call + 1))
+    assert set(values) == set(wanted)
+    remove()
+    with pytest.raises(RuntimeError, match="not for this size"):
+        read_calls(network, X, wanted)
+
+
+def test_an_error_behind_what_is_needed_is_kept():
+    network = Recurrent()
+    install_hooks(network)
+    calls = all_calls(network, X)
+    assert str(calls.error) == "not for this size"
+    assert list(calls.ends) == [("step", 0), ("step", 1), ("step", 2)]
+    assert all_calls(network, X, until=("step", 1)).error is None
+
+
+def test_without_a_reader_the_hooks_do_nothing():
+    network = nn.Sequential(nn.Linear(3, 2))
+    expected = network(X)
+    install_hooks(network)
+    torch.testing.assert_close(network(X), expected, rtol=0, atol=0)
+
+
+def test_threads_read_their_own_calls():
+    network = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    install_hooks(network)
     with ThreadPoolExecutor(4) as pool:
-        for scale, value in enumerate(pool.map(lambda s: trunk(X * s)[0], range(16))):
-            torch.testing.assert_close(value, trunk(X * scale)[0], rtol=0, atol=0)
+        read = list(pool.map(lambda s: read_calls(network, s * X, [("0", 0)])["0", 0], range(64)))
+    for scale, value in enumerate(read):
+        torch.testing.assert_close(value, network[0](scale * X))
 
 
-@pytest.mark.filterwarnings("ignore:Branching cannot be cut")
-def test_frozen_layers_get_no_gradient_and_later_ones_are_not_run():
-    trunk = build(Branching, "block[hidden]", freeze_up_to="stem")
-    trunk(X)[0].sum().backward()
-    with_gradient = {n for n, p in trunk.network.named_parameters() if p.grad is not None}
-    assert with_gradient == {"block.conv.weight", "block.conv.bias"}
-    assert not trunk.has_prefix
+def test_items_are_picked_by_number_key_and_attribute():
+    class Named(tuple):
+        hidden = property(lambda self: self[1])
 
-
-def test_a_random_network_is_refused():
-    with pytest.raises(ValueError, match="random in evaluation mode"):
-        build(Random, "last")
-
-
-class WorksOnItsInput(nn.Module):
-    """Changes the tensor it is given, before anything else."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 5, stride=2)
-
-    def forward(self, x):
-        x.sub_(0.5)
-        return self.conv(x)
-
-
-class TwoValues(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.both = nn.Conv2d(3, 4, 5, stride=2), Both()
-
-    def forward(self, x):
-        first, second = self.both(self.conv(x))
-        return first + second
-
-
-class Both(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.mix = nn.Conv2d(4, 4, 1)
-
-    def forward(self, x):
-        return self.mix(x), 2 * x
-
-
-def eager(backbone, images, layer, item=None):
-    loaded, found = load_backbone(backbone, None, image_size=SIZE, random_state=0), []
-
-    def keep(_module, _inputs, output):
-        found.append((output if item is None else output[item]).clone())
-
-    dict(loaded.network.named_modules())[layer].register_forward_hook(keep)
-    with torch.no_grad():
-        loaded.network(loaded.preprocessing(images))
-    return found[0].flatten(1).numpy()
-
-
-@pytest.mark.filterwarnings("ignore:.*cannot be cut")
-def test_a_network_that_works_on_its_input_gives_its_own_values():
-    images = make_images(4)
-    pairs = ImagePairs(images)
-    read = features_of("conv", backbone=WorksOnItsInput).fit(pairs)
-    expected = eager(WorksOnItsInput, images, "conv")
-    for _ in range(2):  # the second time finds the images as they were
-        assert_close(read.transform(images), expected)
-
-
-@pytest.mark.filterwarnings("ignore:.*cannot be cut")
-def test_an_item_of_a_module_that_torch_fx_goes_through_can_be_read():
-    images = make_images(4)
-    for item in (0, 1):
-        read = features_of(f"both[{item}]", backbone=TwoValues).fit(ImagePairs(images))
-        assert_close(read.transform(images), eager(TwoValues, images, "both", item))
-
-
-SOURCE = """
-class Redefined(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.last = nn.Conv2d(3, 4, 5, stride=2), nn.Identity()
-
-    def forward(self, x):
-        x = self.conv(x)
-        if x.sum() > 1e9:
-            return x
-        return self.last([FACTOR * y for y in [x]][0])
-"""
-
-
-@pytest.mark.filterwarnings("ignore:.*cannot be cut")
-def test_a_class_that_was_changed_in_a_running_process_is_not_found_in_the_store(tmp_path):
-    images, found = make_images(3), []
-    for factor in ("2.0", "3.0"):
-        namespace = {"nn": nn, "__name__": __name__}
-        exec(SOURCE.replace("FACTOR", factor), namespace)
-        read = features_of("last", backbone=namespace["Redefined"], memory=tmp_path)
-        found.append(read.fit(ImagePairs(images)).transform(images))
-    assert_close(found[1], 1.5 * found[0])
+    value = {"a": (1, Named((2, 3)))}
+    assert pick(value, ("a", 1, "hidden")) == 3
+    assert pick(value, ()) is value
