@@ -304,39 +304,10 @@ def _unmix_pairs(
 
 
 def _unmix_covariance(columns: np.ndarray, rows: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    n_images, n_pairs = len(covariance), len(rows)
-    first, second = rows.T
-    centering = np.eye(n_images) - 1 / n_images
-    variances, components = linalg.eigh(centering @ covariance @ centering)
-    # One is 0, that of the mean image, which no pair measures.
-    if variances[1] <= SINGULAR * variances[-1]:
-        raise ValueError(
-            "pattern_covariance is singular between the images of these pairs, or has a negative "
-            "eigenvalue. Shrink it, for example with sklearn.covariance.ledoit_wolf."
-        )
-    precision = components[:, 1:] / variances[1:] @ components[:, 1:].T
-
-    def symmetric(weights: np.ndarray) -> np.ndarray:
-        shape = (n_images, n_images)
-        half = sparse.coo_array((weights.ravel(), (first, second)), shape=shape).toarray()
-        return half + half.T
-
-    def mix(weights: np.ndarray) -> np.ndarray:
-        # (V w)_q = sum_p (c_q' S c_p)^2 w_p = c_q' S (sum_p w_p c_p c_p') S c_q
-        laplacian = -symmetric(weights)
-        np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
-        mixed = covariance @ laplacian @ covariance
-        diagonal = np.diag(mixed)
-        return diagonal[first] + diagonal[second] - 2 * mixed[first, second]
-
-    def unmix_complete(distances: np.ndarray) -> np.ndarray:
-        # The exact inverse of ``mix`` if no pair is missing, else a good first guess.
-        gram = centering @ symmetric(distances) @ centering
-        return (precision @ gram @ precision)[first, second] / 2
-
-    shape = (n_pairs, n_pairs)
-    mixing = LinearOperator(shape, matvec=mix, dtype=np.float64)
-    guess = LinearOperator(shape, matvec=unmix_complete, dtype=np.float64)
+    noise = _PairNoise(rows, covariance)
+    shape = (len(rows), len(rows))
+    mixing = LinearOperator(shape, matvec=noise.mix, dtype=np.float64)
+    guess = LinearOperator(shape, matvec=noise.unmix_complete, dtype=np.float64)
     solutions = [cg(mixing, column, rtol=CG_TOLERANCE, M=guess) for column in columns.T]
     if any(failed for _, failed in solutions):
         raise ValueError(
@@ -344,6 +315,45 @@ def _unmix_covariance(columns: np.ndarray, rows: np.ndarray, covariance: np.ndar
             "example with sklearn.covariance.ledoit_wolf."
         )
     return np.column_stack([solution for solution, _ in solutions])
+
+
+class _PairNoise:
+    """The covariance of the noise of pairs, without a matrix of all pairs of pairs."""
+
+    def __init__(self, rows: np.ndarray, covariance: np.ndarray) -> None:
+        n_images = len(covariance)
+        self.first, self.second = rows.T
+        self.covariance = covariance
+        self.centering = np.eye(n_images) - 1 / n_images
+        self.precision = self._invert()
+
+    def _invert(self) -> np.ndarray:
+        variances, components = linalg.eigh(self.centering @ self.covariance @ self.centering)
+        # One is 0, that of the mean image, which no pair measures.
+        if variances[1] <= SINGULAR * variances[-1]:
+            raise ValueError(
+                "pattern_covariance is singular between the images of these pairs, or has a "
+                "negative eigenvalue. Shrink it, for example with sklearn.covariance.ledoit_wolf."
+            )
+        return components[:, 1:] / variances[1:] @ components[:, 1:].T
+
+    def _symmetric(self, weights: np.ndarray) -> np.ndarray:
+        places = (self.first, self.second)
+        half = sparse.coo_array((weights.ravel(), places), shape=self.covariance.shape).toarray()
+        return half + half.T
+
+    def mix(self, weights: np.ndarray) -> np.ndarray:
+        # (V w)_q = sum_p (c_q' S c_p)^2 w_p = c_q' S (sum_p w_p c_p c_p') S c_q
+        laplacian = -self._symmetric(weights)
+        np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
+        mixed = self.covariance @ laplacian @ self.covariance
+        diagonal = np.diag(mixed)
+        return diagonal[self.first] + diagonal[self.second] - 2 * mixed[self.first, self.second]
+
+    def unmix_complete(self, distances: np.ndarray) -> np.ndarray:
+        """The exact inverse of ``mix`` if no pair is missing, else a good first guess."""
+        gram = self.centering @ self._symmetric(distances) @ self.centering
+        return (self.precision @ gram @ self.precision)[self.first, self.second] / 2
 
 
 def check_covariance(covariance: Any, index: np.ndarray) -> np.ndarray | None:

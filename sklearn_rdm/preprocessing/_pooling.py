@@ -157,10 +157,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
             y, of_pairs = y[of_pairs > 0], of_pairs[of_pairs > 0]
         weights = self._check_parameters(1 if y.ndim == 1 else y.shape[1])
         if y.ndim == 1:
-            for name in OF_SUBJECTS:  # an earlier fit may have left them
-                if hasattr(self, name):
-                    delattr(self, name)
-            self.n_subjects_ = None
+            self._forget_subjects()
             return self
         check_varying(y)
         learned = check_learned(y)
@@ -170,7 +167,22 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
                 "which have fewer than two of these pairs: there is nothing to learn."
             )
         self.n_subjects_ = y.shape[1]
-        y = average_times(y)
+        self._learn_scales(average_times(y), of_pairs, learned)
+        if weights is None:
+            weights = _reliabilities(self._rescale(average_times(y)), of_pairs)
+        self.weights_ = weights * learned
+        return self
+
+    def _forget_subjects(self) -> None:
+        """Without what an earlier fit may have left."""
+        self.n_subjects_ = None
+        for name in OF_SUBJECTS:
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def _learn_scales(
+        self, y: np.ndarray, of_pairs: np.ndarray | None, learned: np.ndarray
+    ) -> None:
         known = np.where(learned, _counts(y, of_pairs), np.nan)
         self.mean_ = _sums(y, of_pairs) / known
         self.scale_ = np.sqrt(_sums(y, of_pairs, self.mean_) / known)
@@ -185,9 +197,6 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         self.factors_ = self.largest_ * np.nan
         if self.method == "align":
             self.factors_ = align(y, self.largest_, learned, of_pairs)
-        weights = _reliabilities(self._rescale(y), of_pairs) if weights is None else weights
-        self.weights_ = weights * learned
-        return self
 
     def transform(self, y: Any) -> np.ndarray:
         """Pool the subjects.
