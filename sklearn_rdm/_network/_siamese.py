@@ -24,6 +24,7 @@ from sklearn_rdm._models._distances import (
 from sklearn_rdm._network._batches import PairBatch
 from sklearn_rdm._network._checkpoint import make_checkpoint
 from sklearn_rdm._network._datasets import gives_validation
+from sklearn_rdm._network._export import ExportMixin
 from sklearn_rdm._network._image_reader import ImageReader, open_images
 from sklearn_rdm._network._preprocessing import check_photographs
 from sklearn_rdm._network._read_out import Layers
@@ -42,7 +43,7 @@ from sklearn_rdm.metrics._streamed import Distances
 __all__ = ["SiameseRDMRegressor"]
 
 
-class SiameseRDMRegressor(RDMRegressorMixin, TwinTraining):
+class SiameseRDMRegressor(RDMRegressorMixin, ExportMixin, TwinTraining):
     """Fine-tune a pretrained CNN so that distances of its activations predict dissimilarities.
 
     Two branches with shared weights see the two images of a pair. The prediction is
@@ -451,28 +452,6 @@ default="auto"
     def layer_weights_(self) -> np.ndarray:
         check_is_fitted(self)
         return to_numpy(self.module_.trained.weights)
-
-    def export_network(self) -> torch.nn.Module:
-        """Return the tuned backbone as a plain module of its own class, with all its layers.
-
-        Layers behind the read-out are as pretrained. The state dict loads with ``strict=True`` into
-        an untouched network of its kind; save it with ``safetensors.torch.save_model``, a file that
-        holds no code.
-
-        Returns
-        -------
-        network : torch.nn.Module
-            In evaluation mode, on the processor.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If a weights file has not all layers.
-        """
-        check_is_fitted(self)
-        return self.module_.trunk.export_network()
 
     __repr__ = BaseEstimator.__repr__  # what differs from the defaults, also inside a search
 

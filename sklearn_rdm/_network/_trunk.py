@@ -116,6 +116,10 @@ class Trunk(nn.Module):
         """From the value of ``cut`` to the activations of the first ``n_trained`` layers."""
         return self._checked(self._way.to_trained(inputs), inputs.shape[0])
 
+    def traceable(self, images: Tensor) -> tuple[Tensor, ...]:
+        """As the trunk itself, but torch.export can follow it; gradients are not cut off."""
+        return self._checked(self._way.traceable(images), images.shape[0])
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.suffix(self.prefix(images))
 
