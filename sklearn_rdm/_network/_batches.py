@@ -197,6 +197,8 @@ class PatternDataset(Dataset):
 
     def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
         present = np.sort(np.asarray(positions))
+        if len(present) < 2:
+            raise ValueError("one image makes no pair: take two or more of the dataset.")
         index = np.column_stack(np.triu_indices(len(present), 1))
         target = self.target(self.y[present], index)
         known = ~np.isnan(target)
@@ -216,17 +218,28 @@ class PairBatches:
         Pairs per batch.
     random_state : RandomState
         Orders the pairs anew each epoch.
+    drop_last : bool, default=False
+        Whether pairs that are left over wait for another epoch.
     """
 
-    def __init__(self, index: Index, batch_size: int, random_state: RandomState) -> None:
+    def __init__(
+        self, index: Index, batch_size: int, random_state: RandomState, drop_last: bool = False
+    ) -> None:
         self.n_pairs, self.batch_size, self.random_state = len(index), batch_size, random_state
+        self.n_batches = self.n_pairs // batch_size if drop_last else -(-self.n_pairs // batch_size)
+        if self.n_batches == 0:
+            raise ValueError(
+                f"{self.n_pairs} pairs are no whole mini-batch of {batch_size}, and "
+                "iterator_train__drop_last=True leaves out what is not whole: set it to False, or "
+                "set a smaller batch_size."
+            )
 
     def __len__(self) -> int:
-        return -(-self.n_pairs // self.batch_size)
+        return self.n_batches
 
     def __iter__(self) -> Iterator[np.ndarray]:
         order = self.random_state.permutation(self.n_pairs)
-        for start in range(0, self.n_pairs, self.batch_size):
+        for start in range(0, self.n_batches * self.batch_size, self.batch_size):
             yield order[start : start + self.batch_size]
 
 

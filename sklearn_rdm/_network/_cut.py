@@ -92,6 +92,10 @@ class CutNetwork:
     def to_trained(self, inputs: Tensor) -> tuple[Any, ...]:
         return self._modules[2](inputs)
 
+    def traceable(self, images: Tensor) -> tuple[Any, ...]:
+        """All read-outs, in operations that torch.export can follow."""
+        return self.suffix(self.prefix(images))
+
     def bind(self, network: nn.Module) -> None:
         """Run the layers that the network has now."""
         self._modules = tuple(fx.GraphModule(network, graph) for graph in self._graphs)

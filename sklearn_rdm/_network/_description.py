@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._images import are_paths, image_digests, read_image
 
-__all__ = ["describe", "describe_pairs", "differences", "installed_versions"]
+__all__ = ["describe", "describe_pairs", "differences", "digests_of", "installed_versions"]
 
 SHORT = 60  # characters that a message may show
 # Packages whose code is told by their version; of all others, it is looked at.
@@ -68,7 +68,7 @@ def describe_pairs(pairs: ImagePairs) -> dict[str, str]:
         name: None if values is None else values[used]
         for name, values in (("image_groups", pairs.image_groups), ("background", pairs.background))
     }
-    content = {"images": _image_digests(pairs, used), "pairs": pairs.index, **of_used}
+    content = {"images": digests_of(pairs, used), "pairs": pairs.index, **of_used}
     return {name: describe(value) for name, value in content.items()}
 
 
@@ -221,7 +221,8 @@ def given_names(callback: Any) -> list[str]:
     return [parameter.name for parameter in taken if hasattr(callback, parameter.name)]
 
 
-def _image_digests(pairs: ImagePairs, used: np.ndarray) -> np.ndarray:
+def digests_of(pairs: ImagePairs, used: np.ndarray) -> np.ndarray:
+    """Hashes of the content of some of the images."""
     if pairs.digests is not None:
         return pairs.digests[used]
     images = pairs.images

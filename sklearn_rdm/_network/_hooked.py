@@ -57,10 +57,15 @@ class HookedNetwork:
     def to_trained(self, inputs: Tensor) -> tuple[Any, ...]:
         return self._run(inputs, self._n_trained)
 
-    def _run(self, inputs: Tensor, n_layers: int) -> tuple[Any, ...]:
+    def traceable(self, images: Tensor) -> tuple[Any, ...]:
+        """All read-outs; torch.export cannot follow a network that is stopped halfway."""
+        return self._run(images, len(self._wanted), stops=False)
+
+    def _run(self, inputs: Tensor, n_layers: int, *, stops: bool = True) -> tuple[Any, ...]:
         wanted = self._wanted[:n_layers]
+        calls = [call for call, _ in wanted]
         # A copy: the network may work in place on its input.
-        values = read_calls(self._network, inputs.clone(), [call for call, _ in wanted])
+        values = read_calls(self._network, inputs.clone(), calls, stops=stops)
         return tuple(pick(values[call], items) for call, items in wanted)
 
     def bind(self, network: nn.Module) -> None:

@@ -22,6 +22,7 @@ class Calls:
     """What modules returned in one forward pass, call by call, in the order of their end."""
 
     wanted: Collection[Call] | None = None  # None: all of them
+    stops: bool = True  # once all that is wanted is there
     values: dict[Call, Any] = field(default_factory=dict)
     starts: dict[Call, int] = field(default_factory=dict)  # when calls began, in steps
     ends: dict[Call, int] = field(default_factory=dict)
@@ -43,7 +44,7 @@ class Calls:
         if self.wanted is None or call in self.wanted:
             # At once: what follows may work in place, as most activation functions do.
             self.values[call] = tree_map_only(Tensor, torch.clone, output)
-        if self.wanted is not None and len(self.values) == len(self.wanted):
+        if self.stops and self.wanted is not None and len(self.values) == len(self.wanted):
             raise _Arrived
 
 
@@ -100,9 +101,11 @@ def _reading(calls: Calls) -> Iterator[None]:
         _calls.reset(token)
 
 
-def read_calls(network: nn.Module, inputs: Tensor, wanted: Collection[Call]) -> Mapping[Call, Any]:
-    """Run a network with hooks until these calls have returned; what they returned."""
-    calls = Calls(frozenset(wanted))
+def read_calls(
+    network: nn.Module, inputs: Tensor, wanted: Collection[Call], *, stops: bool = True
+) -> Mapping[Call, Any]:
+    """Run a network with hooks until these calls have returned, or to its end; their values."""
+    calls = Calls(frozenset(wanted), stops)
     with _reading(calls):
         network(inputs)
     return calls.values

@@ -18,7 +18,7 @@ from sklearn_rdm._pairs._pair_index import has_pair, sets_of_seen
 from sklearn_rdm.model_selection._image_splits import as_rows
 from sklearn_rdm.preprocessing._pattern_pooling import pool_patterns, target_of_patterns
 
-__all__ = ["batches_of_patterns", "in_unit_scale", "split_patterns"]
+__all__ = ["batches_of_patterns", "in_unit_scale", "pattern_dataset", "split_patterns"]
 
 
 def split_patterns(net: Any, X: ImagePairs, y: ResponsePatterns) -> tuple[Any, Any]:
@@ -34,25 +34,22 @@ def split_patterns(net: Any, X: ImagePairs, y: ResponsePatterns) -> tuple[Any, A
     y : ResponsePatterns
         Responses to them.
     """
-    train, valid = _split_images(net.train_split, X, y)
+    train, valid = _split_images(net._splitter, X, y)
     if not hasattr(net, "subject_pooling_"):
         net.subject_pooling_ = pool_patterns(net.subject_pooling, y[train])
     seen = y._seen_images()
     is_settled = net.module_.is_settled
     if not is_settled:
         net._settle_mean_image(X, _in_pairs(seen, train))
-    labelled = seen[_learned_subjects(net.subject_pooling_, y.n_subjects)]
+    labelled = _learned(net, seen)
     for name, images in (("training", train), ("validation", train if valid is None else valid)):
         if not has_pair(labelled[:, images]):
             raise ValueError(
                 f"no pair of {name} images was seen by a subject that the pooling has learned. "
                 "Give more images, or another train_split."
             )
-    used = _in_pairs(labelled, np.arange(len(y)))
-    any_unit = getattr(net.criterion, "any_unit", False)
-    target = partial(_target, net.subject_pooling_, any_unit)
-    inputs = net._network_inputs(X, used)
-    dataset = PatternDataset(X, y[used], labelled[:, used], target, used, *inputs)
+    dataset = pattern_dataset(net, X, y)
+    used = dataset.kept.images
     if not is_settled:
         net._settle_lengths(dataset, X, _in_pairs(labelled, train))
         net.module_.settle(X)
@@ -61,6 +58,15 @@ def split_patterns(net: Any, X: ImagePairs, y: ResponsePatterns) -> tuple[Any, A
     parts = (np.searchsorted(used, np.intersect1d(used, part)) for part in (train, valid))
     train_part, valid_part = parts
     return Subset(dataset, train_part.tolist()), Subset(dataset, valid_part.tolist())
+
+
+def pattern_dataset(net: Any, X: ImagePairs, y: ResponsePatterns) -> PatternDataset:
+    """Images that a subject has seen whom the net's pooling has learned."""
+    labelled = _learned(net, y._seen_images())
+    used = _in_pairs(labelled, np.arange(len(y)))
+    target = partial(_target, net.subject_pooling_, getattr(net.criterion, "any_unit", False))
+    inputs = net._network_inputs(X, used)
+    return PatternDataset(X, y[used], labelled[:, used], target, used, *inputs)
 
 
 def batches_of_patterns(dataset: Any, batch_size: int | None, rng: Any) -> Any:
@@ -110,6 +116,7 @@ def _in_pairs(seen: np.ndarray, images: np.ndarray) -> np.ndarray:
     return images[np.sort(np.concatenate([np.empty(0, dtype=np.intp), *sets]))]
 
 
-def _learned_subjects(pooling: Any, n_subjects: int) -> np.ndarray:
-    mean = getattr(pooling, "mean_", None)
-    return np.ones(n_subjects, dtype=bool) if mean is None else ~np.isnan(mean)
+def _learned(net: Any, seen: np.ndarray) -> np.ndarray:
+    """Which images each subject has seen, of those whom the net's pooling has learned."""
+    mean = getattr(net.subject_pooling_, "mean_", None)
+    return seen if mean is None else seen[~np.isnan(mean)]

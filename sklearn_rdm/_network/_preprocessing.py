@@ -39,11 +39,15 @@ class Preprocessing:
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Return (n, 3, *size) float32 for (n, 3, height, width) uint8 or float32 in 0..1."""
+        return F.normalize(self.fitted(pixels), list(self.mean), list(self.std))
+
+    def fitted(self, pixels: Tensor) -> Tensor:
+        """The same in 0..1: of the network's size, but not yet minus the mean."""
         resized = F.resize(
             pixels, list(self.resized or self.size), self.interpolation, antialias=True
         )
         cropped = F.center_crop(resized, list(self.size)) if self.resized else resized
-        return F.normalize(F.convert_image_dtype(cropped), list(self.mean), list(self.std))
+        return F.convert_image_dtype(cropped)
 
 
 def check_photographs(images: np.ndarray) -> None:

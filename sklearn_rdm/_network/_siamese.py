@@ -21,7 +21,10 @@ from sklearn_rdm._models._distances import (
     unit_square_distances,
     write_unit_square_distances,
 )
+from sklearn_rdm._network._batches import PairBatch
 from sklearn_rdm._network._checkpoint import make_checkpoint
+from sklearn_rdm._network._datasets import gives_validation
+from sklearn_rdm._network._export import ExportMixin
 from sklearn_rdm._network._image_reader import ImageReader, open_images
 from sklearn_rdm._network._preprocessing import check_photographs
 from sklearn_rdm._network._read_out import Layers
@@ -40,7 +43,7 @@ from sklearn_rdm.metrics._streamed import Distances
 __all__ = ["SiameseRDMRegressor"]
 
 
-class SiameseRDMRegressor(RDMRegressorMixin, TwinTraining):
+class SiameseRDMRegressor(RDMRegressorMixin, ExportMixin, TwinTraining):
     """Fine-tune a pretrained CNN so that distances of its activations predict dissimilarities.
 
     Two branches with shared weights see the two images of a pair. The prediction is
@@ -126,9 +129,11 @@ default="auto"
         on the training pairs only: "zscore" is the paper's mean over subjects of z-scores, rescaled
         by ``(z + 2) / 5``; see :class:`sklearn_rdm.preprocessing.SubjectPooling`. A one-dimensional
         ``y`` is the target as it is.
-    train_split : splitter, default=None
-        An image-wise splitter of :mod:`sklearn_rdm.model_selection` whose first split gives the
-        validation pairs of ``fit`` (for early stopping, schedulers, checkpoints).
+    train_split : splitter or function, default=None
+        Gives the validation pairs of ``fit`` (for early stopping, schedulers, checkpoints): the
+        first split of an image-wise splitter of :mod:`sklearn_rdm.model_selection`, or data of
+        their own, ``skorch.helper.predefined_split(skorch.dataset.Dataset(pairs, dissim))``, none
+        of whose images is trained on.
     memory : str, path or joblib.Memory, default=None
         Folder that keeps the activations of frozen layers, found by image content and shared by
         the folds, candidates and workers of a search, and by later sessions.
@@ -377,7 +382,7 @@ default="auto"
         dissim : ndarray of float32, shape (n_pairs,)
             ``1 - Pearson r`` of the activations (attenuated by ``noise_ratio``), 0 to 2.
         """
-        if isinstance(X, torch.utils.data.Dataset):  # skorch's callbacks score their own data
+        if isinstance(X, torch.utils.data.Dataset | PairBatch):  # of skorch's callbacks
             return np.concatenate([to_numpy(y) for y in self.forward_iter(X)])
         check_is_fitted(self)
         pairs = as_pairs(X)
@@ -448,28 +453,6 @@ default="auto"
         check_is_fitted(self)
         return to_numpy(self.module_.trained.weights)
 
-    def export_network(self) -> torch.nn.Module:
-        """Return the tuned backbone as a plain module of its own class, with all its layers.
-
-        Layers behind the read-out are as pretrained. The state dict loads with ``strict=True`` into
-        an untouched network of its kind; save it with ``safetensors.torch.save_model``, a file that
-        holds no code.
-
-        Returns
-        -------
-        network : torch.nn.Module
-            In evaluation mode, on the processor.
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If a weights file has not all layers.
-        """
-        check_is_fitted(self)
-        return self.module_.trunk.export_network()
-
     __repr__ = BaseEstimator.__repr__  # what differs from the defaults, also inside a search
 
     def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
@@ -524,11 +507,18 @@ default="auto"
             raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
         if self.device is None:
             raise ValueError("device must name where the network runs, such as 'cpu', got None.")
-        if self.train_split is not None and not hasattr(self.train_split, "split"):
+        split = self.train_split
+        if not (split is None or hasattr(split, "split") or gives_validation(split)):
             raise ValueError(
                 "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
-                f"test_size=0.2), got {self.train_split!r}. skorch's own splits cut pairs, so that "
-                "training and validation pairs would share images."
+                f"test_size=0.2), or skorch's predefined_split of other images, got {split!r}. "
+                "skorch's own splits cut pairs, so that training and validation pairs would share "
+                "images."
+            )
+        if self.predict_nonlinearity not in ("auto", None):
+            raise ValueError(
+                f"predict_nonlinearity={self.predict_nonlinearity!r} cannot be set: predictions "
+                "are correlation distances. Transform what predict returns."
             )
         return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
 

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNetRegressor
 from skorch.callbacks import ProgressBar
+from skorch.utils import to_device
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -24,14 +26,20 @@ from sklearn_rdm._network._batches import (
     OrderedBatches,
     PairBatch,
     PairBatches,
-    PairDataset,
     PatternDataset,
     ReadAhead,
 )
 from sklearn_rdm._network._checkpoint import NoCheckpoint
+from sklearn_rdm._network._datasets import (
+    gives_validation,
+    make_dataset,
+    own_validation,
+    pairs_to_predict,
+)
 from sklearn_rdm._network._forward import Photographs
 from sklearn_rdm._network._frozen import Decoded, Kept
 from sklearn_rdm._network._image_reader import open_images
+from sklearn_rdm._network._loader_options import loader_options
 from sklearn_rdm._network._param_groups import expand_param_groups
 from sklearn_rdm._network._pattern_training import (
     batches_of_patterns,
@@ -52,7 +60,7 @@ from sklearn_rdm.preprocessing._pooling import fit_pooling
 
 __all__ = ["BATCHINGS", "TwinTraining", "name_constant"]
 
-BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
+BATCHINGS = ("images", "pairs")
 # Parameters that are the network's: read off it, so that they are listed once.
 NETWORK_OPTIONS = [
     name for name in signature(TwinNetwork).parameters if name not in ("random_state", "candidates")
@@ -181,9 +189,20 @@ class TwinTraining(NeuralNetRegressor):
         return params
 
     def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
-        """Split into training and validation pairs by image, pool subjects by the former."""
+        """Split into training and validation pairs by image, or take the latter as given."""
         if self.train_split is None:
             self._check_monitored()
+        make_validation = own_validation(self, X, y)
+        train, valid = self._split_datasets(X, y)
+        return train, valid if make_validation is None else make_validation()
+
+    @property
+    def _splitter(self) -> Any:
+        """What splits the given data; None if all are trained on."""
+        return None if gives_validation(self.train_split) else self.train_split
+
+    def _split_datasets(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Split by image, pool subjects by the training pairs."""
         if isinstance(y, ResponsePatterns):
             return split_patterns(self, X, y)
         train, valid = self._split_by_image(X, y)
@@ -201,7 +220,7 @@ class TwinTraining(NeuralNetRegressor):
         if getattr(self.criterion, "any_unit", False):
             target = in_unit_scale(target, train)
         labelled = slice(None) if pooled.all() else pooled  # which copies nothing
-        dataset = self.get_dataset(X[labelled], target[labelled])
+        dataset = make_dataset(self, X[labelled], target[labelled])
         dataset.weights = None if weights is None else np.float32(weights[labelled])
         if not is_settled:
             trained = dataset.X if valid is None else X[train[pooled[train]]]
@@ -216,9 +235,9 @@ class TwinTraining(NeuralNetRegressor):
 
     def _split_by_image(self, X: ImagePairs, y: np.ndarray) -> tuple[Any, np.ndarray | None]:
         """Rows of the pairs to train on, all without copying any, and to validate on, if any."""
-        if self.train_split is None:
+        if self._splitter is None:
             return slice(None), None
-        split = next(iter(self.train_split.split(X, y)))
+        split = next(iter(self._splitter.split(X, y)))
         train, valid = (as_rows(part, len(X)) for part in split)
         _check_no_leak(X, train, valid)
         return train, valid
@@ -233,10 +252,8 @@ class TwinTraining(NeuralNetRegressor):
         return rows[weights[rows] > 0]
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """Compute the frozen layers' activations of each image and label the pairs."""
-        if isinstance(X, torch.utils.data.Dataset):
-            return X
-        return PairDataset(X, y, *self._network_inputs(X, X.used_images))
+        """Compute the frozen layers' activations of each image, and pool the subjects of y."""
+        return make_dataset(self, X, y)
 
     def _network_inputs(self, X: ImagePairs, rows: np.ndarray) -> tuple[Any, ...]:
         """What :class:`NetworkInputs` holds of some images."""
@@ -255,12 +272,13 @@ class TwinTraining(NeuralNetRegressor):
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Iterate over mini-batches, as ``batching`` and ``batch_size`` say when training."""
         name = "iterator_train" if training else "iterator_valid"
-        options = self.get_params_for(name)
-        batch_size = options.pop("batch_size", self.batch_size)
-        options.pop("shuffle", None)
+        given = self.get_params_for(name)
+        batch_size = given.get("batch_size", self.batch_size) if training else None
+        of_pairs = self.batching == "pairs"
+        options, drop_last = loader_options(name, given, training=training, of_pairs=of_pairs)
         if torch.device(self.device).type == "cuda":
             options.setdefault("pin_memory", True)
-        batches = self._batches(dataset, batch_size if training else None)
+        batches = self._batches(dataset, batch_size, drop_last)
         loader = getattr(self, name)(
             dataset, batch_sampler=batches, collate_fn=_as_it_is, **options
         )
@@ -268,7 +286,7 @@ class TwinTraining(NeuralNetRegressor):
         reads = isinstance(whole.kept.inputs, Decoded) and not options.get("num_workers")
         return ReadAhead(loader) if reads else loader
 
-    def _batches(self, dataset: Any, batch_size: int | None) -> Any:
+    def _batches(self, dataset: Any, batch_size: int | None, drop_last: bool) -> Any:
         """Random mini-batches of a size, -1 for one of all, or all in order for None."""
         is_part = isinstance(dataset, Subset)
         whole: Any = dataset.dataset if is_part else dataset
@@ -278,7 +296,9 @@ class TwinTraining(NeuralNetRegressor):
         if batch_size is None:
             return OrderedBatches(index)
         size = len(index) if batch_size == -1 else batch_size
-        return BATCHINGS[self.batching](index, size, self.rng_)
+        if self.batching == "pairs":
+            return PairBatches(index, size, self.rng_, drop_last)
+        return ImageBatches(index, size, self.rng_)
 
     def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
         """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
@@ -327,8 +347,51 @@ class TwinTraining(NeuralNetRegressor):
     def check_data(self, X: Any, y: Any) -> None:
         """Do nothing: ``fit`` and ``partial_fit`` checked before anything was changed."""
 
+    def forward_iter(self, X: Any, training: bool = False, device: Any = "cpu") -> Iterator[Tensor]:
+        """Predict pairs in their order, mini-batch by mini-batch.
+
+        ``predict`` gives the same numbers, and computes each image once, also where there are more
+        pairs than fit a mini-batch.
+
+        Parameters
+        ----------
+        X : ImagePairs or what makes them, or a dataset of pairs
+            As in ``predict``.
+        training : bool, default=False
+            Whether the network is in training mode: read out at ``layer``, with gradients.
+        device : str, default="cpu"
+            Where the predictions are put.
+
+        Yields
+        ------
+        dissim : Tensor of float32, shape (n_pairs_of_batch,)
+            Correlation distances, 0 to 2.
+
+        Raises
+        ------
+        ValueError
+            If an image has constant activations.
+        """
+        check_is_fitted(self)
+        for batch in self._batches_to_predict(X):
+            with shard_threads():
+                predicted = self.evaluation_step(batch, training=training)
+            if torch.isnan(predicted).any():
+                self._raise_constant(batch[0])
+            yield to_device(predicted, device=device)
+
+    def _batches_to_predict(self, X: Any) -> Any:
+        if isinstance(X, PairBatch):  # skorch's BatchScoring
+            return [(X, None)]
+        return self.get_iterator(self.get_dataset(pairs_to_predict(X)))
+
     def infer(self, x: PairBatch, **_: Any) -> Tensor:
         """Predict the pairs of one mini-batch."""
+        if not isinstance(x, PairBatch):
+            raise TypeError(
+                "infer takes the first item of a mini-batch, as net.get_iterator(net.get_dataset("
+                f"pairs, dissim)) gives them, got a {type(x).__name__}. Of pairs, call predict."
+            )
         return self.module_(x.to(self.device))
 
     def get_loss(
@@ -338,6 +401,11 @@ class TwinTraining(NeuralNetRegressor):
         y_true = torch.as_tensor(y_true).to(y_pred.device, non_blocking=True)
         more = []
         if getattr(self.criterion_, "needs_index", False):
+            if X is None:
+                raise ValueError(
+                    f"{type(self.criterion_).__name__} needs the images of each pair: give the "
+                    "mini-batch as X."
+                )
             more = [X.index.to(y_pred.device, non_blocking=True)]
         if X is not None and X.weights is not None:
             weights = X.weights.to(y_pred.device, non_blocking=True)
@@ -347,7 +415,7 @@ class TwinTraining(NeuralNetRegressor):
         else:
             loss = super().get_loss(y_pred, y_true, X=X, training=training)
         if not torch.isfinite(loss):
-            self._raise_not_finite(X, loss)
+            self._raise_not_finite(X, loss, y_true)
         return loss
 
     def _check_built(self) -> None:
@@ -375,19 +443,26 @@ class TwinTraining(NeuralNetRegressor):
             reader = replace(reader, kept=kept)
             self.module_.set_lengths(reader.mean_squared_lengths(rows))
 
-    def _raise_not_finite(self, batch: PairBatch, loss: Tensor) -> None:
+    def _raise_not_finite(self, batch: PairBatch | None, loss: Tensor, y_true: Tensor) -> None:
+        if torch.isnan(y_true).any():
+            raise ValueError("the pairs have no dissimilarities: give y to get_dataset.")
+        if batch is not None:
+            self._raise_constant(batch)
+        raise ValueError(
+            f"the loss became {loss.item()} in epoch {len(self.history)}: training diverged. Use "
+            f"a lower lr than {self.lr}."
+        )
+
+    def _raise_constant(self, batch: PairBatch) -> None:
+        """Raise an error if an image of a mini-batch has constant activations."""
         with torch.no_grad():
             features = self.module_.features(batch.to(self.device))
-        read_out = self.module_.trained
+        read_out = self.module_.read_out
         finite = torch.isfinite(features).all(dim=1)
         constant = finite & torch.isnan(read_out.normalise(features)[:, 0])
         if constant.any():
             image = batch.images[int(constant.int().argmax())]
             raise ValueError(name_constant(image, read_out.name))
-        raise ValueError(
-            f"the loss became {loss.item()} in epoch {len(self.history)}: training diverged. Use "
-            f"a lower lr than {self.lr}."
-        )
 
     def _gpus(self) -> list[int]:
         device = torch.device(self.device)

@@ -16,6 +16,7 @@ from sklearn_rdm._network._backbones import Backbone, load_fitting, load_weights
 from sklearn_rdm._network._cut import CannotCutError, CutNetwork, Wanted, two_photographs
 from sklearn_rdm._network._features import state_axes
 from sklearn_rdm._network._hooked import HookedNetwork
+from sklearn_rdm._network._layout_probe import probed_axes
 from sklearn_rdm._network._tracing import defaults, within
 
 __all__ = ["Trunk"]
@@ -95,7 +96,10 @@ class Trunk(nn.Module):
         self.layers = self._way.layers
         self.cut = self._way.cut
         self.has_prefix = self._way.has_prefix
-        self.axes = state_axes(self._way.axes, layers, layout, n_prefix_tokens)
+        axes = self._way.axes
+        if layout is None:
+            axes = probed_axes(self._read, axes, backbone.preprocessing.size)
+        self.axes = state_axes(axes, layers, layout, n_prefix_tokens)
         self._remove_unneeded()
         if backbone.state_dict is not None:
             load_weights(self.network, backbone.state_dict, known)
@@ -115,6 +119,10 @@ class Trunk(nn.Module):
     def to_trained(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """From the value of ``cut`` to the activations of the first ``n_trained`` layers."""
         return self._checked(self._way.to_trained(inputs), inputs.shape[0])
+
+    def traceable(self, images: Tensor) -> tuple[Tensor, ...]:
+        """As the trunk itself, but torch.export can follow it; gradients are not cut off."""
+        return self._checked(self._way.traceable(images), images.shape[0])
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.suffix(self.prefix(images))
@@ -148,6 +156,9 @@ class Trunk(nn.Module):
         # Buffers were replaced, the graphs still hold the old ones.
         self._way.bind(self.network)
         return self
+
+    def _read(self, images: Tensor) -> tuple[Any, ...]:
+        return self._way.suffix(self._way.prefix(images))
 
     def _checked(self, outputs: tuple[Tensor, ...], n_images: int) -> tuple[Tensor, ...]:
         """Outputs of all read-outs or of the first of them, if each has one row per image."""

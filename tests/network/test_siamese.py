@@ -3,7 +3,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-import torchvision
 from joblib import Parallel, delayed
 from PIL import Image
 from sklearn.base import clone
@@ -684,23 +683,3 @@ def test_parameters_that_only_skorch_names_are_kept_if_given():
     assert net.iterator_train__num_workers == 2
     assert net.warm_start
     assert net.get_params()["iterator_train__num_workers"] == 2
-
-
-def test_the_exported_network_is_whole_and_tuned():
-    pairs, y = make_pairs()
-    net = SiameseRDMRegressor(
-        "resnet18", "layer2", weights=None, image_size=64, max_epochs=1, lr=0.01, random_state=0
-    ).fit(pairs, y)
-    plain = torchvision.models.resnet18()
-    before = plain.layer4[0].conv1.weight.clone()
-    plain.load_state_dict(net.export_network().state_dict(), strict=True)
-    assert not torch.equal(plain.layer4[0].conv1.weight, before)
-    read = create_feature_extractor(plain.eval(), {"layer2": "layer2"})
-    with torch.no_grad():
-        expected = read(net.module_.preprocessing(pairs.images))["layer2"].flatten(1)
-    np.testing.assert_allclose(net.embed(pairs.images), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_an_unfitted_network_is_not_exported():
-    with pytest.raises(NotFittedError):
-        tiny_net().export_network()
