@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -242,6 +243,8 @@ class ImageBatches:
         As in :class:`PairBatches`, but ``batch_size`` counts images.
     """
 
+    sample = "pair"
+
     def __init__(self, index: Index, batch_size: int, random_state: RandomState) -> None:
         self.index, self.random_state = index, random_state
         in_set = image_sets(index)
@@ -256,8 +259,8 @@ class ImageBatches:
         batches = self._pairs_of(self._cut())
         if not batches:
             raise ValueError(
-                f"no labelled pair lies within mini-batches of {self.batch_size} of "
-                f"{self.n_images} images: use batching='pairs', or a larger batch_size."
+                f"no labelled {self.sample} lies within mini-batches of {self.batch_size} of "
+                f"{self.n_images} images: use batching='{self.sample}s', or a larger batch_size."
             )
         for number in self.random_state.permutation(len(batches)):
             yield batches[number]
@@ -279,8 +282,9 @@ class ImageBatches:
             return [pairs for pairs in cut if len(pairs)]
         inside = []
         for start, block in blocks(self.index):
-            first, second = batch_of[block].T
-            inside.append(start + np.flatnonzero(first == second))
+            first, *others = batch_of[block].T
+            together = reduce(np.logical_and, (first == other for other in others))
+            inside.append(start + np.flatnonzero(together))
         rows = np.concatenate(inside)
         return [rows[pairs] for pairs in group(batch_of[self.index[rows, 0]])]
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone, is_classifier
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import delayed
@@ -278,7 +278,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
 
     def _checked_layers(self, candidates: list[dict[str, Any]]) -> list[list[Layers]]:
         """Read-outs of each combination of parameters."""
-        if not isinstance(self.estimator, SiameseRDMRegressor):
+        if not isinstance(self.estimator, SiameseRDMRegressor) or is_classifier(self.estimator):
             raise TypeError(
                 "estimator must be a SiameseRDMRegressor, whose layers can be read out after every "
                 f"epoch, got {self.estimator!r}. Search the layers of other models with "

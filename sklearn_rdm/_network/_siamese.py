@@ -27,7 +27,7 @@ from sklearn_rdm._network._preprocessing import check_photographs
 from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._store import has_location
-from sklearn_rdm._network._training import BATCHINGS, TwinTraining, name_constant
+from sklearn_rdm._network._training import TwinTraining, name_constant
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._image_pairs import as_pairs
@@ -516,9 +516,14 @@ default="auto"
             X, y = check_fit_images(X, y)
         else:
             X, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
-        check_photographs(np.asarray(X.images[:1]))
-        if self.batching not in BATCHINGS:
-            raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
+        self._check_options(X.images)
+        return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
+
+    def _check_options(self, images: Any) -> None:
+        """Look at what is wanted of the training before anything is changed."""
+        check_photographs(np.asarray(images[:1]))
+        if self.batching not in self.batchings:
+            raise ValueError(f"batching must be one of {[*self.batchings]}, got {self.batching!r}.")
         size = self.batch_size
         if not isinstance(size, Integral) or (size != -1 and size < 1):
             raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
@@ -530,7 +535,6 @@ default="auto"
                 f"test_size=0.2), got {self.train_split!r}. skorch's own splits cut pairs, so that "
                 "training and validation pairs would share images."
             )
-        return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
 
     def _open(self, X: Any, rows: np.ndarray | None = None, background: Any = None) -> ImageReader:
         """What is needed to read images; frozen layers' activations are kept if memory is given."""

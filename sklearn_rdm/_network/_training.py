@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import signature
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,8 @@ from sklearn_rdm._pairs._weights import keep_weighted, take_weights
 from sklearn_rdm.model_selection._image_splits import as_rows, leaks
 from sklearn_rdm.preprocessing._pooling import fit_pooling
 
-__all__ = ["BATCHINGS", "TwinTraining", "name_constant"]
+__all__ = ["TwinTraining", "name_constant"]
 
-BATCHINGS = {"images": ImageBatches, "pairs": PairBatches}
 # Parameters that are the network's: read off it, so that they are listed once.
 NETWORK_OPTIONS = [
     name for name in signature(TwinNetwork).parameters if name not in ("random_state", "candidates")
@@ -62,6 +62,7 @@ NETWORK_OPTIONS = [
 class TwinTraining(NeuralNetRegressor):
     """The training of :class:`SiameseRDMRegressor`, in the hooks that skorch offers."""
 
+    batchings: Mapping[str, Any] = MappingProxyType({"images": ImageBatches, "pairs": PairBatches})
     _weights_of_pairs: np.ndarray | None = None
     _checkpoint_: NoCheckpoint = NoCheckpoint()  # of a training that goes on now
 
@@ -278,7 +279,7 @@ class TwinTraining(NeuralNetRegressor):
         if batch_size is None:
             return OrderedBatches(index)
         size = len(index) if batch_size == -1 else batch_size
-        return BATCHINGS[self.batching](index, size, self.rng_)
+        return self.batchings[self.batching](index, size, self.rng_)
 
     def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
         """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
@@ -431,11 +432,12 @@ def _is_raised_by(interrupt: BaseException, function: Any) -> bool:
 def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:
     leaked = leaks(pairs, train, valid)
     if leaked.any():
-        i, j = pairs.index[valid[leaked.argmax()]]
+        *others, last = pairs.index[valid[leaked.argmax()]].tolist()
+        sample, both = ("pair", "both") if len(others) == 1 else ("triplet", "all")
         raise ValueError(
-            f"train_split validates on the pair of images {i} and {j}, which both occur in its "
-            "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
-            "splitter of sklearn_rdm.model_selection."
+            f"train_split validates on the {sample} of images {', '.join(map(str, others))} and "
+            f"{last}, which {both} occur in its training {sample}s: it holds out {sample}s, not "
+            "images. Use ImageShuffleSplit or another splitter of sklearn_rdm.model_selection."
         )
 
 
