@@ -59,7 +59,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "10 epochs": {"max_epochs": 10},
     "maps not pooled": {"spatial_pooling": None},
     "maps pooled to one place": {"spatial_pooling": 1},
-    "statistics of the batch": {"freeze_batch_norm": False},
+    "statistics of the batch": {"module__freeze_batch_norm": False},
     "nothing frozen": {"freeze_up_to": None},
     "subjects weighted by reliability": {
         "subject_pooling": SubjectPooling("zscore", subject_weight="reliability")

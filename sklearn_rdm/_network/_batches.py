@@ -15,6 +15,7 @@ from numpy.random import RandomState
 from skorch.dataset import Dataset
 from torch import Tensor
 
+from sklearn_rdm._models._distances import unit_pair_distances
 from sklearn_rdm._network._accelerator import is_host, take
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._pair_index import (
@@ -60,6 +61,8 @@ class PairBatch:
         The reference of each image, counted from the first of them.
     weights: Tensor of shape (n_pairs,), or None
         How much each pair counts in the loss; None: all alike.
+    untrained: Tensor of shape (n_pairs,), or None
+        Dissimilarities by the untrained network, if training is to stay near them.
     """
 
     inputs: Tensor
@@ -67,6 +70,7 @@ class PairBatch:
     images: np.ndarray
     references: Tensor | None = None
     weights: Tensor | None = None
+    untrained: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -88,6 +92,7 @@ class PairBatch:
             index=function(self.index),
             references=None if self.references is None else function(self.references),
             weights=None if self.weights is None else function(self.weights),
+            untrained=None if self.untrained is None else function(self.untrained),
         )
 
 
@@ -106,7 +111,14 @@ class NetworkInputs:
         Network inputs of the reference images, on the same device.
     reference_of : ndarray of shape (n_used_images,), default=None
         The reference of each of the images.
+
+    Attributes
+    ----------
+    untrained : ndarray of shape (n_used_images, n_features), or None
+        Features by the untrained network, whose products are correlations.
     """
+
+    untrained: np.ndarray | None = None
 
     def __init__(
         self,
@@ -123,12 +135,15 @@ class NetworkInputs:
         self, present: np.ndarray, index: np.ndarray, weights: Tensor | None = None
     ) -> PairBatch:
         """Some of the images, by position, and pairs of these."""
-        inputs, references = take(self.inputs, self.places[present]), None
+        inputs, references, untrained = take(self.inputs, self.places[present]), None, None
         if self.references is not None and self.reference_of is not None:
             used, reference_of = np.unique(self.reference_of[present], return_inverse=True)
             inputs = torch.cat([inputs, take(self.references, used)])
             references = torch.from_numpy(reference_of.reshape(-1))
-        return PairBatch(inputs, torch.from_numpy(index), self.images[present], references, weights)
+        if self.untrained is not None:
+            untrained = torch.from_numpy(unit_pair_distances(self.untrained[present], index))
+        images, pairs = self.images[present], torch.from_numpy(index)
+        return PairBatch(inputs, pairs, images, references, weights, untrained)
 
 
 class PairDataset(Dataset):

@@ -256,6 +256,7 @@ class SiameseOddOneOutClassifier(SiameseRDMRegressor):
         if not is_settled:
             self._settle_lengths(dataset, pairs, learned)
             self.module_.settle(pairs)
+        self._keep_untrained(dataset, pairs)
         if valid is None:
             return dataset, None
         return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
@@ -264,12 +265,6 @@ class SiameseOddOneOutClassifier(SiameseRDMRegressor):
         """Predict the three dissimilarities of each triplet of one mini-batch."""
         dissim = super().infer(x).reshape(-1, 3)
         return dissim.where(torch.tensor(x.possible, device=dissim.device), torch.inf)
-
-    def get_loss(self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False) -> Any:
-        """Compute the loss of the dissimilarities, or of similarities."""
-        if getattr(self.criterion_, "of_similarities", False):
-            y_pred = -y_pred
-        return super().get_loss(y_pred, y_true, X=X, training=training)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -285,6 +280,11 @@ class SiameseOddOneOutClassifier(SiameseRDMRegressor):
         X, y, weights = keep_weighted(check_weights(sample_weight, len(y)), X, y)
         self._check_options(X.images)
         return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
+
+    def _loss_of_targets(self, y_pred: Tensor, y_true: Any, X: Any, training: bool) -> Any:
+        if getattr(self.criterion_, "of_similarities", False):
+            y_pred = -y_pred
+        return super()._loss_of_targets(y_pred, y_true, X, training)
 
     def _batches(self, dataset: Any, batch_size: int | None) -> Any:
         if batch_size is None:

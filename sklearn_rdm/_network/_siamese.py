@@ -105,6 +105,12 @@ default="auto"
         centred activations of an image minus the reference's, and ``s`` the ratio times the mean of
         ``|x|**2``, the prediction is ``1 - x1 @ x2 / sqrt((|x1|**2 + s) * (|x2|**2 + s))``. 0 is
         Pearson's correlation; 1 predicts early visual responses better, see the user guide.
+    pretrained_penalty : float, default=0.0
+        How strongly training is held near the dissimilarities of the untrained network. Added to
+        the loss of a mini-batch is ``pretrained_penalty * mean((d - d_0)**2)`` over its pairs, with
+        ``d`` the prediction and ``d_0`` that of the network as it was built, by ``layer``. It acts
+        on training only; ``valid_loss`` is without it. Search it on a logarithmic scale: with
+        :class:`~sklearn_rdm.losses.CorrelationLoss`, 1 to 100.
     batching : {"images", "pairs"}, default="images"
         "images" trains on all labelled pairs among a mini-batch of images (never mixing image sets
         that share no pair), "pairs" on a mini-batch of random pairs, as in [1]_.
@@ -221,6 +227,7 @@ default="auto"
         spatial_pooling: Any = None,
         tokens: str = "all",
         noise_ratio: float = 0.0,
+        pretrained_penalty: float = 0.0,
         batching: str = "images",
         batch_size: int = 48,
         criterion: Any = CorrelationLoss,
@@ -249,6 +256,7 @@ default="auto"
         self.spatial_pooling = spatial_pooling
         self.tokens = tokens
         self.noise_ratio = noise_ratio
+        self.pretrained_penalty = pretrained_penalty
         self.batching = batching
         self.subject_pooling = subject_pooling
         self.memory = memory
@@ -527,6 +535,10 @@ default="auto"
         size = self.batch_size
         if not isinstance(size, Integral) or (size != -1 and size < 1):
             raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
+        if not 0 <= self.pretrained_penalty < float("inf"):
+            raise ValueError(
+                f"pretrained_penalty must be finite and 0 or more, got {self.pretrained_penalty!r}."
+            )
         if self.device is None:
             raise ValueError("device must name where the network runs, such as 'cpu', got None.")
         if self.train_split is not None and not hasattr(self.train_split, "split"):
