@@ -76,7 +76,7 @@ PENALTY_CHANGES: dict[str, dict[str, Any]] = {
     "chosen by folds": {"searched": {"pretrained_penalty": PENALTIES}},
     **{f"{strength:g}": {"pretrained_penalty": strength} for strength in PENALTIES},
 }
-FAST = ("none", "not trained", "fMRI only", "mirrored images too")
+FAST = ("none", "not trained", "fMRI only", "mirrored images too", "chosen by folds")
 COLUMNS = (
     "change",
     *(
@@ -93,15 +93,17 @@ defaults for 5 epochs, one network trained on fMRI EVC and early MEG (read at `b
 behind `block4`, maps of 7 x 7), one on IT and late MEG (`block14`, behind `block10`, 2 x 2). Each
 other row changes one setting. One seed; *other seed* shows how much is nothing: about one percent
 for early vision, two to four for late vision. IT of the 118 images is near chance.
+The ceiling of MEG is that of matrices averaged over time.
 """
 
-PENALTY_TEXT = """
+PENALTY_TABLE = ("Staying near the pretrained network", """
 As in the table of ingredients, with `pretrained_penalty`: the loss plus this strength times the
 mean squared difference between predicted and untrained dissimilarities. *chosen by folds*: the
 strength with the best mean score of five folds over the training images, of those below it, which
 were written down before any was tried. One seed; another one changes about one percent for early
-vision, two to four for late vision.
-"""
+vision, two to four for late vision. The ceiling of MEG is that of matrices averaged over time.
+Command: `python benchmarks/accuracy/ingredients.py penalty`.
+""", "penalty")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -114,14 +116,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.fast or "SKLEARN_RDM_DATA" not in os.environ:
             run_simulated(memory)
             return
-        changes = PENALTY_CHANGES if options.part == "penalty" else CHANGES
+        is_penalty = options.part == "penalty"
+        changes = PENALTY_CHANGES if is_penalty else CHANGES
         rows = score_changes(changes, load_sets(), memory, options.n_jobs)
-    if options.part == "penalty":
-        columns = ("strength", *COLUMNS[1:])
-        title = "Staying near the pretrained network"
-        write_report("ingredients", title, PENALTY_TEXT, columns, rows, part="penalty")
-    else:
-        write_report("ingredients", "What each ingredient adds", TEXT, COLUMNS, rows)
+    table = PENALTY_TABLE if is_penalty else ("What each ingredient adds", TEXT, None)
+    write_report("ingredients", *table[:2], COLUMNS, rows, part=table[2])
 
 
 def score_changes(
@@ -166,7 +165,6 @@ def percents(
     if searched:
         net = GridSearchCV(net, searched, cv=ImageKFold(5, shuffle=True, random_state=0))
     predicted = net.fit(pairs, dissim).predict(test.pairs)
-    print(part, len(test.pairs), getattr(net, "best_params_", ""), flush=True)
     scores = []
     for name in TRAINED_ON[part]:
         each = rdm_spearman_score(test.dissim[name], predicted, subject_average=False)
@@ -180,8 +178,7 @@ def run_simulated(memory: str) -> None:
     tiny = {"backbone": "squeezenet1_1", "weights": None, "image_size": 64, "layer": "features.3"}
     for settings in NETWORKS.values():
         settings |= {**tiny, "max_epochs": 1, "freeze_up_to": "features.0"}
-    changes = {name: CHANGES[name] for name in FAST}
-    changes["chosen by folds"] = {"searched": {"pretrained_penalty": PENALTIES[:2]}}
+    changes = {name: (CHANGES | PENALTY_CHANGES)[name] for name in FAST}
     score_changes(changes, simulate_sets(), memory, n_jobs=1)
 
 

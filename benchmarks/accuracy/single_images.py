@@ -50,7 +50,8 @@ overlap, as shares of squared rank correlations do). *Strength in block7*: Pears
 blank, over images: negative, where images with weak responses are far from all others. *Predicted
 by strengths*: mean over 3 x 5 image-wise folds of Spearman's r with the subjects, of `a_i + a_j`
 as predicted for held-out images by ridge regression on the logarithms in 7 blocks; *other
-subjects*: r of the mean of 14 subjects with the 15th, on all pairs.
+subjects*: r of the mean of 14 subjects with the 15th, on all pairs. MEG: matrices averaged over
+time.
 """
 
 

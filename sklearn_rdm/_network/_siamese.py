@@ -149,7 +149,7 @@ default="auto"
         "bf16" runs trained layers in bfloat16 where that is safe (autocast).
     random_state : int, RandomState or None, default=None
         Seeds mini-batches, random weights and dropout. The same int gives the same bits, with any
-        number of threads and in any worker.
+        number of threads and in any worker; with None, two fits differ.
     device : str, default="cpu"
         Where the network runs, e.g. "cuda".
     verbose : int, default=0
