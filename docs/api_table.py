@@ -15,6 +15,7 @@ API = [
         "Tune a network on dissimilarities, and predict those of new images.",
         [
             "SiameseRDMRegressor",
+            "SiameseOddOneOutClassifier",
             "list_layers",
             "make_agrawal2019",
         ],

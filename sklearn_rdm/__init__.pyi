@@ -28,6 +28,7 @@ from ._models import (
 from ._network import (
     LayerActivations,
     LayerEpochSearchCV,
+    SiameseOddOneOutClassifier,
     SiameseRDMRegressor,
     list_layers,
     make_agrawal2019,
@@ -61,6 +62,7 @@ __all__ = [
     "RDMReport",
     "RDMScoresDisplay",
     "ResponsePatterns",
+    "SiameseOddOneOutClassifier",
     "SiameseRDMRegressor",
     "TrainingCurveDisplay",
     "VotingRDMRegressor",

@@ -31,6 +31,7 @@ from sklearn_rdm import (
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
     OddOneOutAlignment,
+    SiameseOddOneOutClassifier,
     SiameseRDMRegressor,
     VotingRDMRegressor,
 )
@@ -64,7 +65,8 @@ ESTIMATORS = {
 }
 SEE_PHOTOGRAPHS = (LayerActivations, LayerEpochSearchCV, SiameseRDMRegressor)
 LEARN_FROM_PAIRS_ALONE = (PerImage, LayerActivations)  # they ignore y
-NOT_ON_PAIRS = {SubjectPooling, OddOneOutAlignment}  # on dissimilarities, and on triplets
+# On dissimilarities, and on triplets.
+NOT_ON_PAIRS = {SubjectPooling, OddOneOutAlignment, SiameseOddOneOutClassifier}
 
 
 def make_problem(estimator):

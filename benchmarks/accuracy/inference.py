@@ -3,6 +3,7 @@
 Images and subjects are drawn anew for every data set, so that the variance of a score is known.
 
     python benchmarks/accuracy/inference.py            # 20 minutes on one core
+    python benchmarks/accuracy/inference.py --refit    # 8 minutes: tests of a cross-validation
     python benchmarks/accuracy/inference.py --fast     # writes nothing
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 from scipy.stats import t as t_distribution
 
+from sklearn_rdm import FeatureReweightedRSARegressor, ImagePairs
 from sklearn_rdm._pairs._dissimilarities import average
 from sklearn_rdm.metrics import rdm_permutation_test
 from sklearn_rdm.metrics._resampling import DrawnScores, Scores, draw_images
@@ -24,6 +26,7 @@ from sklearn_rdm.metrics._variance import (
     jackknife_uncertainty,
     schuett2023_uncertainty,
 )
+from sklearn_rdm.model_selection import ImageKFold, cross_val_permutation_test, cross_val_rdm
 
 N_IMAGES, N_SUBJECTS = (20, 40, 92), (1, 5, 15, 40)
 N_DIMENSIONS, SPREAD = 10, 0.15
@@ -69,16 +72,30 @@ differences. *Ratio*: estimated over true variance. *Noise*: of each subject's p
 single pairs.
 """
 
+REFIT = """
+Type-I error: 20 images, 5 subjects (*patterns*), predicted in five folds by feature-reweighted RSA
+(penalty 1) on 5 features that have nothing to do with them. {n_sims} data sets, {n_permutations}
+permutations each; two standard errors of .05 are {error:.3f}. The first test fits anew to each
+permutation, 500 fits; the second shuffles the predictions, which share training images. Command:
+`python benchmarks/accuracy/inference.py --refit`.
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+    parser.add_argument("--refit", action="store_true", help="tests of a cross-validation only")
+    options = parser.parse_args(argv)
+    fast, of_refit = options.fast, options.refit
     sizes = {"n_sims": 400, "n_large": 200, "n_draws": 200, "n_permutations": 99, "n_tested": 200}
     images, subjects = N_IMAGES, N_SUBJECTS
     if fast:
         sizes = dict.fromkeys(sizes, 20)
         images, subjects = (12,), (1, 4)
+    if fast or of_refit:
+        report_refit(sizes["n_tested"], sizes["n_permutations"], write=not fast)
+    if of_refit:
+        return
     rows = []
     for noise in ("patterns", "pairs"):
         for n_images in images:
@@ -88,6 +105,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     if fast:
         return
     report(rows, sizes)
+
+
+def report_refit(n_sims: int, n_permutations: int, write: bool) -> None:
+    """Type-I error of permutation tests of a cross-validated model that knows nothing."""
+    rng = np.random.RandomState(1)
+    model, cv = FeatureReweightedRSARegressor("sqeuclidean", alphas=1.0), ImageKFold(5)
+    options = {"n_permutations": n_permutations, "random_state": rng}
+    refit, fixed = [], []
+    for _ in range(n_sims):
+        dissim, _ = draw_data("patterns", 20, 5, rng)
+        pairs = ImagePairs(rng.standard_normal((20, N_DIMENSIONS // 2)))
+        refit.append(cross_val_permutation_test(model, pairs, dissim, cv=cv, **options).pvalue)
+        held_out = cross_val_rdm(model, pairs, dissim, cv=cv)
+        by_fold = options | {"folds": held_out.test_indices}
+        fixed.append(rdm_permutation_test(pairs, dissim, held_out.dissim, **by_fold).pvalue)
+    tests = {"cross_val_permutation_test": refit, "rdm_permutation_test, not fitted anew": fixed}
+    rows = [[name, float(np.mean(np.array(p) <= 0.05))] for name, p in tests.items()]
+    print(rows)
+    if write:
+        from _report import write_report
+
+        error = 2 * np.sqrt(0.05 * 0.95 / n_sims)
+        text = REFIT.format(n_sims=n_sims, n_permutations=n_permutations, error=error)
+        columns = ("test", "rejected at .05")
+        write_report("inference", "Tests of a cross-validation", text, columns, rows, part="refit")
 
 
 def report(rows: list[list], sizes: dict[str, int]) -> None:

@@ -6,16 +6,13 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin
-from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, get_tags
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import of_pairs
 from sklearn_rdm._pairs._leaks import warn_of_leak
+from sklearn_rdm._pairs._routing import RoutedFitMixin
 from sklearn_rdm._pairs._weights import check_samples_are_pairs
 from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.metrics._measures import MEASURES
@@ -59,7 +56,9 @@ class RDMRegressorMixin(FitTaskMixin):
         return float(rdm_spearman_score(y, self.predict(X), sample_weight=sample_weight))
 
 
-class RDMMetaRegressor(RDMRegressorMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC):
+class RDMMetaRegressor(
+    RDMRegressorMixin, RoutedFitMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
+):
     """A regressor of pairs around ``estimator``, whose inputs and targets it takes."""
 
     estimator: Any
@@ -67,33 +66,6 @@ class RDMMetaRegressor(RDMRegressorMixin, MetaEstimatorMixin, RegressorMixin, Ba
     @abstractmethod
     def predict(self, X: Any) -> np.ndarray:
         """Predict the dissimilarity of pairs."""
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Get which metadata ``fit`` takes for itself, and which for the estimator.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            As scikit-learn's meta-estimators describe it.
-        """
-        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
-        mapping = MethodMapping().add(caller="fit", callee="fit")
-        return router.add(estimator=self.estimator, method_mapping=mapping)
-
-    def _fit_params(self, weights: Any) -> dict[str, Any]:
-        """What the estimator's ``fit`` is given of the weights of pairs."""
-        if weights is None:
-            return {}
-        if get_config()["enable_metadata_routing"]:
-            return dict(process_routing(self, "fit", sample_weight=weights).estimator.fit)
-        if isinstance(self.estimator, Pipeline):
-            return {f"{self.estimator.steps[-1][0]}__sample_weight": weights}
-        if not has_fit_parameter(self.estimator, "sample_weight"):
-            raise ValueError(
-                f"sample_weight was given, but fit of {self.estimator!r} takes none. Leave it out, "
-                "or wrap an estimator that weights pairs."
-            )
-        return {"sample_weight": weights}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

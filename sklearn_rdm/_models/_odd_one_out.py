@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._models._distances import check_finite
 from sklearn_rdm._pairs._images import check_images, flatten_images
+from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
 from sklearn_rdm._pairs._triplets import ImageTriplets, check_choices, check_triplets
 from sklearn_rdm._pairs._weights import check_weights, keep_weighted
 from sklearn_rdm.metrics import choice_accuracy_score
@@ -69,6 +70,7 @@ class OddOneOutAlignment(BaseEstimator):
 
     See Also
     --------
+    SiameseOddOneOutClassifier : Trains the layers of a network too.
     sklearn_rdm.losses.OddOneOutLoss : The same loss, for torch.
     sklearn_rdm.preprocessing.choices_to_rdm : A matrix for the estimators of pairs.
     LinearTwinRSARegressor : Learns from dissimilarities.
@@ -157,6 +159,7 @@ class OddOneOutAlignment(BaseEstimator):
         self.identity_ = float(np.trace(self.coef_) / len(span))
         self.loss_ = float(problem.loss(self.coef_)[0])
         self.n_features_in_ = features.shape[1]
+        self._training_pairs_ = TrainingPairs(X)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -191,6 +194,7 @@ class OddOneOutAlignment(BaseEstimator):
         """
         check_is_fitted(self)
         check_triplets(X)
+        warn_of_leak_in_validation(self, X)
         used, local = np.unique(X.index, return_inverse=True)
         embedded = self.embed(X.images[used])
         triplets = ImageTriplets(embedded, local.reshape(-1, 3), anchored=X.anchored)

@@ -12,6 +12,9 @@ from sklearn_rdm._network._layer_scores import (
 from sklearn_rdm._network._layer_table import (
     list_layers,
 )
+from sklearn_rdm._network._odd_one_out import (
+    SiameseOddOneOutClassifier,
+)
 from sklearn_rdm._network._published import (
     make_agrawal2019,
 )
@@ -22,6 +25,7 @@ from sklearn_rdm._network._siamese import (
 __all__ = [
     "LayerActivations",
     "LayerEpochSearchCV",
+    "SiameseOddOneOutClassifier",
     "SiameseRDMRegressor",
     "list_layers",
     "make_agrawal2019",

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.random import RandomState
 from skorch.dataset import Dataset
 from torch import Tensor
 
+from sklearn_rdm._models._distances import unit_pair_distances
 from sklearn_rdm._network._accelerator import is_host, take
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._pair_index import (
@@ -59,6 +61,8 @@ class PairBatch:
         The reference of each image, counted from the first of them.
     weights: Tensor of shape (n_pairs,), or None
         How much each pair counts in the loss; None: all alike.
+    untrained: Tensor of shape (n_pairs,), or None
+        Dissimilarities by the untrained network, if training is to stay near them.
     """
 
     inputs: Tensor
@@ -66,6 +70,7 @@ class PairBatch:
     images: np.ndarray
     references: Tensor | None = None
     weights: Tensor | None = None
+    untrained: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -87,6 +92,7 @@ class PairBatch:
             index=function(self.index),
             references=None if self.references is None else function(self.references),
             weights=None if self.weights is None else function(self.weights),
+            untrained=None if self.untrained is None else function(self.untrained),
         )
 
 
@@ -105,7 +111,14 @@ class NetworkInputs:
         Network inputs of the reference images, on the same device.
     reference_of : ndarray of shape (n_used_images,), default=None
         The reference of each of the images.
+
+    Attributes
+    ----------
+    untrained : ndarray of shape (n_used_images, n_features), or None
+        Features by the untrained network, whose products are correlations.
     """
+
+    untrained: np.ndarray | None = None
 
     def __init__(
         self,
@@ -122,12 +135,15 @@ class NetworkInputs:
         self, present: np.ndarray, index: np.ndarray, weights: Tensor | None = None
     ) -> PairBatch:
         """Some of the images, by position, and pairs of these."""
-        inputs, references = take(self.inputs, self.places[present]), None
+        inputs, references, untrained = take(self.inputs, self.places[present]), None, None
         if self.references is not None and self.reference_of is not None:
             used, reference_of = np.unique(self.reference_of[present], return_inverse=True)
             inputs = torch.cat([inputs, take(self.references, used)])
             references = torch.from_numpy(reference_of.reshape(-1))
-        return PairBatch(inputs, torch.from_numpy(index), self.images[present], references, weights)
+        if self.untrained is not None:
+            untrained = torch.from_numpy(unit_pair_distances(self.untrained[present], index))
+        images, pairs = self.images[present], torch.from_numpy(index)
+        return PairBatch(inputs, pairs, images, references, weights, untrained)
 
 
 class PairDataset(Dataset):
@@ -255,6 +271,8 @@ class ImageBatches:
         As in :class:`PairBatches`, but ``batch_size`` counts images.
     """
 
+    sample = "pair"
+
     def __init__(self, index: Index, batch_size: int, random_state: RandomState) -> None:
         self.index, self.random_state = index, random_state
         in_set = image_sets(index)
@@ -269,8 +287,8 @@ class ImageBatches:
         batches = self._pairs_of(self._cut())
         if not batches:
             raise ValueError(
-                f"no labelled pair lies within mini-batches of {self.batch_size} of "
-                f"{self.n_images} images: use batching='pairs', or a larger batch_size."
+                f"no labelled {self.sample} lies within mini-batches of {self.batch_size} of "
+                f"{self.n_images} images: use batching='{self.sample}s', or a larger batch_size."
             )
         for number in self.random_state.permutation(len(batches)):
             yield batches[number]
@@ -292,8 +310,9 @@ class ImageBatches:
             return [pairs for pairs in cut if len(pairs)]
         inside = []
         for start, block in blocks(self.index):
-            first, second = batch_of[block].T
-            inside.append(start + np.flatnonzero(first == second))
+            first, *others = batch_of[block].T
+            together = reduce(np.logical_and, (first == other for other in others))
+            inside.append(start + np.flatnonzero(together))
         rows = np.concatenate(inside)
         return [rows[pairs] for pairs in group(batch_of[self.index[rows, 0]])]
 

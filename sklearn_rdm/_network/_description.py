@@ -62,13 +62,16 @@ def describe(value: Any) -> str:
 
 
 def describe_pairs(pairs: ImagePairs) -> dict[str, str]:
-    """Describe pairs: the images that they use, which two each compares, and labels of images."""
+    """Describe pairs: the images that they use, which two each compares, and labels of images.
+
+    Or triplets, with whether they are anchored.
+    """
     used = pairs.used_images
-    of_used = {
-        name: None if values is None else values[used]
-        for name, values in (("image_groups", pairs.image_groups), ("background", pairs.background))
-    }
+    given = {name: getattr(pairs, name, None) for name in ("image_groups", "background")}
+    of_used = {name: None if values is None else values[used] for name, values in given.items()}
     content = {"images": digests_of(pairs, used), "pairs": pairs.index, **of_used}
+    if hasattr(pairs, "anchored"):
+        content["anchored"] = pairs.anchored
     return {name: describe(value) for name, value in content.items()}
 
 

@@ -54,6 +54,10 @@ class ImageReader:
         """The same, so that products are correlations; NaN for images without variance."""
         return self._compute(rows, self.module.predicted_features, self.module.predicting.normalise)
 
+    def trained_unit_features(self, rows: np.ndarray) -> np.ndarray:
+        """The same, of the read-out that is trained."""
+        return self._compute(rows, self.module.trained_features, self.module.trained.normalise)
+
     def predict_all(self, pairs: ImagePairs) -> np.ndarray:
         """Correlation distances by all read-outs, (n_read_outs, n_pairs), in one pass.
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone, is_classifier
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import delayed
@@ -19,8 +19,9 @@ from sklearn_rdm._models._base import RDMMetaRegressor
 from sklearn_rdm._network._image_reader import open_images
 from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._siamese import SiameseRDMRegressor
-from sklearn_rdm._pairs._image_pairs import ImagePairs, check_fit_pairs
+from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._progress import collect
+from sklearn_rdm._pairs._weights import check_weighted_pairs, take_weights
 from sklearn_rdm.callbacks import _averaged_weights
 from sklearn_rdm.metrics import get_rdm_scorer
 from sklearn_rdm.model_selection._splitters import check_image_cv
@@ -154,7 +155,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> LayerEpochSearchCV:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LayerEpochSearchCV:
         """Train a network per fold, choose, and train on all pairs.
 
         Parameters
@@ -163,6 +164,9 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             The training pairs.
         y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their dissimilarities, NaN where a subject has no value.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts, 0 or more: in training, in the scores that choose, and in
+            ``refit``. None: all alike.
 
         Returns
         -------
@@ -177,7 +181,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             images are both trained on, if no cell of the surface is defined, and whatever the
             estimator raises.
         """
-        pairs, y = check_fit_pairs(X, y)
+        pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
         scorer = get_rdm_scorer(self.scoring)
         candidates = list(ParameterGrid(self.param_grid or {}))
         layers = self._checked_layers(candidates)
@@ -185,7 +189,12 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         keep = not self.refit and len(splits) == 1
         calls = (
             delayed(_train)(
-                clone(self.estimator).set_params(**params), read, pairs, y, split, scorer, keep
+                clone(self.estimator).set_params(**params),
+                read,
+                (pairs, y, weights),
+                split,
+                scorer,
+                keep,
             )
             for params, read in zip(candidates, layers, strict=True)
             for split in splits
@@ -209,7 +218,8 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         layer = layers[best][row]
         chosen = clone(self.estimator).set_params(**candidates[best])
         if self.refit:
-            final = chosen.set_params(read_out=layer, max_epochs=epoch).fit(pairs, y)
+            chosen.set_params(read_out=layer, max_epochs=epoch)
+            final = chosen.fit(pairs, y, sample_weight=weights)
         elif keep:
             final = _predicting_by(layer, chosen, runs[best][0])
         self.cv_results_ = {"params": candidates, "scores": scores}
@@ -278,7 +288,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
 
     def _checked_layers(self, candidates: list[dict[str, Any]]) -> list[list[Layers]]:
         """Read-outs of each combination of parameters."""
-        if not isinstance(self.estimator, SiameseRDMRegressor):
+        if not isinstance(self.estimator, SiameseRDMRegressor) or is_classifier(self.estimator):
             raise TypeError(
                 "estimator must be a SiameseRDMRegressor, whose layers can be read out after every "
                 f"epoch, got {self.estimator!r}. Search the layers of other models with "
@@ -303,9 +313,16 @@ class _LayerScores(Callback):
     """Score every candidate layer on held-out pairs after every epoch."""
 
     def __init__(
-        self, layers: Sequence[Layers], pairs: ImagePairs, y: np.ndarray, scorer: Any, keep: bool
+        self,
+        layers: Sequence[Layers],
+        pairs: ImagePairs,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        scorer: Any,
+        keep: bool,
     ) -> None:
         self.layers, self.pairs, self.y = layers, pairs, y
+        self.weighted = {} if weights is None else {"sample_weight": weights}
         self.scorer, self.keep = scorer, keep
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
@@ -335,7 +352,7 @@ class _LayerScores(Callback):
     def _score(self, dissim: np.ndarray) -> float:
         if not np.isfinite(dissim).all():
             return np.nan
-        return float(self.scorer(_Predicted(dissim), self.pairs, self.y))
+        return float(self.scorer(_Predicted(dissim), self.pairs, self.y, **self.weighted))
 
 
 class _Predicted(RegressorMixin, BaseEstimator):
@@ -354,19 +371,19 @@ class _Predicted(RegressorMixin, BaseEstimator):
 def _train(
     net: SiameseRDMRegressor,
     layers: list[Layers],
-    pairs: ImagePairs,
-    y: np.ndarray,
+    data: tuple[ImagePairs, np.ndarray, np.ndarray | None],
     split: tuple[np.ndarray, np.ndarray],
     scorer: Any,
     keep: bool,
 ) -> tuple[Any, list[list[float]]]:
     """Train on one split; return the network if it is kept, and its scores by epoch and layer."""
-    train, test = split
-    scores = _LayerScores(layers, pairs[test], y[test], scorer, keep)
+    (pairs, y, weights), (train, test) = data, split
+    held_out = pairs[test], y[test], take_weights(weights, test)
+    scores = _LayerScores(layers, *held_out, scorer, keep)
     callbacks = [] if net.callbacks in (None, "disable") else list(net.callbacks)
     net.callbacks = [*callbacks, ("scores of all layers", scores)]
     net.set_params(module__candidates=tuple(layers))
-    net.fit(pairs[train], y[train])
+    net.fit(pairs[train], y[train], sample_weight=take_weights(weights, train))
     if not keep:
         return None, scores.scores_
     if scores.best_state_ is not None:

@@ -53,6 +53,7 @@ def split_patterns(net: Any, X: ImagePairs, y: ResponsePatterns) -> tuple[Any, A
     if not is_settled:
         net._settle_lengths(dataset, X, _in_pairs(labelled, train))
         net.module_.settle(X)
+    net._keep_untrained(dataset, X)
     if valid is None:
         return dataset, None
     parts = (np.searchsorted(used, np.intersect1d(used, part)) for part in (train, valid))

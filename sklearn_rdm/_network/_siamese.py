@@ -30,7 +30,7 @@ from sklearn_rdm._network._preprocessing import check_photographs
 from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._store import has_location
-from sklearn_rdm._network._training import BATCHINGS, TwinTraining, name_constant
+from sklearn_rdm._network._training import TwinTraining, name_constant
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._image_pairs import as_pairs
@@ -108,6 +108,12 @@ default="auto"
         centred activations of an image minus the reference's, and ``s`` the ratio times the mean of
         ``|x|**2``, the prediction is ``1 - x1 @ x2 / sqrt((|x1|**2 + s) * (|x2|**2 + s))``. 0 is
         Pearson's correlation; 1 predicts early visual responses better, see the user guide.
+    pretrained_penalty : float, default=0.0
+        How strongly training is held near the dissimilarities of the untrained network. Added to
+        the loss of a mini-batch is ``pretrained_penalty * mean((d - d_0)**2)`` over its pairs, with
+        ``d`` the prediction and ``d_0`` that of the network as it was built, by ``layer``. It acts
+        on training only; ``valid_loss`` is without it. Search it on a logarithmic scale: with
+        :class:`~sklearn_rdm.losses.CorrelationLoss`, 1 to 100.
     batching : {"images", "pairs"}, default="images"
         "images" trains on all labelled pairs among a mini-batch of images (never mixing image sets
         that share no pair), "pairs" on a mini-batch of random pairs, as in [1]_.
@@ -148,7 +154,7 @@ default="auto"
         "bf16" runs trained layers in bfloat16 where that is safe (autocast).
     random_state : int, RandomState or None, default=None
         Seeds mini-batches, random weights and dropout. The same int gives the same bits, with any
-        number of threads and in any worker.
+        number of threads and in any worker; with None, two fits differ.
     device : str, default="cpu"
         Where the network runs, e.g. "cuda".
     verbose : int, default=0
@@ -226,6 +232,7 @@ default="auto"
         spatial_pooling: Any = None,
         tokens: str = "all",
         noise_ratio: float = 0.0,
+        pretrained_penalty: float = 0.0,
         batching: str = "images",
         batch_size: int = 48,
         criterion: Any = CorrelationLoss,
@@ -254,6 +261,7 @@ default="auto"
         self.spatial_pooling = spatial_pooling
         self.tokens = tokens
         self.noise_ratio = noise_ratio
+        self.pretrained_penalty = pretrained_penalty
         self.batching = batching
         self.subject_pooling = subject_pooling
         self.memory = memory
@@ -499,12 +507,21 @@ default="auto"
             X, y = check_fit_images(X, y)
         else:
             X, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
-        check_photographs(np.asarray(X.images[:1]))
-        if self.batching not in BATCHINGS:
-            raise ValueError(f"batching must be one of {[*BATCHINGS]}, got {self.batching!r}.")
+        self._check_options(X.images)
+        return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
+
+    def _check_options(self, images: Any) -> None:
+        """Look at what is wanted of the training before anything is changed."""
+        check_photographs(np.asarray(images[:1]))
+        if self.batching not in self.batchings:
+            raise ValueError(f"batching must be one of {[*self.batchings]}, got {self.batching!r}.")
         size = self.batch_size
         if not isinstance(size, Integral) or (size != -1 and size < 1):
             raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
+        if not 0 <= self.pretrained_penalty < float("inf"):
+            raise ValueError(
+                f"pretrained_penalty must be finite and 0 or more, got {self.pretrained_penalty!r}."
+            )
         if self.device is None:
             raise ValueError("device must name where the network runs, such as 'cpu', got None.")
         split = self.train_split
@@ -520,7 +537,6 @@ default="auto"
                 f"predict_nonlinearity={self.predict_nonlinearity!r} cannot be set: predictions "
                 "are correlation distances. Transform what predict returns."
             )
-        return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
 
     def _open(self, X: Any, rows: np.ndarray | None = None, background: Any = None) -> ImageReader:
         """What is needed to read images; frozen layers' activations are kept if memory is given."""

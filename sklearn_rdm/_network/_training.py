@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import signature
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ from sklearn_rdm._network._pattern_training import (
 from sklearn_rdm._network._references import mean_of_images
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._twin_network import TwinNetwork
+from sklearn_rdm._network._untrained import departure, untrained_features
 from sklearn_rdm._network._weighted_loss import check_takes_weights, weighted_loss
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._leaks import TrainingPairs
@@ -58,9 +60,8 @@ from sklearn_rdm._pairs._weights import keep_weighted, take_weights
 from sklearn_rdm.model_selection._image_splits import as_rows, leaks
 from sklearn_rdm.preprocessing._pooling import fit_pooling
 
-__all__ = ["BATCHINGS", "TwinTraining", "name_constant"]
+__all__ = ["TwinTraining", "name_constant"]
 
-BATCHINGS = ("images", "pairs")
 # Parameters that are the network's: read off it, so that they are listed once.
 NETWORK_OPTIONS = [
     name for name in signature(TwinNetwork).parameters if name not in ("random_state", "candidates")
@@ -70,6 +71,8 @@ NETWORK_OPTIONS = [
 class TwinTraining(NeuralNetRegressor):
     """The training of :class:`SiameseRDMRegressor`, in the hooks that skorch offers."""
 
+    batchings: Mapping[str, Any] = MappingProxyType({"images": ImageBatches, "pairs": PairBatches})
+    pretrained_penalty: float
     _weights_of_pairs: np.ndarray | None = None
     _checkpoint_: NoCheckpoint = NoCheckpoint()  # of a training that goes on now
 
@@ -168,10 +171,13 @@ class TwinTraining(NeuralNetRegressor):
         """Build the twin network from the estimator's parameters (called by ``initialize``)."""
         options = {name: getattr(self, name) for name in NETWORK_OPTIONS if hasattr(self, name)}
         self.network_options_ = options | self.get_params_for("module")
-        self.module_ = self.module(
-            **{"random_state": self.rng_.randint(2**31)} | self.network_options_
-        )
+        self._seed_of_network = self.rng_.randint(2**31)
+        self.module_ = self._build_network()
         return self
+
+    def _build_network(self) -> TwinNetwork:
+        """The untrained network, the same each time until the estimator is initialized anew."""
+        return self.module(**{"random_state": self._seed_of_network} | self.network_options_)
 
     def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
         """Refuse to train on kept activations of layers that a callback has unfrozen."""
@@ -226,6 +232,7 @@ class TwinTraining(NeuralNetRegressor):
             trained = dataset.X if valid is None else X[train[pooled[train]]]
             self._settle_lengths(dataset, trained, trained.used_images)
             self.module_.settle(X)
+        self._keep_untrained(dataset, X)
         if valid is None:
             return dataset, None
         place = np.cumsum(pooled) - 1
@@ -296,9 +303,9 @@ class TwinTraining(NeuralNetRegressor):
         if batch_size is None:
             return OrderedBatches(index)
         size = len(index) if batch_size == -1 else batch_size
-        if self.batching == "pairs":
+        if drop_last:
             return PairBatches(index, size, self.rng_, drop_last)
-        return ImageBatches(index, size, self.rng_)
+        return self.batchings[self.batching](index, size, self.rng_)
 
     def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:
         """Seed dropout epoch by epoch: ``partial_fit`` then goes on as a longer ``fit`` would."""
@@ -398,6 +405,15 @@ class TwinTraining(NeuralNetRegressor):
         self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
     ) -> Tensor:
         """Compute the loss, and stop before a loss that is not finite spoils the weights."""
+        loss = self._loss_of_targets(y_pred, y_true, X, training)
+        if training and X is not None and X.untrained is not None:
+            loss = loss + self.pretrained_penalty * departure(y_pred, X)
+        if not torch.isfinite(loss):
+            self._raise_not_finite(X, loss, y_true)
+        return loss
+
+    def _loss_of_targets(self, y_pred: Tensor, y_true: Any, X: Any, training: bool) -> Any:
+        """What the criterion makes of predictions and targets."""
         y_true = torch.as_tensor(y_true).to(y_pred.device, non_blocking=True)
         more = []
         if getattr(self.criterion_, "needs_index", False):
@@ -409,14 +425,10 @@ class TwinTraining(NeuralNetRegressor):
             more = [X.index.to(y_pred.device, non_blocking=True)]
         if X is not None and X.weights is not None:
             weights = X.weights.to(y_pred.device, non_blocking=True)
-            loss = weighted_loss(self.criterion_, weights, y_pred, y_true, *more)
-        elif more:
-            loss = self.criterion_(y_pred, y_true, *more)
-        else:
-            loss = super().get_loss(y_pred, y_true, X=X, training=training)
-        if not torch.isfinite(loss):
-            self._raise_not_finite(X, loss, y_true)
-        return loss
+            return weighted_loss(self.criterion_, weights, y_pred, y_true, *more)
+        if more:
+            return self.criterion_(y_pred, y_true, *more)
+        return super().get_loss(y_pred, y_true, X=X, training=training)
 
     def _check_built(self) -> None:
         """Refuse to train on a network that the parameters no longer describe."""
@@ -443,8 +455,15 @@ class TwinTraining(NeuralNetRegressor):
             reader = replace(reader, kept=kept)
             self.module_.set_lengths(reader.mean_squared_lengths(rows))
 
+    def _keep_untrained(self, dataset: Any, pairs: ImagePairs) -> None:
+        """Compute once what the untrained network makes of the images, if it is to stay near."""
+        if self.pretrained_penalty:
+            dataset.kept.untrained = untrained_features(
+                self._build_network(), self.module_, pairs, dataset.kept
+            )
+
     def _raise_not_finite(self, batch: PairBatch | None, loss: Tensor, y_true: Tensor) -> None:
-        if torch.isnan(y_true).any():
+        if torch.isnan(torch.as_tensor(y_true)).any():
             raise ValueError("the pairs have no dissimilarities: give y to get_dataset.")
         if batch is not None:
             self._raise_constant(batch)
@@ -506,11 +525,12 @@ def _is_raised_by(interrupt: BaseException, function: Any) -> bool:
 def _check_no_leak(pairs: ImagePairs, train: np.ndarray, valid: np.ndarray) -> None:
     leaked = leaks(pairs, train, valid)
     if leaked.any():
-        i, j = pairs.index[valid[leaked.argmax()]]
+        *others, last = pairs.index[valid[leaked.argmax()]].tolist()
+        sample, both = ("pair", "both") if len(others) == 1 else ("triplet", "all")
         raise ValueError(
-            f"train_split validates on the pair of images {i} and {j}, which both occur in its "
-            "training pairs: it holds out pairs, not images. Use ImageShuffleSplit or another "
-            "splitter of sklearn_rdm.model_selection."
+            f"train_split validates on the {sample} of images {', '.join(map(str, others))} and "
+            f"{last}, which {both} occur in its training {sample}s: it holds out {sample}s, not "
+            "images. Use ImageShuffleSplit or another splitter of sklearn_rdm.model_selection."
         )
 
 

@@ -268,6 +268,15 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         of_background = is_auto(self._given_reference) and settle_reference("auto", source)
         self.settled.fill_(OF_BACKGROUND if of_background else OF_OTHER)
 
+    def take_settled(self, other: TwinNetwork) -> None:
+        """Take what training images have settled for a network of the same kind, no more."""
+        mine, theirs = (
+            [*network.buffers(recurse=False), *network.read_outs.buffers()]
+            for network in (self, other)
+        )
+        for buffer, settled in zip(mine, theirs, strict=True):
+            buffer.copy_(settled)
+
     def predicted_features(self, inputs: Tensor) -> Tensor:
         """Features of the read-out that predicts, of one shard given at the cut."""
         return self.predicting(self._activations(inputs))
@@ -292,7 +301,8 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
             outputs = self.trunk.suffix(inputs)
         return self._named(outputs)
 
-    def _trained_features(self, inputs: Tensor) -> Tensor:
+    def trained_features(self, inputs: Tensor) -> Tensor:
+        """Features of the read-out that is trained, of one shard given at the cut."""
         with self._autocast(inputs):
             outputs = self.trunk.to_trained(inputs)
         return self.trained(self._named(outputs))
@@ -301,7 +311,7 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         return dict(zip(self.trunk.layers, outputs, strict=False))
 
     def _read(self, inputs: Tensor) -> Tensor:
-        return self._trained_features(inputs) if self.training else self.predicted_features(inputs)
+        return self.trained_features(inputs) if self.training else self.predicted_features(inputs)
 
     def _autocast(self, inputs: Tensor) -> Any:
         return torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None)

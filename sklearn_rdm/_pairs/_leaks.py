@@ -12,6 +12,7 @@ import numpy as np
 
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._pair_index import AllPairs, Index, blocks, used_images
+from sklearn_rdm._pairs._triplets import ImageTriplets
 
 __all__ = [
     "ImageLeakWarning",
@@ -46,23 +47,27 @@ class ImageLeakWarning(UserWarning):
 
 
 class TrainingPairs:
-    """The pairs that an estimator was fitted to, as far as telling leaks takes.
+    """The pairs, or triplets, that an estimator was fitted to, as far as telling leaks takes.
 
     Images are known again by the array that they lie in, which slices share, or by their content
     where arrays or paths were given as pairs. A copy of the estimator in another process or file
     knows none, and warns of nothing.
     """
 
-    def __init__(self, pairs: ImagePairs) -> None:
+    def __init__(self, pairs: ImagePairs | ImageTriplets) -> None:
         self.images: Callable[[], Any] = weakref.ref(pairs.images)
         self.index: Index = pairs._index
         self.digests = pairs.digests
 
     def leak_into(self, X: Any) -> bool:
-        """Whether new pairs are made of two training images each, some of them at least."""
-        if not isinstance(X, ImagePairs) and self.digests is None:
+        """Whether new pairs are made of two training images each, some of them at least.
+
+        Or new triplets of three.
+        """
+        is_known = isinstance(X, ImagePairs | ImageTriplets)
+        if not is_known and self.digests is None:
             return False
-        pairs = as_pairs(X)
+        pairs = X if is_known else as_pairs(X)
         number = self._numbers_of_images(pairs)
         if number is None or len(pairs) == 0:
             return False
@@ -77,7 +82,7 @@ class TrainingPairs:
         known = np.isin(_as_numbers(index, n_images), _as_numbers(self.index, n_images))
         return not known.all()
 
-    def _numbers_of_images(self, pairs: ImagePairs) -> np.ndarray | None:
+    def _numbers_of_images(self, pairs: ImagePairs | ImageTriplets) -> np.ndarray | None:
         """What each image of other pairs is numbered here: -1 if it is new; None if not known."""
         if self.images() is pairs.images:
             return np.arange(len(pairs.images))
@@ -99,10 +104,11 @@ def warn_of_leak(estimator: Any, X: Any) -> None:
     """Warn if pairs that are scored are made of images that the estimator was fitted to."""
     known = training_pairs(estimator)
     if known is not None and known.leak_into(X):
+        sample = "triplets" if isinstance(X, ImageTriplets) else "pairs"
         warnings.warn(
-            "the scored pairs compare images that were trained on: a split of pairs holds out no "
-            "image, and its scores are too high for new ones. Give cv=ImageKFold(5), or another "
-            "splitter of sklearn_rdm.model_selection. If this is meant, silence "
+            f"the scored {sample} compare images that were trained on: a split of {sample} holds "
+            "out no image, and its scores are too high for new ones. Give cv=ImageKFold(5), or "
+            "another splitter of sklearn_rdm.model_selection. If this is meant, silence "
             "sklearn_rdm.model_selection.ImageLeakWarning.",
             ImageLeakWarning,
             stacklevel=3,
@@ -138,8 +144,11 @@ def training_pairs(estimator: Any) -> TrainingPairs | None:
 
 
 def _as_numbers(index: np.ndarray, n_images: int) -> np.ndarray:
-    """One number per pair, whatever the order of its images."""
-    return index.min(axis=1).astype(np.int64) * n_images + index.max(axis=1)
+    """One number per pair or triplet, whatever the order of its images."""
+    numbers = np.zeros(len(index), dtype=np.int64)
+    for column in np.sort(index, axis=1).T:
+        numbers = numbers * n_images + column
+    return numbers
 
 
 def _no_images() -> None:

@@ -120,11 +120,12 @@ def blocks(index: Index) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def used_images(index: Index) -> np.ndarray:
-    """Images that occur in a pair, ascending."""
+    """Images that occur in a pair, or a triplet, ascending."""
     if isinstance(index, AllPairs):
         return np.arange(index.n_images)
     is_used = np.zeros(int(index.max(initial=-1)) + 1, dtype=bool)
-    is_used[index[:, 0]] = is_used[index[:, 1]] = True
+    for column in index.T:
+        is_used[column] = True
     return np.flatnonzero(is_used)
 
 

@@ -49,6 +49,7 @@ class ImageTriplets:
     --------
     ImagePairs : Images whose dissimilarity was measured.
     OddOneOutAlignment : A linear transform of features that predicts the choices.
+    SiameseOddOneOutClassifier : A network that is tuned on the choices.
 
     Examples
     --------
@@ -61,6 +62,8 @@ class ImageTriplets:
     >>> triplets.index.tolist(), choices.tolist()
     ([[0, 1, 4], [0, 2, 3]], [2, 0])
     """
+
+    digests: None = None  # of the images' content, which ImagePairs may know
 
     def __init__(
         self, images: Any, index: Any, *, anchored: bool = False, image_groups: Any = None
@@ -186,9 +189,9 @@ class ImageTriplets:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(
-            "ImageTriplets is no array and no pairs: give it to an estimator of choices, such as "
-            "OddOneOutAlignment, or make a matrix for estimators of pairs by "
-            "sklearn_rdm.preprocessing.choices_to_rdm."
+            "ImageTriplets is no array and no pairs: give it to an estimator of choices, "
+            "SiameseOddOneOutClassifier (a network) or OddOneOutAlignment (features), or make a "
+            "matrix for estimators of pairs by sklearn_rdm.preprocessing.choices_to_rdm."
         )
 
     def __repr__(self) -> str:

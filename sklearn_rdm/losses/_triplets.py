@@ -55,6 +55,7 @@ class OddOneOutLoss(nn.Module):
     """
 
     of_triplets = True
+    of_similarities = True
 
     def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()

@@ -21,6 +21,8 @@ from sklearn_rdm._pairs._dissimilarities import as_real
 from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._progress import collect
+from sklearn_rdm._pairs._routing import RoutedFitMixin
+from sklearn_rdm._pairs._weights import check_weights, take_weights
 from sklearn_rdm.metrics import get_rdm_scorer
 from sklearn_rdm.model_selection._splitters import check_image_cv
 
@@ -33,6 +35,7 @@ def cross_val_subjects_score(
     cv: Any = None,
     subject_cv: Any = None,
     scoring: Any = None,
+    sample_weight: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> np.ndarray:
@@ -57,6 +60,8 @@ def cross_val_subjects_score(
     scoring : str or callable, default=None
         A name that :func:`sklearn_rdm.metrics.get_rdm_scorer` or scikit-learn knows, or a scorer;
         None is the estimator's ``score``. It is given the test subjects' columns.
+    sample_weight : array-like of shape (n_pairs,), default=None
+        How much each pair counts, in fits and scores. None: all alike.
     n_jobs : int, default=None
         Folds fitted at the same time; None means 1, -1 all cores.
     verbose : int, default=0
@@ -112,6 +117,7 @@ def cross_val_subjects_score(
     """
     pairs = as_pairs(X)
     y = _check_subjects(y, len(pairs))
+    weights = check_weights(sample_weight, len(pairs))
     image_splits = check_image_cv(cv, pairs, y)
     subject_splits = list(check_cv(subject_cv).split(np.arange(y.shape[1])))
     calls = (
@@ -122,6 +128,7 @@ def cross_val_subjects_score(
             pairs,
             y,
             *image_split,
+            weights,
         )
         for (train_subjects, test_subjects), image_split in product(subject_splits, image_splits)
     )
@@ -130,7 +137,9 @@ def cross_val_subjects_score(
     return np.reshape(scores, (len(subject_splits), len(image_splits)))
 
 
-class SubjectHoldOutRDMRegressor(FitTaskMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class SubjectHoldOutRDMRegressor(
+    FitTaskMixin, RoutedFitMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator
+):
     """Fit on some subjects' dissimilarities, score on other subjects'.
 
     scikit-learn's splitters cut rows, pairs here; this holds out columns, subjects. Inside a
@@ -200,7 +209,7 @@ class SubjectHoldOutRDMRegressor(FitTaskMixin, MetaEstimatorMixin, RegressorMixi
         self.train_subjects = train_subjects
         self.scoring = scoring
 
-    def fit(self, X: Any, y: Any) -> SubjectHoldOutRDMRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SubjectHoldOutRDMRegressor:
         """Fit the estimator on the training subjects, and the pairs that one of them has.
 
         Parameters
@@ -209,6 +218,8 @@ class SubjectHoldOutRDMRegressor(FitTaskMixin, MetaEstimatorMixin, RegressorMixi
             The labelled pairs.
         y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             One column of dissimilarities per subject.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts, given to the estimator's ``fit``. None: all alike.
 
         Returns
         -------
@@ -235,7 +246,9 @@ class SubjectHoldOutRDMRegressor(FitTaskMixin, MetaEstimatorMixin, RegressorMixi
                 f"{y.shape[1]} subjects must have no subject in common, and one each."
             )
         self.train_subjects_, self.test_subjects_ = train, test
-        self.estimator_ = clone(self.estimator).fit(*_columns(pairs, y, train))
+        weights = check_weights(sample_weight, len(pairs))
+        pairs, y, weights = _columns(pairs, y, train, weights)
+        self.estimator_ = clone(self.estimator).fit(pairs, y, **self._fit_params(weights))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -271,7 +284,7 @@ class SubjectHoldOutRDMRegressor(FitTaskMixin, MetaEstimatorMixin, RegressorMixi
         check_is_fitted(self)
         return self.estimator_.transform(X)
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score the predictions of the test subjects' dissimilarities.
 
         Parameters
@@ -280,6 +293,8 @@ class SubjectHoldOutRDMRegressor(FitTaskMixin, MetaEstimatorMixin, RegressorMixi
             Pairs; those that no test subject has are left out.
         y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             All subjects' columns, as in ``fit``; only those of the test subjects are read.
+        sample_weight : array-like of shape (n_pairs,), default=None
+            How much each pair counts; ``scoring`` must take weights. None: all alike.
 
         Returns
         -------
@@ -299,7 +314,10 @@ class SubjectHoldOutRDMRegressor(FitTaskMixin, MetaEstimatorMixin, RegressorMixi
         if isinstance(scoring, str) and scoring not in get_scorer_names():
             scoring = get_rdm_scorer(scoring)
         scorer = check_scoring(self.estimator_, scoring=scoring)
-        return scorer(self.estimator_, *_columns(pairs, y, self.test_subjects_))
+        weights = check_weights(sample_weight, len(pairs))
+        pairs, y, weights = _columns(pairs, y, self.test_subjects_, weights)
+        weighted = {} if weights is None else {"sample_weight": weights}
+        return scorer(self.estimator_, pairs, y, **weighted)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -314,6 +332,7 @@ def _fit_score(
     y: np.ndarray,
     train: np.ndarray,
     test: np.ndarray,
+    weights: np.ndarray | None,
 ) -> float:
     parts = {"training": (train, regressor.train_subjects), "test": (test, regressor.test_subjects)}
     for part, (rows, subjects) in parts.items():
@@ -325,7 +344,8 @@ def _fit_score(
                 stacklevel=2,
             )
             return np.nan
-    return regressor.fit(pairs[train], y[train]).score(pairs[test], y[test])
+    regressor.fit(pairs[train], y[train], take_weights(weights, train))
+    return regressor.score(pairs[test], y[test], take_weights(weights, test))
 
 
 def _check_subjects(y: Any, n_pairs: int) -> np.ndarray:
@@ -347,9 +367,9 @@ def _check_columns(subjects: Any, n_subjects: int, name: str) -> np.ndarray:
 
 
 def _columns(
-    pairs: ImagePairs, y: np.ndarray, subjects: np.ndarray
-) -> tuple[ImagePairs, np.ndarray]:
-    """Pairs that one of the subjects has, and these subjects' dissimilarities."""
+    pairs: ImagePairs, y: np.ndarray, subjects: np.ndarray, weights: np.ndarray | None
+) -> tuple[ImagePairs, np.ndarray, np.ndarray | None]:
+    """Pairs that one of the subjects has, these subjects' dissimilarities, and the weights."""
     y = y[:, subjects]
     has_value = ~np.isnan(y).all(axis=tuple(range(1, y.ndim)))
     if not has_value.any():
@@ -357,4 +377,4 @@ def _columns(
             f"subjects {subjects.tolist()} have no dissimilarity (NaN) for these {len(pairs)} "
             "pairs: choose other subjects, or folds with more pairs."
         )
-    return pairs[has_value], y[has_value]
+    return pairs[has_value], y[has_value], take_weights(weights, has_value)

@@ -3,6 +3,8 @@ import itertools
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics import get_scorer
@@ -13,9 +15,7 @@ from sklearn.model_selection import (
     cross_validate,
 )
 
-from sklearn_rdm import (
-    ImagePairs,
-)
+from sklearn_rdm import ImagePairs, LayerWeightedRSARegressor
 from sklearn_rdm.metrics import rdm_spearman_score, rdm_spearman_scorer
 from sklearn_rdm.model_selection import (
     ImageKFold,
@@ -209,3 +209,42 @@ def test_subjects_are_held_out_with_their_time_courses():
     assert scores[0, 0] == pytest.approx(expected)
     with pytest.raises(ValueError, match="two or more subjects, got"):
         regressor.fit(pairs, dissim[:, :1])
+
+
+def test_whole_weights_equal_repeated_pairs():
+    pairs, dissim = make_pairs(15, n_subjects=6)
+    dissim[3, [0, 1]] = np.nan  # left out, and its weight with it
+    weights = np.random.default_rng(0).integers(1, 4, len(pairs))
+    rows = np.repeat(np.arange(len(pairs)), weights)
+    model = LayerWeightedRSARegressor([1] * pairs.images.shape[1], metric="euclidean")
+    options = {"cv": ImageKFold(3), "subject_cv": 3, "scoring": "pearson"}
+    weighted = cross_val_subjects_score(model, pairs, dissim, sample_weight=weights, **options)
+    repeated = cross_val_subjects_score(model, pairs[rows], dissim[rows], **options)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-6)
+    assert np.abs(weighted - cross_val_subjects_score(model, pairs, dissim, **options)).max() > 1e-3
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_weights_are_routed_in_a_search(routing):
+    pairs, dissim = make_pairs(15, n_subjects=6)
+    weights = np.random.default_rng(0).integers(1, 4, len(pairs))
+    with config_context(enable_metadata_routing=routing):
+        inner = LayerWeightedRSARegressor([1] * pairs.images.shape[1], metric="euclidean")
+        if routing:
+            inner.set_fit_request(sample_weight=True)
+        model = SubjectHoldOutRDMRegressor(inner, 2)
+        if routing:
+            model.set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
+        search = GridSearchCV(model, {"test_subjects": [2]}, cv=ImageKFold(3))
+        search.fit(pairs, dissim, sample_weight=weights)
+    expected = clone(inner).fit(pairs, np.delete(dissim, 2, axis=1), sample_weight=weights)
+    np.testing.assert_allclose(search.predict(pairs), expected.predict(pairs))
+
+
+def test_what_takes_no_weights_is_named():
+    pairs, dissim = make_pairs(15, n_subjects=4)
+    weights = np.ones(len(pairs))
+    with pytest.raises(ValueError, match="fit of DistanceRegressor.* takes none"):
+        SubjectHoldOutRDMRegressor(DistanceRegressor()).fit(pairs, dissim, sample_weight=weights)
+    with pytest.raises(ValueError, match="one weight per pair"):
+        cross_val_subjects_score(DistanceRegressor(), pairs, dissim, sample_weight=weights[1:])

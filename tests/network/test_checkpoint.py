@@ -78,6 +78,7 @@ DETERMINED = {
     "batch statistics": {"module__freeze_batch_norm": False},
     "mean, noise, layers": {"reference": "mean", "noise_ratio": 1.0, "layer": ["relu2", "relu3"]},
     "frozen": {"freeze_up_to": "relu2"},
+    "near the untrained": {"pretrained_penalty": 3.0},
     "adam": {"optimizer": torch.optim.AdamW, "lr": 0.01, "optimizer__weight_decay": 0.1},
     "random state": {"random_state": np.random.RandomState(3)},
     "processes": {"iterator_train__num_workers": 1},

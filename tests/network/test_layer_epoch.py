@@ -292,3 +292,18 @@ def test_depth_and_epoch_are_chosen_together():
     np.testing.assert_array_equal(search.predict(pairs), best.predict(pairs))
     display = LayerEpochDisplay.from_estimator(search)
     assert list(display.layers) == [search.best_layer_]
+
+
+def test_whole_weights_equal_repeated_pairs():
+    pairs, y = make_pairs(12)
+    weights = np.random.default_rng(0).integers(1, 4, len(y))
+    weights[5] = 0
+    rows = np.repeat(np.arange(len(y)), weights)
+    search = LayerEpochSearchCV(tiny_net(max_epochs=2), ["relu2", "relu3"], cv=FOLDS)
+    weighted = clone(search).fit(pairs, y, sample_weight=weights)
+    repeated = clone(search).fit(pairs[rows], y[rows])
+    np.testing.assert_allclose(weighted.scores_, repeated.scores_, atol=1e-5)
+    np.testing.assert_allclose(weighted.predict(pairs), repeated.predict(pairs), atol=1e-5)
+    assert np.abs(weighted.scores_ - clone(search).fit(pairs, y).scores_).max() > 1e-3
+    with pytest.raises(ValueError, match="one weight per pair"):
+        search.fit(pairs, y, sample_weight=weights[:-1])
