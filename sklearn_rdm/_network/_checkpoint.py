@@ -20,6 +20,7 @@ from sklearn_rdm._network._description import (
     differences,
     installed_versions,
 )
+from sklearn_rdm._network._processes import are_all_equal, is_first_process, wait_for_all
 from sklearn_rdm._network._state_file import (
     DamagedFileError,
     NotPlainError,
@@ -137,6 +138,17 @@ class Checkpoint(NoCheckpoint):
         return NoCheckpoint, ()  # a copy of the net is another training
 
     def _read(self, path: Path, net: Any) -> dict[str, Any] | None:
+        """The state in a file, which all processes that train together must find."""
+        wait_for_all()  # the first one may still be writing it
+        state = self._read_file(path, net)
+        if not are_all_equal(None if state is None else len(state["history"])):
+            raise ValueError(
+                f"the processes find different checkpoints in {self.folder}: give a folder that "
+                "all of them share, on all machines."
+            )
+        return state
+
+    def _read_file(self, path: Path, net: Any) -> dict[str, Any] | None:
         """The state in a file; None if there is none, or a damaged one, which is warned of."""
         try:
             header, state = read_state(path, net.device)
@@ -163,6 +175,8 @@ class Checkpoint(NoCheckpoint):
             self.unfinished.unlink()
 
     def _write(self, path: Path, net: Any) -> bool:
+        if not is_first_process():
+            return False
         start = time.monotonic()
         header = {"call": self.call, "epoch": len(net.history_)}
         try:

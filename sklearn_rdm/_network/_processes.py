@@ -1,21 +1,36 @@
-"""One network on several processes: each runs its share of a mini-batch's shards.
+"""One network on several processes: each runs its share of a mini-batch's images.
 
 The processes are those of ``torch.distributed``, as torchrun starts them. All of them draw the same
-mini-batches and hold the same weights; what each computes is sent to all, and gradients are summed
-in the order of the shards, so that the weights are the bits of one process.
+mini-batches and hold the same weights; the features that each computes are sent to all, and all
+compute the same loss of all pairs. On processors, gradients are summed in the order of the shards,
+so that the weights are the bits of one process; on GPUs they are equal to rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import joblib
+import numpy as np
 import torch
 from torch import Tensor, distributed
 
+from sklearn_rdm._network._accelerator import is_host
 from sklearn_rdm._network._shards import map_in_threads, shard_size
+from sklearn_rdm._pairs import ImagePairs
 
-__all__ = ["are_several_processes", "run_in_processes"]
+__all__ = [
+    "agreed",
+    "are_all_equal",
+    "are_several_processes",
+    "check_processes",
+    "is_first_process",
+    "run_in_processes",
+    "wait_for_all",
+]
+
+Value = TypeVar("Value")
 
 
 def are_several_processes() -> bool:
@@ -27,14 +42,122 @@ def are_several_processes() -> bool:
     )
 
 
+def is_first_process() -> bool:
+    """Whether this process writes files for all that train together."""
+    return not are_several_processes() or distributed.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Wait until all processes are here."""
+    if are_several_processes():
+        distributed.barrier()
+
+
+def agreed(value: Value) -> Value:
+    """The first process' value, in all processes."""
+    if not are_several_processes():
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def are_all_equal(value: Any) -> bool:
+    """Whether all processes have given the same value."""
+    if not are_several_processes():
+        return True
+    values: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return all(other == values[0] for other in values)
+
+
+def check_processes(X: ImagePairs, y: Any, is_deterministic: bool) -> None:
+    """Refuse to train one network on different data, or where a share of a batch is too little.
+
+    Parameters
+    ----------
+    X, y : ImagePairs and ndarray or ResponsePatterns
+        What this process was given to train on.
+    is_deterministic : bool
+        Whether what the network makes of an image depends on this image alone.
+
+    Raises
+    ------
+    ValueError
+        If it does not, or if the processes differ in their data, as far as a few images, the pairs
+        and the dissimilarities tell. All processes raise it.
+    """
+    if not are_several_processes():
+        return
+    if not is_deterministic:
+        raise ValueError(
+            "several processes train one network only if dropout is off and the statistics of "
+            "batch normalisation stay as they are: others depend on the whole mini-batch. Give "
+            "module__dropout=False and module__freeze_batch_norm=True, or start one process."
+        )
+    if not are_all_equal(_digest(X, y)):
+        raise ValueError(
+            "the processes were given different images, pairs or dissimilarities: give all of "
+            "them the same. Each mini-batch is shared out by the estimator."
+        )
+
+
+def _digest(X: ImagePairs, y: Any) -> str:
+    """Tells data from others, without reading all images."""
+    ends = [0, len(X.images) - 1]
+    images = [np.asarray(X.images[row : row + 1]) for row in ends]
+    if not isinstance(y, np.ndarray):
+        y = y.dissimilarities(np.array([ends]))
+    return str(joblib.hash([images, len(X), X[:1].index, X[-1:].index, y]))
+
+
 def run_in_processes(
     function: Callable[[Tensor], Tensor], inputs: Tensor, parameters: Sequence[Tensor]
 ) -> Tensor:
-    """As :func:`run_in_shards`, with the shards shared out among the processes."""
-    return _SharedFunction.apply(function, inputs, *parameters)
+    """As :func:`run_in_shards`, with the images shared out among the processes."""
+    shared = _SharedShards if is_host(inputs.device) else _SharedSlices
+    return shared.apply(function, inputs, *parameters)
 
 
-class _SharedFunction(torch.autograd.Function):
+class _SharedSlices(torch.autograd.Function):
+    """A slice of the batch for each process; the others' parts are zeros until all are summed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, function: Callable[[Tensor], Tensor], inputs: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        ctx.rows, ctx.parameters = _slice_of_own(len(inputs)), parameters
+        is_idle = ctx.rows.start == ctx.rows.stop  # it must know the shape all the same
+        with torch.enable_grad():
+            ctx.own = function(inputs[slice(1) if is_idle else ctx.rows].clone())
+        outputs = ctx.own.new_zeros((len(inputs), *ctx.own.shape[1:]))
+        if not is_idle:
+            outputs[ctx.rows] = ctx.own.detach()
+        distributed.all_reduce(outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        part = torch.zeros_like(ctx.own)
+        own = gradient[ctx.rows]
+        part[: len(own)] = own
+        gradients = torch.autograd.grad(
+            ctx.own, ctx.parameters, part, allow_unused=True, materialize_grads=True
+        )
+        ctx.own = None
+        total = torch.cat([g.reshape(-1) for g in gradients])
+        distributed.all_reduce(total)
+        return (None, None, *_as_parameters(total, ctx.parameters))
+
+
+def _slice_of_own(n_images: int) -> slice:
+    rank, n_processes = distributed.get_rank(), distributed.get_world_size()
+    return slice(n_images * rank // n_processes, n_images * (rank + 1) // n_processes)
+
+
+class _SharedShards(torch.autograd.Function):
+    """Shards for each process in turn, so that sums have the order of one process."""
+
     @staticmethod
     def forward(
         ctx: Any, function: Callable[[Tensor], Tensor], inputs: Tensor, *parameters: Tensor
@@ -70,15 +193,20 @@ class _SharedFunction(torch.autograd.Function):
             return torch.cat([g.reshape(-1) for g in gradients])
 
         own = dict(zip(ctx.own, map_in_threads(run, list(ctx.own)), strict=True))
-        sizes = [parameter.numel() for parameter in parameters]
+        n_weights = sum(parameter.numel() for parameter in parameters)
         total: Tensor | None = None
         for number in range(ctx.n_shards):
-            shared = _share(own.get(number), (sum(sizes),), gradient, number)
+            shared = _share(own.get(number), (n_weights,), gradient, number)
             total = shared if total is None else total.add_(shared)
         assert total is not None
-        summed = zip(total.split(sizes), parameters, strict=True)
         ctx.own = None
-        return (None, None, *(part.view_as(parameter) for part, parameter in summed))
+        return (None, None, *_as_parameters(total, parameters))
+
+
+def _as_parameters(total: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The parts of one long vector, in the shapes of the parameters."""
+    parts = total.split([parameter.numel() for parameter in parameters])
+    return [part.view_as(p) for part, p in zip(parts, parameters, strict=True)]
 
 
 def _own(shards: Sequence[Tensor]) -> range:

@@ -47,6 +47,7 @@ from sklearn_rdm._network._pattern_training import (
     in_unit_scale,
     split_patterns,
 )
+from sklearn_rdm._network._processes import agreed, check_processes
 from sklearn_rdm._network._references import mean_of_images
 from sklearn_rdm._network._shards import shard_threads
 from sklearn_rdm._network._twin_network import TwinNetwork
@@ -87,6 +88,7 @@ class TwinTraining(NeuralNetRegressor):
         """Train for some epochs, or those of them that are not in the checkpoint."""
         # Kept here, as skorch would hand on fit_params only without scikit-learn's routing.
         self._weights_of_pairs = sample_weight
+        check_processes(X, y, self.module_.trunk.is_deterministic)
         checkpoint.open(self)
         if not checkpoint.is_finished(self):
             self._checkpoint_ = checkpoint
@@ -161,7 +163,7 @@ class TwinTraining(NeuralNetRegressor):
 
     def initialize(self) -> TwinTraining:
         """Load the network and start the random numbers anew (called by ``fit``)."""
-        self.rng_ = check_random_state(self.random_state)
+        self.rng_ = agreed(check_random_state(self.random_state))
         with ONE_AT_A_TIME:
             super().initialize()
         self.__dict__.pop("subject_pooling_", None)

@@ -317,11 +317,12 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         return torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None)
 
     def _run(self, inputs: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and are_several_processes():
+            return run_in_processes(self._read, inputs, self.trained_parameters())
         if not is_host(inputs.device) or not self.trunk.is_deterministic:
             return self._read(inputs)
         if torch.is_grad_enabled():
-            run = run_in_processes if are_several_processes() else run_in_shards
-            return run(self._read, inputs, self.trained_parameters())
+            return run_in_shards(self._read, inputs, self.trained_parameters())
         return torch.cat(list(map_in_threads(self._run_padded, inputs.split(SHARD_SIZE))))
 
     def _run_padded(self, inputs: Tensor) -> Tensor:

@@ -1,55 +1,109 @@
-"""A network trained by two processes, on the loopback device, against one process."""
+"""A network trained by several processes, on the loopback device, against one process."""
 
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 import torch
 
+from sklearn_rdm._network._processes import agreed, are_all_equal, is_first_process
 from tests.networks import same_bits
 
-TRAIN = """
-import sys
-import numpy as np
-import torch
-from torch import distributed
-from sklearn_rdm import ResponsePatterns
-from tests.networks import make_data, tiny_net, weights
+ROOT = Path(__file__).parents[2]
 
-rank, world_size, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-if world_size > 1:
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world_size
-    )
-images = make_data(30).images
-patterns = ResponsePatterns(np.random.default_rng(0).random((30, 9)))
-frozen = {"freeze_up_to": "relu1", "reference": "grey"}
-for name, params in {"images": {}, "frozen": frozen}.items():
-    net = tiny_net(batch_size=-1, max_epochs=2, **params).fit(images, patterns)
-    torch.save(weights(net), f"{folder}/{name}-{rank}-of-{world_size}.pt")
-if world_size > 1:
-    distributed.destroy_process_group()
-"""
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="needs torch.distributed"
+)
 
 
-def start(rank, world_size, folder):
+def start(*command, folder=ROOT):
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", TRAIN, str(rank), str(world_size), str(folder)]
-    root = Path(__file__).parents[2]
-    return subprocess.Popen(command, cwd=root, env=environment | {"PYTHONPATH": str(root)})
+    environment["PYTHONPATH"] = str(ROOT)
+    return subprocess.Popen([sys.executable, *map(str, command)], cwd=folder, env=environment)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What one process, and each of three that work together, has trained."""
+    found = {}
+    for world_size in (1, 3):
+        folder = tmp_path_factory.mktemp(f"of_{world_size}")
+        ranks = range(world_size)
+        command = ("-m", "tests.network.train_in_processes")
+        processes = [start(*command, rank, world_size, folder) for rank in ranks]
+        assert [process.wait(timeout=200) for process in processes] == [0] * world_size
+        parts = [folder / f"{rank}-of-{world_size}.pt" for rank in ranks]
+        found[world_size] = [torch.load(part, weights_only=False) for part in parts]
+        found[f"files of {world_size}"] = list((folder / f"kept-{world_size}").iterdir())
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
-def test_two_processes_train_the_weights_of_one(tmp_path):
-    processes = [start(0, 1, tmp_path), start(0, 2, tmp_path), start(1, 2, tmp_path)]
-    assert [process.wait(timeout=150) for process in processes] == [0, 0, 0]
-    for name in ("images", "frozen"):
-        one, first, second = (
-            torch.load(tmp_path / f"{name}-{part}.pt") for part in ("0-of-1", "0-of-2", "1-of-2")
-        )
-        assert same_bits(one, first)
-        assert same_bits(one, second)
-        assert any(value.abs().sum() > 0 for value in one.values())
+@pytest.mark.parametrize("name", ["images", "frozen", "pairs", "again", "few"])
+def test_processes_train_the_bits_of_one(trained, name):
+    (alone,) = trained[1]
+    for together in trained[3]:
+        assert same_bits(alone[name]["weights"], together[name]["weights"])
+        assert alone[name]["losses"] == together[name]["losses"]
+        assert torch.equal(alone[name]["predicted"], together[name]["predicted"])
+    assert any(value.abs().sum() > 0 for value in alone[name]["weights"].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "same"), [("slices", "images"), ("idle", "few")])
+def test_slices_of_a_batch_train_the_weights_of_one_process(trained, name, same):
+    (alone,), together = trained[1], trained[3]
+    for other in together[1:]:
+        assert same_bits(together[0][name]["weights"], other[name]["weights"])
+    torch.testing.assert_close(
+        together[0][name]["weights"], alone[same]["weights"], atol=1e-6, rtol=1e-5
+    )
+    torch.testing.assert_close(together[0][name]["losses"], alone[same]["losses"])
+
+
+@pytest.mark.slow
+def test_processes_without_a_seed_take_the_one_of_the_first(trained):
+    first, *others = (found["unseeded"] for found in trained[3])
+    for other in others:
+        assert same_bits(first["weights"], other["weights"])
+        assert first["losses"] == other["losses"]
+
+
+@pytest.mark.slow
+def test_one_process_writes_the_checkpoint(trained):
+    for world_size in (1, 3):
+        assert [path.suffix for path in trained[f"files of {world_size}"]] == [".fitted"]
+
+
+@pytest.mark.slow
+def test_different_data_and_shares_that_need_the_batch_raise_in_all_processes(trained):
+    for found in trained[3]:
+        messages = found["messages"]
+        for name in ("patterns", "images", "number"):
+            assert "different images, pairs or dissimilarities" in messages[name]
+        for name in ("dropout", "batch norm"):
+            assert "module__freeze_batch_norm=True" in messages[name]
+
+
+@pytest.mark.slow
+def test_the_script_of_the_guide_runs_under_torchrun(tmp_path):
+    guide = (ROOT / "docs" / "user_guide" / "large_data.rst").read_text()
+    block = guide.split(":name: train.py\n")[1].split("\nStart it by")[0]
+    (tmp_path / "train.py").write_text(textwrap.dedent(block))
+    run = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+    saved = {}
+    for n_processes in (1, 2):
+        process = start(*run, n_processes, tmp_path / "train.py", folder=tmp_path)
+        assert process.wait(timeout=200) == 0
+        saved[n_processes] = torch.load(tmp_path / "network.pt")
+        (tmp_path / "network.pt").unlink()
+    assert same_bits(saved[1], saved[2])
+
+
+def test_one_process_is_the_first_and_agrees_with_itself():
+    assert is_first_process()
+    assert are_all_equal(3)
+    assert agreed("value") == "value"
