@@ -37,6 +37,7 @@ exclude_patterns = [
     "_build",
     "examples",
     "generated/benchmarks.md",
+    "generated/promises.rst",
     "generated/requirements.rst",
     "results",
 ]
