@@ -1,7 +1,7 @@
 """What is promised, and what the scripts of ``benchmarks/reliability`` measured of it.
 
-Each row has the promise, its test, its script, and a function of the recorded rows of the script that
-gives the number of faults, how many were met as promised, and what is counted.
+Each row has the promise, its test, its script, and a function of the recorded rows of the script
+that gives the number of faults, how many were met as promised, and what is counted.
 """
 
 import json

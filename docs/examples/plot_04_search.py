@@ -3,8 +3,8 @@ Choose what to train by cross-validation over images
 ====================================================
 
 A grid search over what stays frozen and how fast the network learns. Folds split the *images*, so
-that every score is one of new images. A bar shows the fits done, the time left and the best score so
-far.
+that every score is one of new images. A bar shows the fits done, the time left and the best score
+so far.
 """
 
 # %%

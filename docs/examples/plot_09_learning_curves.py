@@ -2,15 +2,15 @@
 Learning curves and early stopping
 ==================================
 
-Compute the loss of validation images after every epoch, stop when it no longer falls, and go back to
-the best epoch. Then see why: training goes on improving what it was trained on.
+Compute the loss of validation images after every epoch, stop when it no longer falls, and go back
+to the best epoch. Then see why: training goes on improving what it was trained on.
 """
 
 # %%
 # A split of the images inside ``fit``
 # ------------------------------------
-# ``train_split`` is an image-wise splitter. ``EarlyStopping`` is skorch's; ``EpochProgressBar`` shows
-# the epochs with both losses.
+# ``train_split`` is an image-wise splitter. ``EarlyStopping`` is skorch's; ``EpochProgressBar``
+# shows the epochs with both losses.
 
 from skorch.callbacks import EarlyStopping
 
