@@ -35,8 +35,11 @@ extensions = [
 ]
 exclude_patterns = [
     "_build",
+    "before",
     "examples",
     "generated/benchmarks.md",
+    "generated/jobs.rst",
+    "generated/promises.rst",
     "generated/requirements.rst",
     "results",
 ]

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from api_table import API
+from figures import draw_figures
+from jobs import jobs_table
 from packaging.requirements import Requirement
+from promises import promises_table
 
 IN_THE_GUIDE = (
     "agrawal2019",
@@ -26,6 +29,9 @@ def write_pages(docs: Path, project: dict) -> None:
     generated.mkdir(exist_ok=True)
     _write(generated / "api.rst", api_page())
     _write(generated / "requirements.rst", requirements_table(project))
+    _write(generated / "jobs.rst", jobs_table(docs))
+    _write(generated / "promises.rst", promises_table(docs / "results"))
+    draw_figures(docs / "results", generated)
     results = [p for p in sorted((docs / "results").glob("*.md")) if p.stem not in IN_THE_GUIDE]
     _write(generated / "benchmarks.md", "\n".join(p.read_text() for p in results) or NO_RESULTS)
 

@@ -34,6 +34,16 @@ class SmallNet(nn.Module):
 
 
 # %%
+# Images and simulated subjects
+# -----------------------------
+
+data = make_rdm_regression(n_images=36, n_subjects=8, image_size=64, random_state=0)
+pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
+train, test, train_dissim, test_dissim = image_train_test_split(
+    pairs, dissim, test_size=0.3, random_state=0
+)
+
+# %%
 # Fit them
 # --------
 # Both have random weights here. ``partial(timm.create_model, "resnet18", pretrained=True)`` takes
@@ -43,12 +53,6 @@ factories = {
     "own class": (SmallNet, "late"),
     "timm's ResNet-18": (partial(timm.create_model, "resnet18"), "layer2"),
 }
-data = make_rdm_regression(n_images=36, n_subjects=8, image_size=64, random_state=0)
-pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
-train, test, train_dissim, test_dissim = image_train_test_split(
-    pairs, dissim, test_size=0.3, random_state=0
-)
-
 scores, names = [], []
 for name, (backbone, layer) in factories.items():
     for epochs in (0, 8):

@@ -11,7 +11,6 @@ draw both beside the noise ceiling.
 # --------------------------
 # The baseline is the same layer of the same network, not trained.
 
-import numpy as np
 from sklearn.pipeline import make_pipeline
 
 from sklearn_rdm import (
@@ -22,12 +21,7 @@ from sklearn_rdm import (
     SiameseRDMRegressor,
 )
 from sklearn_rdm.datasets import make_rdm_regression
-from sklearn_rdm.metrics import (
-    compare_rdm_scores,
-    noise_ceiling,
-    rdm_bootstrap,
-    rdm_spearman_score,
-)
+from sklearn_rdm.metrics import compare_rdm_scores, noise_ceiling
 from sklearn_rdm.model_selection import ImageKFold, cross_val_rdm
 
 data = make_rdm_regression(n_images=40, n_subjects=8, image_size=96, random_state=0)
@@ -47,30 +41,17 @@ held_out = {name: cross_val_rdm(model, pairs, dissim, cv=cv) for name, model in 
 # network of its own.
 
 folds = held_out["tuned"].test_indices
-asked = {"over": "images", "folds": folds, "n_resamples": 500, "random_state": 0}
+predictions = {name: predicted.dissim for name, predicted in held_out.items()}
 compared = compare_rdm_scores(
-    pairs, dissim, held_out["tuned"].dissim, held_out["fixed"].dissim, **asked
+    pairs, dissim, predictions, over="images", folds=folds, n_resamples=500, random_state=0
 )
-low, high = compared.confidence_interval
-print(f"tuned - fixed = {compared.difference:.3f}, 95% interval {low:.3f} to {high:.3f}")
-print(f"p = {compared.pvalue:.3f}")
+print(compared)
 
 # %%
 # The figure
 # ----------
+# The bracket says that the two differ.
 
-predictions = [held_out[name].dissim for name in models]
-scores = [
-    np.mean(
-        [rdm_spearman_score(dissim[f], predicted[f], subject_average=False) for f in folds], axis=0
-    )
-    for predicted in predictions
-]
-intervals = [
-    rdm_bootstrap(pairs, dissim, predicted, **asked).confidence_interval
-    for predicted in predictions
-]
-display = RDMScoresDisplay(
-    scores, names=list(models), errors=intervals, noise_ceiling=noise_ceiling(dissim, folds=folds)
-).plot()
+ceiling = noise_ceiling(dissim, folds=folds)
+display = RDMScoresDisplay.from_comparison(compared, noise_ceiling=ceiling).plot()
 _ = display.figure_.suptitle("Is the tuned network better?")

@@ -1,63 +1,86 @@
 """
-Stop a training and go on later
-===============================
+Killed, and run again
+=====================
 
-A long training can be cut into parts. The weights in the end are those of one long training, bit by
-bit.
+Nights are short, and queues kill. With ``checkpoint=`` a training keeps its state in a folder. Run
+the same script again: it goes on where it was killed, and ends with the bits of one that was not.
 """
 
 # %%
-# Train, save, stop
-# -----------------
-# Write to another name first: a file that is being replaced is lost if the process is killed.
+# A script that trains
+# --------------------
+# It is started in a process of its own, to be killed there.
 
-import os
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
-import joblib
+folder = Path(tempfile.mkdtemp())
+script = """
+from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+from sklearn_rdm.datasets import make_rdm_regression
+
+data = make_rdm_regression(n_images=40, n_subjects=4, image_size=112, random_state=0)
+pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
+network = SiameseRDMRegressor(
+    "efficientnet_lite0",
+    "block6",
+    image_size=112,
+    max_epochs=12,
+    checkpoint="kept",
+    random_state=0,
+    verbose=1,
+).fit(pairs, dissim)
+"""
+(folder / "train.py").write_text(script)
+
+# %%
+# The process is killed after four epochs.
+
+log = folder / "log.txt"
+with open(log, "w") as output:
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=folder, stdout=output)
+    while process.poll() is None and len(log.read_text().splitlines()) < 6:
+        time.sleep(0.02)
+    process.kill()
+print("killed:", process.wait() != 0)
+
+# %%
+# Run it again
+# ------------
+# The log says which epochs were trained. The last one before the kill was not kept yet, and is
+# trained again.
+
+import contextlib
+import re
+
+names = {}
+with open(log, "a") as output, contextlib.redirect_stdout(output), contextlib.chdir(folder):
+    exec(script, names)
+print("epochs:", *re.findall(r"^ +(\d+) ", log.read_text(), re.MULTILINE))
+
+# %%
+# The same as without a kill
+# --------------------------
+
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_rdm import ImagePairs, SiameseRDMRegressor
-from sklearn_rdm.datasets import make_rdm_regression
+resumed = names["network"]
+undisturbed = clone(resumed).set_params(checkpoint=None, verbose=0)
+undisturbed.fit(names["pairs"], names["dissim"])
+equal = np.array_equal(undisturbed.predict(names["pairs"]), resumed.predict(names["pairs"]))
+print("equal, bit by bit:", equal)
 
-data = make_rdm_regression(n_images=24, n_subjects=4, image_size=96, random_state=0)
-pairs, dissim = ImagePairs.from_rdms(data.images, data.rdms)
-folder = Path(tempfile.mkdtemp())
-
-
-def save(network):
-    joblib.dump(network, folder / "network.part")
-    os.replace(folder / "network.part", folder / "network.joblib")
-
-
-parts = SiameseRDMRegressor(
-    "efficientnet_lite0", "block4", image_size=96, max_epochs=4, random_state=0
-)
-save(parts.fit(pairs, dissim))
-
-# %%
-# Later, or elsewhere: go on
-# --------------------------
-# ``partial_fit`` trains ``max_epochs`` more epochs.
-
-resumed = joblib.load(folder / "network.joblib")
-save(resumed.partial_fit(pairs, dissim))
-
-# %%
-# The same as without a stop
-# --------------------------
-
-at_once = clone(parts).set_params(max_epochs=8).fit(pairs, dissim)
-print("equal:", np.array_equal(at_once.predict(pairs), resumed.predict(pairs)))
-
-losses = resumed.history_[:, "train_loss"]
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
-epochs = at_once.history_[:, "epoch"]
-ax.plot(epochs, at_once.history_[:, "train_loss"], color="0.75", lw=8, label="without a stop")
-ax.plot(epochs[:4], losses[:4], "o-", color="#0072B2", label="first part")
-ax.plot(epochs[4:], losses[4:], "s-", color="#D55E00", label="resumed")
-ax.set(xlabel="epoch", ylabel="training loss", title="Stopped after four epochs, resumed")
+for network, style, label in [
+    (undisturbed, {"color": "0.75", "lw": 8}, "never killed"),
+    (resumed, {"color": "#0072B2", "marker": "o"}, "killed and run again"),
+]:
+    ax.plot(network.history_[:, "epoch"], network.history_[:, "train_loss"], label=label, **style)
+ax.axvline(4, color="k", ls="--", lw=1, label="killed")
+ax.set(xlabel="epoch", ylabel="training loss", title="Killed in the middle, run again")
 _ = ax.legend()

@@ -94,7 +94,8 @@ class LayerScoresDisplay:
         drawn = [_draw(a, *target) for a, target in zip(self.axes_, targets, strict=True)]
         self.lines_, self.ceilings_, self.chances_ = map(list, zip(*drawn, strict=True))
         self.axes_[0].set_ylabel(score_name)
-        self.axes_[0].legend(frameon=False, fontsize="small")
+        # Opaque: a legend on the band of the ceiling would hide the band's own entry
+        self.axes_[0].legend(framealpha=1, edgecolor="none", fontsize="small")
         return self
 
 
