@@ -286,11 +286,11 @@ class SiameseOddOneOutClassifier(SiameseRDMRegressor):
             y_pred = -y_pred
         return super()._loss_of_targets(y_pred, y_true, X, training)
 
-    def _batches(self, dataset: Any, batch_size: int | None) -> Any:
+    def _batches(self, dataset: Any, batch_size: int | None, drop_last: bool) -> Any:
         if batch_size is None:
             size = self.batch_size if self.batching == "triplets" else AT_ONCE
             return OrderedTripletBatches(len(dataset), size if size > 0 else AT_ONCE)
-        return super()._batches(dataset, batch_size)
+        return super()._batches(dataset, batch_size, drop_last)
 
     def _open(self, X: Any, rows: np.ndarray | None = None, background: Any = None) -> ImageReader:
         images = X.images if isinstance(X, ImageTriplets) else X

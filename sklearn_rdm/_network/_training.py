@@ -283,7 +283,7 @@ class TwinTraining(NeuralNetRegressor):
         name = "iterator_train" if training else "iterator_valid"
         given = self.get_params_for(name)
         batch_size = given.get("batch_size", self.batch_size) if training else None
-        of_pairs = self.batching == "pairs"
+        of_pairs = self.batchings[self.batching] is PairBatches
         options, drop_last = loader_options(name, given, training=training, of_pairs=of_pairs)
         if torch.device(self.device).type == "cuda":
             options.setdefault("pin_memory", True)
