@@ -187,26 +187,8 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         layers = self._checked_layers(candidates)
         splits = list(check_image_cv(self.cv, pairs, y))
         keep = not self.refit and len(splits) == 1
-        calls = (
-            delayed(_train)(
-                clone(self.estimator).set_params(**params),
-                read,
-                (pairs, y, weights),
-                split,
-                scorer,
-                keep,
-            )
-            for params, read in zip(candidates, layers, strict=True)
-            for split in splits
-        )
-        runs = collect(
-            calls,
-            total=len(candidates) * len(splits),
-            verbose=self.verbose,
-            desc="fits",
-            note=partial(_best_so_far, n_splits=len(splits)),
-            n_jobs=self.n_jobs,
-        )
+        data = pairs, y, weights
+        runs = self._train_all(candidates, layers, data, splits, scorer, keep)
         scores = _as_array([found for _, found in runs], len(candidates), len(splits))
         means = scores.mean(axis=1)
         if np.isnan(means).all():
@@ -230,6 +212,32 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         if self.refit or keep:
             self.best_estimator_ = final
         return self
+
+    def _train_all(
+        self,
+        candidates: Sequence[dict[str, Any]],
+        layers: Sequence[Sequence[Layers]],
+        data: tuple[Any, ...],
+        splits: Sequence[Any],
+        scorer: Any,
+        keep: bool,
+    ) -> list[Any]:
+        """One network per candidate and split, with the scores of its layers and epochs."""
+        calls = (
+            delayed(_train)(
+                clone(self.estimator).set_params(**params), read, data, split, scorer, keep
+            )
+            for params, read in zip(candidates, layers, strict=True)
+            for split in splits
+        )
+        return collect(
+            calls,
+            total=len(candidates) * len(splits),
+            verbose=self.verbose,
+            desc="fits",
+            note=partial(_best_so_far, n_splits=len(splits)),
+            n_jobs=self.n_jobs,
+        )
 
     @available_if(_has_network)
     def predict(self, X: Any) -> np.ndarray:

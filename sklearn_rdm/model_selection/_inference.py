@@ -229,14 +229,7 @@ def cross_val_bootstrap(
     >>> bool(low < result.score < high)
     True
     """
-    for name, number in {"n_folds": n_folds, "n_assignments": n_assignments}.items():
-        if number < 2:
-            raise ValueError(f"{name} must be at least 2, got {number}.")
-    if n_resamples < 2 or not 0 < confidence_level < 1:
-        raise ValueError(
-            "n_resamples must be at least 2 and confidence_level between 0 and 1, got "
-            f"{n_resamples} and {confidence_level}."
-        )
+    _check_numbers(n_folds, n_assignments, n_resamples, confidence_level)
     X, y = of_pairs(X, y)
     pairs = as_pairs(X)
     columns = _as_columns(check_dissimilarities(y, len(pairs)))
@@ -265,21 +258,44 @@ def cross_val_bootstrap(
             f"{known.sum()} of {n_resamples} samples have {MIN_IMAGES * n_folds} distinct images "
             f"and a score in each of {n_folds} folds: take fewer folds."
         )
+    n_fits = n_folds * n_assignments * (1 + full.shape[1] * known.sum())
+    interval = _interval(full, scores[known], n_subjects, len(images), confidence_level)
+    return InferenceResult(**interval, bootstrap_scores=scores, n_fits=int(n_fits))
+
+
+def _check_numbers(
+    n_folds: int, n_assignments: int, n_resamples: int, confidence_level: float
+) -> None:
+    for name, number in {"n_folds": n_folds, "n_assignments": n_assignments}.items():
+        if number < 2:
+            raise ValueError(f"{name} must be at least 2, got {number}.")
+    if n_resamples < 2 or not 0 < confidence_level < 1:
+        raise ValueError(
+            "n_resamples must be at least 2 and confidence_level between 0 and 1, got "
+            f"{n_resamples} and {confidence_level}."
+        )
+
+
+def _interval(
+    full: np.ndarray,
+    scores: np.ndarray,
+    n_subjects: int,
+    n_images: int,
+    confidence_level: float,
+) -> dict[str, Any]:
+    """The score of the data and its interval, from the scores of samples."""
     value = float(np.mean(full[:, 0]))
-    variance, dof = _combine(scores[known], n_subjects, len(images))
-    error = float(np.sqrt(variance))
+    variance, dof = _combine(scores, n_subjects, n_images)
+    error, dof = float(np.sqrt(variance)), float(dof)
     half = error * float(stats.t.isf((1 - confidence_level) / 2, dof))
     row = {"score": value, "standard_error": error, "low": value - half, "high": value + half}
-    kinds = 1 if n_subjects == 1 else 3
-    return InferenceResult(
-        records=[{"over": "images" if n_subjects == 1 else "both", **row, "dof": float(dof)}],
-        score=value,
-        standard_error=error,
-        confidence_interval=(value - half, value + half),
-        dof=float(dof),
-        bootstrap_scores=scores,
-        n_fits=int(n_folds * n_assignments * (1 + kinds * known.sum())),
-    )
+    return {
+        "records": [{"over": "images" if n_subjects == 1 else "both", **row, "dof": dof}],
+        "score": value,
+        "standard_error": error,
+        "confidence_interval": (value - half, value + half),
+        "dof": dof,
+    }
 
 
 def without_assignments(scores: np.ndarray) -> np.ndarray:
