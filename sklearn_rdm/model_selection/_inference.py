@@ -286,15 +286,15 @@ def _interval(
     """The score of the data and its interval, from the scores of samples."""
     value = float(np.mean(full[:, 0]))
     variance, dof = _combine(scores, n_subjects, n_images)
-    error, dof = float(np.sqrt(variance)), float(dof)
+    error = float(np.sqrt(variance))
     half = error * float(stats.t.isf((1 - confidence_level) / 2, dof))
     row = {"score": value, "standard_error": error, "low": value - half, "high": value + half}
     return {
-        "records": [{"over": "images" if n_subjects == 1 else "both", **row, "dof": dof}],
+        "records": [{"over": "images" if n_subjects == 1 else "both", **row, "dof": float(dof)}],
         "score": value,
         "standard_error": error,
         "confidence_interval": (value - half, value + half),
-        "dof": dof,
+        "dof": float(dof),
     }
 
 
