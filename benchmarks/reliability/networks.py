@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.network import zoo
 
-SECONDS = 900  # for one network
+SECONDS = 400  # for one network
 FAST = ["alexnet", "recurrent areas", "timm/test_vit"]
 COLUMNS = [
     "network",
