@@ -161,7 +161,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="RDM is a table with a row per pair: its columns of the two images, of the "
         "dissimilarity, and of the subject if there is one",
     )
-    parser.add_argument("--size", type=int, default=None, help="resize images to so many pixels")
+    parser.add_argument("--size", type=int, default=None, help="resize images to this many pixels")
     parser.add_argument("--background", default=None, help="white, grey or black: the display's")
     parser.add_argument("--scoring", default="spearman", help="score (default: spearman)")
     parser.add_argument("--random-state", type=int, default=0, help="seed (default: 0)")
