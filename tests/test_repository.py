@@ -50,6 +50,17 @@ def outside_requirements():
     return sorted({r for r in written if Requirement(r).name != PROJECT["name"]})
 
 
+def test_every_module_has_its_file_of_tests():
+    package = ROOT / "sklearn_rdm"
+    missing = []
+    for module in package.rglob("_[a-z]*.py"):
+        *folders, name = module.relative_to(package).with_suffix("").parts
+        folder = ROOT.joinpath("tests", *(part.strip("_") for part in folders))
+        if not (folder / f"test_{name.strip('_')}.py").exists():
+            missing.append(str(module.relative_to(ROOT)))
+    assert missing == []
+
+
 @pytest.mark.parametrize("written", outside_requirements())
 def test_requirements_have_a_floor_and_no_cap(written):
     operators = {specifier.operator for specifier in Requirement(written).specifier}

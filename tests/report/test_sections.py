@@ -1,0 +1,36 @@
+"""What a report says of the data and of the model."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+
+from sklearn_rdm import FixedRSARegressor, ImagePairs, LayerEpochSearchCV, report
+from tests.networks import tiny_net
+from tests.report.reader import Page
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+
+
+def test_tells_held_out_images_from_trained_ones(whole_page, search, held_out):
+    train, test, y_train, y = held_out
+    assert "none of these was seen in training" in whole_page.html
+    assert "WARNING: 8 of them are scored here" in report(search, train, y_train, n_draws=20).html
+    loaded = pickle.loads(pickle.dumps(search))
+    assert "does not say which images" in report(loaded, test, y, n_draws=20).html
+    told = report(loaded, test, y, n_draws=20, train=train).html
+    assert "none of these was seen in training" in told
+
+
+def test_other_models_are_reported(held_out):
+    """Of one subject, of features instead of photographs, of a search over layers and epochs."""
+    train, test, y_train, y = held_out
+    search = LayerEpochSearchCV(tiny_net(max_epochs=2), ["relu1", "relu3"], cv=2)
+    page = report(search.fit(train, y_train), test, y, n_draws=20)
+    assert "by layer and epoch" in page.html
+    features = ImagePairs(np.random.default_rng(0).random((7, 4)))
+    model = make_pipeline(FixedRSARegressor()).fit(features)
+    page = report(model, features, np.arange(21.0), n_draws=20)
+    assert "No noise ceiling" in page.html
+    assert "Training" not in Page(page.html).text
