@@ -15,6 +15,7 @@ from sklearn_rdm._network._hooks import Call, Calls, all_calls, install_hooks, p
 from sklearn_rdm._network._input_sizes import taken_size
 from sklearn_rdm._network._layer_names import LayerNames, ReadOut
 from sklearn_rdm._network._layouts import Axes
+from sklearn_rdm._network._network_key import network_key
 from sklearn_rdm._network._tokens import see_sequences
 from sklearn_rdm._network._tracing import (
     Trace,
@@ -42,6 +43,9 @@ __all__ = [
 ROUNDING = 1e-4  # of the largest value: what another order of float32 sums changes
 
 
+_checked: dict[str, tuple[Axes, ...]] = {}  # axes of read-outs, by networks and layers
+
+
 class CannotCutError(ValueError):
     """A network's graph does not compute what the network does."""
 
@@ -63,7 +67,6 @@ class CutNetwork:
         network = backbone.network
         self._trace(network)
         self._read(backbone, wanted)
-        eager = run_twice(network, photographs, self._until(), backbone.name)
         nodes = self._traced.nodes
         trained = ancestors(self._outputs[: wanted.n_trained])
         frozen = self._frozen_nodes(wanted, trained)
@@ -80,7 +83,7 @@ class CutNetwork:
             subgraph(nodes, start, self._outputs[:n_trained], items[:n_trained]),
         )
         self.bind(network)
-        self.axes = self._check(network, eager, photographs)
+        self.axes = self._checked_axes(backbone, wanted, photographs)
         del self._traced, self._outputs, self._order, self._read_outs
 
     def prefix(self, images: Tensor) -> Tensor:
@@ -180,6 +183,30 @@ class CutNetwork:
             return [path]
         inside = [node for node in self._order if node.startswith(f"{path}.")]
         return inside or [self._names.known[path]]
+
+    def _checked_axes(
+        self, backbone: Backbone, wanted: Wanted, photographs: Tensor
+    ) -> tuple[Axes, ...]:
+        """Axes of each read-out, once the values are known to be those of the network.
+
+        Fits of a search build the same network again and again: it is looked at once a process.
+        """
+        network, given = backbone.network, f"{wanted}{[*photographs.shape]}{backbone.aliases}"
+        key = network_key(
+            network, self._modules[1].state_dict() | self._modules[0].state_dict(), given
+        )
+        if key is None or key not in _checked:
+            eager = run_twice(network, photographs, self._until(), backbone.name)
+            axes = self._check(network, eager, photographs)
+            if key is None:
+                return axes
+            _checked[key] = axes
+        return _checked[key]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Weights and buffers of the layers that are needed."""
+        parts = self._modules[:2]
+        return {k: v for m in parts for k, v in [*m.named_parameters(), *m.named_buffers()]}
 
     def _check(self, network: nn.Module, eager: Calls, images: Tensor) -> tuple[Axes, ...]:
         """Compare with the untouched network; find the axes of each read-out."""

@@ -19,7 +19,14 @@ from torch import Tensor, nn
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._images import are_paths, image_digests, read_image
 
-__all__ = ["describe", "describe_pairs", "differences", "digests_of", "installed_versions"]
+__all__ = [
+    "describe",
+    "describe_pairs",
+    "differences",
+    "digests_of",
+    "installed_versions",
+    "is_versioned",
+]
 
 SHORT = 60  # characters that a message may show
 # Packages whose code is told by their version; of all others, it is looked at.
@@ -32,6 +39,7 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "timm": "timm",
     "transformers": "transformers",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
 }
 KNOWN = {*PACKAGES, "builtins", "abc", "functools", "collections", "typing", "operator", "math"}
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -140,10 +148,15 @@ def _code_text(value: Any, within: tuple[int, ...]) -> str:
     if isinstance(value, MethodType):
         return f"method {_text([value.__func__, value.__self__], within)}"
     name = f"{getattr(value, '__module__', None)}.{getattr(value, '__qualname__', value)}"
-    if name.split(".")[0] in KNOWN:
+    if is_versioned(value):
         return name
     parts = _class_parts(value) if isinstance(value, type) else _function_parts(value)
     return f"{name} {_hash(_text(parts, within).encode())}" if parts else name
+
+
+def is_versioned(value: Any) -> bool:
+    """Whether the version of a package tells the code of a class or function."""
+    return str(getattr(value, "__module__", None)).split(".")[0] in KNOWN
 
 
 def _class_parts(cls: type) -> dict[str, Any]:

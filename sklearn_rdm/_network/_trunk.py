@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from sklearn_rdm._network._cut import CannotCutError, CutNetwork, Wanted, two_ph
 from sklearn_rdm._network._features import state_axes
 from sklearn_rdm._network._hooked import HookedNetwork
 from sklearn_rdm._network._layout_probe import probed_axes
+from sklearn_rdm._network._network_key import hash_contents
 from sklearn_rdm._network._tracing import defaults, within
 
 __all__ = ["Trunk"]
@@ -134,13 +134,7 @@ class Trunk(nn.Module):
 
     def key(self, part: Literal["prefix", "whole"]) -> str:
         """Hash of all that the result of this part depends on, besides the image."""
-        key = hashlib.sha256(torch.__version__.encode())
-        for lines, state in self._way.contents(part):
-            key.update("\n".join(lines).encode())
-            for name, value in state.items():
-                key.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-                key.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return key.hexdigest()
+        return hash_contents(self._way.contents(part), torch.__version__)
 
     def train(self, mode: bool = True) -> Trunk:
         """Switch what may change in training; frozen layers and statistics never do."""
