@@ -3,7 +3,7 @@
 The same data and number of draws. Equal results are asserted first: rsatoolbox's draws are
 recorded, and ours gives the same scores on them, and so the same variances, to 1e-10.
 
-    python benchmarks/speed/bootstrap_speed.py            # two minutes
+    python benchmarks/speed/bootstrap_speed.py            # eight minutes
     python benchmarks/speed/bootstrap_speed.py --fast     # writes nothing
 """
 

@@ -120,6 +120,8 @@ def rdm_bootstrap(
     The models are taken as they are fitted; what another sample would have made of them is not in
     the interval: see :func:`~sklearn_rdm.model_selection.cross_val_bootstrap`.
 
+    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+
     References
     ----------
     .. [1] Schuett, H. H. et al. Statistical inference on representational geometries. eLife 12,

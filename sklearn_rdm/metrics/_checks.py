@@ -51,7 +51,7 @@ def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
         raise ValueError(
             f"y_pred of pair {finite.argmin()} is {y_pred[finite.argmin()]}: the model diverged, "
             "or did not predict this pair. Score only finite predictions; those of a "
-            "cross-validation fold by fold (tests and bootstrap: folds=)."
+            "cross-validation fold by fold (folds=, where it is taken)."
         )
     return y_pred
 

@@ -109,6 +109,10 @@ def compare_rdm_scores(
     compare_fold_scores : From the fold scores of a repeated cross-validation.
     sklearn_rdm.RDMScoresDisplay : Draws the result.
 
+    Notes
+    -----
+    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+
     References
     ----------
     .. [1] Schuett, H. H. et al. Statistical inference on representational geometries. eLife 12,

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs._dissimilarities import average, average_times
-from sklearn_rdm.metrics._checks import check_observed, check_predicted, warn_undefined
+from sklearn_rdm.metrics._checks import (
+    check_folds,
+    check_observed,
+    check_predicted,
+    warn_undefined,
+)
 from sklearn_rdm.metrics._measures import average_scores, rank_columns, to_unit_scale
 from sklearn_rdm.metrics._names import name_models
 from sklearn_rdm.metrics._results import InferenceResult
@@ -27,6 +32,7 @@ def rdm_partial_score(
     y_pred: Any,
     *controls: Any,
     scoring: str = "spearman",
+    folds: Sequence | None = None,
     subject_average: bool = True,
 ) -> float | np.ndarray:
     """Compute the partial correlation of predicted and measured dissimilarities.
@@ -47,6 +53,10 @@ def rdm_partial_score(
         correlation.
     scoring : {"spearman", "pearson"}, default="spearman"
         Which correlation.
+    folds : sequence of array-like of int, default=None
+        Rows of the pairs of each test fold, ``[test for _, test in cv.split(pairs)]``, for
+        predictions of models that were fitted fold by fold: the score is then the mean over folds,
+        and pairs of no fold need no prediction. None: all pairs together.
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
 
@@ -77,15 +87,18 @@ def rdm_partial_score(
     0.05
     """
     transform = _transform(scoring)
-    observed = check_observed(y_true)
-    columns = _check_columns([y_pred, *controls], len(observed))
-    scores = _by_subject(observed, columns, lambda y, x: _partial(transform(y), transform(x)))[0]
+    data = _check_data(y_true, [y_pred, *controls], folds)
+    scores = _by_fold(*data, 1, lambda y, x: _partial(transform(y), transform(x)))[0]
     warn_undefined(scores)
     return average_scores(scores, subject_average=subject_average, time_average=True)
 
 
 def rdm_variance_partition(
-    y_true: Any, *y_preds: Any, names: Sequence[str] | None = None, scoring: str = "spearman"
+    y_true: Any,
+    *y_preds: Any,
+    names: Sequence[str] | None = None,
+    scoring: str = "spearman",
+    folds: Sequence | None = None,
 ) -> InferenceResult:
     """Part the variance that several models explain into what is unique and what is shared.
 
@@ -105,6 +118,8 @@ def rdm_variance_partition(
         The models' names; None calls them "model 0", "model 1", ...
     scoring : {"spearman", "pearson"}, default="spearman"
         Whether ranks or values are explained.
+    folds : sequence of array-like of int, default=None
+        As in :func:`rdm_partial_score`: shares are then means over folds.
 
     Returns
     -------
@@ -128,8 +143,8 @@ def rdm_variance_partition(
     Notes
     -----
     R2 is that of the pairs that the weights were fitted to: it grows with every model, by about one
-    over the number of pairs for noise. A shared part is negative where one model suppresses what
-    another one gets wrong.
+    over the number of pairs for noise, and small folds make it large. A shared part is negative
+    where one model suppresses what another one gets wrong.
 
     References
     ----------
@@ -153,11 +168,10 @@ def rdm_variance_partition(
     if not 2 <= len(names) <= MAX_MODELS:
         raise ValueError(f"a partition takes 2 to {MAX_MODELS} models, got {len(names)}.")
     transform = _transform(scoring)
-    observed = check_observed(y_true)
-    columns = _check_columns(predictions, len(observed))
+    data = _check_data(y_true, predictions, folds)
     subsets = list(_subsets(len(names)))
-    explained = _by_subject(
-        observed, columns, lambda y, x: _explained(transform(y), transform(x), subsets)
+    explained = _by_fold(
+        *data, len(subsets), lambda y, x: _explained(transform(y), transform(x), subsets)
     )
     shares = _commonalities(dict(zip(subsets, explained, strict=True)), subsets[-1])
     warn_undefined(explained[-1])
@@ -193,23 +207,44 @@ def _transform(scoring: str) -> Callable[[np.ndarray], np.ndarray]:
     return transform
 
 
-def _check_columns(predictions: list, n_pairs: int) -> np.ndarray:
-    return np.column_stack([check_predicted(each, n_pairs) for each in predictions])
+def _check_data(
+    y_true: Any, predictions: list, folds: Sequence | None
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Targets, predictions (n_pairs, n_models), which are finite within folds, and the folds."""
+    observed = check_observed(y_true)
+    n_pairs = len(observed)
+    tests = [np.arange(n_pairs)] if folds is None else check_folds(folds, n_pairs)
+    untested = np.isin(np.arange(n_pairs), np.concatenate(tests), invert=True)
+    columns = [
+        np.where(untested, 0, each) if np.shape(each) == (n_pairs,) else each
+        for each in predictions
+    ]
+    return observed, np.column_stack([check_predicted(x, n_pairs) for x in columns]), tests
 
 
-def _by_subject(observed: np.ndarray, columns: np.ndarray, function: Callable) -> np.ndarray:
+def _by_fold(
+    observed: np.ndarray,
+    columns: np.ndarray,
+    folds: list[np.ndarray],
+    n_values: int,
+    function: Callable,
+) -> np.ndarray:
+    """Means over folds of the values (n_values, n_subjects[, n_times]) of a function of both."""
+    found = [_by_subject(observed[rows], columns[rows], n_values, function) for rows in folds]
+    return np.mean(found, axis=0)
+
+
+def _by_subject(
+    observed: np.ndarray, columns: np.ndarray, n_values: int, function: Callable
+) -> np.ndarray:
     """Values (n_values, n_subjects[, n_times]) of a function of what each subject has."""
     labels = observed.reshape(len(observed), math.prod(observed.shape[1:]))
-    values: list[np.ndarray | None] = []
-    for label in labels.T:
+    values = np.full((labels.shape[1], n_values), np.nan)
+    for row, label in zip(values, labels.T, strict=True):
         known = ~np.isnan(label)
-        if known.sum() < 2:
-            values.append(None)
-            continue
-        values.append(function(label[known, np.newaxis], columns[known]))
-    n_values = max((len(each) for each in values if each is not None), default=1)
-    filled = [np.full(n_values, np.nan) if each is None else each for each in values]
-    return np.array(filled).T.reshape(n_values, *observed.shape[1:])
+        if known.sum() > 1:
+            row[:] = function(label[known, np.newaxis], columns[known])
+    return values.T.reshape(n_values, *observed.shape[1:])
 
 
 def _partial(observed: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -108,6 +108,8 @@ def rdm_permutation_test(
     ``test_pairs="both"``, which predictions for "any" include. An incomplete design hides which
     images were trained on: always take folds of ``test_pairs="both"`` there.
 
+    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+
     References
     ----------
     .. [1] Kriegeskorte, N., Mur, M. & Bandettini, P. Representational similarity analysis.

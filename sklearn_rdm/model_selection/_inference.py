@@ -88,6 +88,10 @@ def cross_val_permutation_test(
     sklearn_rdm.metrics.rdm_permutation_test : Without refitting, in seconds; for a
         cross-validation its p is somewhat too small.
 
+    Notes
+    -----
+    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+
     References
     ----------
     .. [1] Ojala, M. & Garriga, G. C. Permutation tests for studying classifier performance. J.
@@ -205,6 +209,8 @@ def cross_val_bootstrap(
     Notes
     -----
     The interval is conservative, as is that of ``method="schuett2023"``.
+
+    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
 
     References
     ----------

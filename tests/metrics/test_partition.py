@@ -97,3 +97,22 @@ def test_wrong_inputs_are_refused():
         rdm_partial_score(y, *models, scoring="cosine")
     with pytest.raises(ValueError, match=r"y_pred must have shape \(66,\)"):
         rdm_partial_score(y, models[0], models[1][1:])
+
+
+def test_folds_are_averaged_and_need_no_other_predictions():
+    y, models = simulate()
+    folds = [np.arange(0, 20), np.arange(30, 52)]
+    held_out = [
+        np.where(np.isin(np.arange(N_PAIRS), np.concatenate(folds)), m, np.nan) for m in models
+    ]
+    each = [rdm_variance_partition(y[f], *(m[f] for m in models)) for f in folds]
+    found = rdm_variance_partition(y, *held_out, folds=folds)
+    assert_allclose(found.subject_shares, np.mean([e.subject_shares for e in each], axis=0))
+    assert found.r2 == pytest.approx(np.mean([e.r2 for e in each]))
+    assert found.shares.sum() == pytest.approx(found.r2)
+    partial = [rdm_partial_score(y[f], *(m[f] for m in models)) for f in folds]
+    assert rdm_partial_score(y, *held_out, folds=folds) == pytest.approx(np.mean(partial))
+    with pytest.raises(ValueError, match="did not predict this pair.*folds="):
+        rdm_variance_partition(y, *held_out)
+    with pytest.warns(UndefinedMetricWarning):
+        assert np.isnan(rdm_partial_score(y, *models, folds=[*folds, [60]]))

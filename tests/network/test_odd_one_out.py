@@ -7,6 +7,7 @@ import torch
 from scipy.special import softmax
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from skorch.callbacks import EpochScoring
 from torch import nn
 
 from sklearn_rdm import (
@@ -192,7 +193,9 @@ def test_validation_holds_out_images_and_is_scored():
         make_net(train_split=KFold(3)).fit(triplets, choices)
 
 
-@pytest.mark.parametrize("options", [{}, {"freeze_up_to": "relu1", "noise_ratio": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"freeze_up_to": "relu1", "noise_ratio": 0.5, "reference": "mean"}]
+)
 def test_the_same_seed_gives_the_same_bits_with_memory_and_checkpoint(options, tmp_path):
     triplets, choices = make_choices()
     plain = make_net(**options).fit(triplets, choices)
@@ -204,6 +207,15 @@ def test_the_same_seed_gives_the_same_bits_with_memory_and_checkpoint(options, t
     possible = choices > 0
     make_net(**options, **kept).fit(turned[possible], choices[possible])
     assert len(list((tmp_path / "fits").glob("*.fitted"))) == 2
+
+
+def test_callbacks_score_held_out_choices():
+    triplets, choices = make_choices()
+    split = ImageShuffleSplit(1, test_size=0.4, random_state=0)
+    scores = EpochScoring(choice_accuracy_scorer, name="valid_acc", lower_is_better=False)
+    net = make_net(train_split=split, callbacks=[scores], max_epochs=2).fit(triplets, choices)
+    _, valid = next(split.split(triplets))
+    assert net.history_[-1, "valid_acc"] == net.score(triplets[valid], choices[valid])
 
 
 def test_it_is_a_classifier_that_can_be_cloned_pickled_and_trained_on():
