@@ -347,7 +347,7 @@ def _draw_differences(
 
 
 def _name_bars(ax: Any, names: list[str]) -> None:
-    """Break names into lines that fit a bar, and turn those that would still run into each other."""
+    """Break names into lines that fit a bar; turn them where they would still overlap."""
     width = int(12 * _bar_width(len(names)))
     lines = ["\n".join(wrap(name, width, break_long_words=False)) for name in names]
     longest = max((len(line) for name in lines for line in name.split("\n")), default=0)
