@@ -21,6 +21,7 @@ IN_THE_GUIDE = (
     "soak",
     "store",
 )
+LONGEST_TABLE = 14  # lines; longer ones are folded
 NO_RESULTS = "No results are recorded in this copy of the repository."
 
 
@@ -33,7 +34,17 @@ def write_pages(docs: Path, project: dict) -> None:
     _write(generated / "promises.rst", promises_table(docs / "results"))
     draw_figures(docs / "results", generated)
     results = [p for p in sorted((docs / "results").glob("*.md")) if p.stem not in IN_THE_GUIDE]
-    _write(generated / "benchmarks.md", "\n".join(p.read_text() for p in results) or NO_RESULTS)
+    _write(generated / "benchmarks.md", "\n".join(map(fold_long_table, results)) or NO_RESULTS)
+
+
+def fold_long_table(path: Path) -> str:
+    """The record of a benchmark; a table of many rows opens when it is clicked on."""
+    before, bar, rest = path.read_text().partition("\n| ")
+    table, gap, note = rest.partition("\n\n")
+    if table.count("\n") <= LONGEST_TABLE:
+        return before + bar + rest + ("" if gap else "\n")
+    rows = table.count("\n") - 1
+    return f"{before}\n````{{dropdown}} Table of {rows} rows\n{bar}{table}\n````\n\n{note}"
 
 
 def api_page() -> str:

@@ -57,7 +57,7 @@ SCRIPTS = {"plot_10_stop_and_resume": "script"}
 
 
 def jobs_table(docs: Path) -> str:
-    lines = [".. csv-table::", "   :header-rows: 1", "   :widths: 6 54 28 12", "   :delim: |", ""]
+    lines = [".. csv-table::", "   :header-rows: 1", "   :widths: 5 45 38 12", "   :delim: |", ""]
     lines += ["   |what you want to do|example|lines (before)"]
     for number, (job, example, now, before) in enumerate(count_jobs(docs), start=1):
         link = f":ref:`sphx_glr_auto_examples_{example}.py`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -346,16 +347,16 @@ def _draw_differences(
 
 
 def _name_bars(ax: Any, names: list[str]) -> None:
-    ax.set_xticks(range(len(names)), names)
-    _rotate_names(ax, names)
-    for side in ("top", "right", "bottom"):
-        ax.spines[side].set_visible(False)
-    ax.tick_params(axis="x", length=0)
-
-
-def _rotate_names(ax: Any, names: list[str]) -> None:
-    """Turn names that would run into each other."""
-    if max(len(name) for name in names) > 12 * _bar_width(len(names)):
+    """Break names into lines that fit a bar; turn them where they would still overlap."""
+    width = int(12 * _bar_width(len(names)))
+    lines = ["\n".join(wrap(name, width, break_long_words=False)) for name in names]
+    longest = max((len(line) for name in lines for line in name.split("\n")), default=0)
+    turned = longest > width
+    ax.set_xticks(range(len(names)), names if turned else lines)
+    if turned:
         ax.tick_params(axis="x", labelrotation=30)
         for text in ax.get_xticklabels():
             text.set(ha="right", rotation_mode="anchor")
+    for side in ("top", "right", "bottom"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(axis="x", length=0)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import sklearn
 from scipy.stats import rankdata
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import cross_validate
+from sklearn.utils.fixes import parse_version
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs, ResponsePatterns
 from sklearn_rdm.metrics import (
@@ -172,12 +174,23 @@ def test_scorers_take_weights_also_by_routing(data):
         )
         np.testing.assert_allclose(found["test_score"], by_hand)
         assert scorer is not rdm_spearman_scorer
+
+
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"),
+    reason="before 1.9, scikit-learn's own scorers drop weights that they did not request",
+)
+def test_a_scorer_that_did_not_ask_for_weights_raises_an_error():
+    pairs = ImagePairs(np.random.default_rng(3).normal(size=(7, 5)))
+    observed = np.random.default_rng(4).random(len(pairs))
+    with config_context(enable_metadata_routing=True):
+        asking = FixedRSARegressor().set_fit_request(sample_weight=True)
         with pytest.raises(ValueError, match="sample_weight.*not explicitly set"):
             cross_validate(
                 asking,
                 pairs,
                 observed,
-                cv=cv,
+                cv=ImageKFold(2, shuffle=True, random_state=0),
                 scoring=rdm_spearman_scorer,
                 params={"sample_weight": COUNTS},
             )
