@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_rdm import ImagePairs, SiameseRDMRegressor
+from sklearn_rdm._network import _accelerator
 from sklearn_rdm.metrics import rdm_spearman_scorer
 from sklearn_rdm.model_selection import ImageKFold
 
@@ -152,6 +153,21 @@ def gradients(device: str, fast: bool) -> dict[str, Any]:
     differences = {n: float((mixed[n] - g).norm() / g.norm()) for n, g in exact.items() if g.any()}
     worst = sorted(differences, key=lambda name: -differences[name])[:5]
     return {"largest": {name: differences[name] for name in worst}}
+
+
+def resident(device: str, fast: bool) -> dict[str, Any]:
+    """Seconds of an epoch with the photographs on the GPU, and with those of the host."""
+    pairs, dissim = simulate(8 if fast else 512, 32 if fast else 224)
+    share, found = _accelerator.RESIDENT_SHARE, {}
+    for name, allowed in (("on the GPU", share), ("on the host", 0.0)):
+        _accelerator.RESIDENT_SHARE = allowed
+        try:
+            net = small_network(device, fast, freeze_up_to=None, max_epochs=1 if fast else 5)
+            net.fit(pairs, dissim)
+        finally:
+            _accelerator.RESIDENT_SHARE = share
+        found[f"seconds an epoch, {name}"] = float(np.median(net.history[:, "dur"]))
+    return found
 
 
 def memory(device: str, fast: bool) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Every figure of training on a GPU, in parts; gpu.sh runs them all, with a limit for each.
 
-A training step of VGG-16 against the same step by hand; an epoch behind frozen layers and the
-paper's four models, against the loop as published, of which some steps are timed and scaled; a
-search; the transform of many images; and what `_gpu_checks.py` shows.
+A training step of VGG-16 against the same step by hand and the paper's loop, and its profile; an
+epoch behind frozen layers and the paper's four models, against the loop as published, of which
+some steps are timed and scaled; a search; the transform of many images; and what `_gpu_checks.py`
+shows.
 
     python benchmarks/speed/_gpu_parts.py --part step --out FOLDER   # one part, to a JSON file
     python benchmarks/speed/_gpu_parts.py --collect --out FOLDER     # all of them in gpu.json
@@ -24,6 +25,7 @@ from _gpu_checks import (
     bits,
     gradients,
     memory,
+    resident,
     search,
     synchronisations,
     synchronise,
@@ -42,9 +44,20 @@ N_STEPS = 30  # of the published loop
 AT_MOST = 1.15  # times the time of the step by hand
 AT_LEAST = 3000  # times the paper's loop, behind frozen layers
 PAPER_IMAGES = (92, 118)
+COMPILED = {
+    "SiameseRDMRegressor(compile=True)": {},
+    "SiameseRDMRegressor(compile=True), CUDA graphs": {"compile__mode": "reduce-overhead"},
+}
 SAME_CODE = ("paper_meg_late", "paper_fmri_evc", "paper_fmri_it")  # as the first model
 PAPER_MODELS = ("meg_early", "meg_late", "fmri_evc", "fmri_it")
-COLUMNS = ("what", "loop", "images per second", "seconds", "ratio", "of the matrix product rate")
+COLUMNS = (
+    "loop",
+    "images per second",
+    "labelled pairs per second",
+    "seconds",
+    "ratio",
+    "of the matrix product rate",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -110,6 +123,25 @@ def step(device: str, fast: bool) -> list[dict[str, Any]]:
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
+def profile(device: str, fast: bool) -> dict[str, Any]:
+    """Where the time of an epoch of that step goes: shares of the slowest operations."""
+    pixels, n_images = (32, 8) if fast else (224, 8 * BATCH_IMAGES)
+    images = np.random.default_rng(0).integers(0, 256, (n_images, pixels, pixels, 3), np.uint8)
+    pairs = ImagePairs(images)
+    dissim = np.random.default_rng(0).random(len(pairs))
+    net = network(pixels, device, max_epochs=1).fit(pairs, dissim)
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device != "cpu":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profiled:
+        net.partial_fit(pairs, dissim)
+    kind = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
+    taken = {event.key: float(getattr(event, kind)) for event in profiled.key_averages()}
+    total = sum(taken.values())
+    slowest = sorted(taken, key=lambda name: -taken[name])[:15]
+    return {name[:80]: taken[name] / total for name in slowest}
+
+
 def frozen(device: str, fast: bool) -> dict[str, Any]:
     """An epoch behind conv5_2 after the first one, beside the paper's loop."""
     n_images = (3, 3) if fast else PAPER_IMAGES
@@ -167,26 +199,33 @@ def step_rows(
     np.testing.assert_allclose(first.item(), expected.square().mean().item(), rtol=2e-2)
     plain = np.median([by_hand.epoch(inputs) for _ in range(n_epochs)])
     flops_per_image = by_hand.flops(inputs[:BATCH_IMAGES]) / len(inputs[:BATCH_IMAGES])
-    compiled = {"compile__backend": "eager"} if fast else {}
     ways = {
         "by hand, plain PyTorch": plain,
         "SiameseRDMRegressor": np.median(net.history[:, "dur"]),
-        "SiameseRDMRegressor(compile=True)": np.median(
-            net.set_params(compile=True, **compiled).fit(pairs, dissim).history[:, "dur"]
-        ),
     }
+    for name, options in COMPILED.items():
+        options = {"compile__backend": "eager"} if fast else options  # noqa: PLW2901
+        tuned = net.set_params(compile=True, **options).fit(pairs, dissim)
+        ways[name] = np.median(tuned.history[:, "dur"])
+    pairs_per_image = sum(map(n_pairs_of, inputs.split(BATCH_IMAGES))) / len(inputs)
     rates = {name: len(images) / each for name, each in ways.items()}
-    return [
+    rows = [
         [
-            "step",
             name,
             f"{rates[name]:.0f}",
+            f"{rates[name] * pairs_per_image:.0f}",
             float(each),
             f"{each / plain:.2f}",
             f"{rates[name] * flops_per_image / product_rate:.2f}",
         ]
         for name, each in ways.items()
     ]
+    per_second = by_hand.published_pairs_per_second(inputs, 1 if fast else N_STEPS)
+    return [*rows, ["the paper's loop", "", f"{per_second:.0f}", "", "", ""]]
+
+
+def n_pairs_of(inputs: Tensor) -> int:
+    return len(inputs) * (len(inputs) - 1) // 2
 
 
 class ByHand:
@@ -198,7 +237,25 @@ class ByHand:
         weights = net.module_.trunk.network.state_dict()
         self.features.load_state_dict({k.removeprefix("features."): v for k, v in weights.items()})
         self.features.to(device=device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.SGD(self.features.parameters(), lr=1e-4)
+        self.optimizer = torch.optim.SGD(self.features.parameters(), lr=1e-4, fused=device != "cpu")
+
+    def published_pairs_per_second(self, inputs: Tensor, n_steps: int) -> float:
+        """Of random pairs with two forward passes each, as the paper's loop has them."""
+        rng = np.random.default_rng(1)
+
+        def steps() -> None:
+            for _ in range(n_steps):
+                sides = (inputs[rng.integers(len(inputs), size=BATCH_PAIRS)] for _ in range(2))
+                with torch.autocast(self.device, torch.bfloat16):
+                    rows = [self.features(side) for side in sides]
+                distances = 1 - nn.functional.cosine_similarity(*map(centred, rows))
+                self.optimizer.zero_grad()
+                distances.square().mean().backward()
+                self.optimizer.step()
+            synchronise(self.device)
+
+        steps()
+        return n_steps * BATCH_PAIRS / seconds(steps)
 
     def loss(self, inputs: Tensor) -> Tensor:
         """Mean square of the distances of all pairs."""
@@ -285,18 +342,20 @@ class PaperRun:
 
 def centred(activations: Tensor) -> Tensor:
     """Activations minus each image's mean."""
-    features = activations.flatten(1)
+    features = activations.float().flatten(1)
     return features - features.mean(dim=1, keepdim=True)
 
 
 PARTS: dict[str, Callable[[str, bool], Any]] = {
     "step": step,
+    "profile": profile,
     "frozen": frozen,
     "search": search,
     "transform": transform,
     "bits": bits,
     "synchronisations": synchronisations,
     "gradients": gradients,
+    "resident": resident,
     "memory": memory,
     **{f"paper_{model}": paper(model) for model in PAPER_MODELS},
 }
