@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from sklearn_rdm._network._backbones import Backbone
-from sklearn_rdm._network._hooks import Call, Calls, all_calls, install_hooks, pick
+from sklearn_rdm._network._hooks import Call, Calls, all_calls, install_hooks, pick_checked
 from sklearn_rdm._network._input_sizes import taken_size
 from sklearn_rdm._network._layer_names import LayerNames, ReadOut
 from sklearn_rdm._network._layouts import Axes
@@ -227,7 +227,7 @@ class CutNetwork:
         seen += [eager.values["", 0]] if whole else []
         items = [()] * len(calls) + [r.items for r in self._read_outs] + [()] * len(whole)
         for value, item, right, node in zip(values, items, seen, compared, strict=True):
-            if not same(_picked(value, item, str(node)), right):
+            if not same(pick_checked(value, item, str(node)), right):
                 raise CannotCutError(
                     "torch.fx does not see all that its code does in place: "
                     f"{node.target} would be computed otherwise"
@@ -240,15 +240,6 @@ class CutNetwork:
 
     def _maker(self, network: nn.Module, node: fx.Node) -> nn.Module | None:
         return network.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
-def _picked(value: Any, items: tuple[int | str, ...], layer: str) -> Any:
-    try:
-        return pick(value, items)
-    except (LookupError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"layer {layer!r} has no item {items}: its value is a {type(value).__name__}."
-        ) from error
 
 
 def call_name(call: Call) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sklearn_rdm._network._backbones import Backbone
 from sklearn_rdm._network._cut import Wanted, call_name, run_twice
-from sklearn_rdm._network._hooks import Call, Calls, install_hooks, pick, read_calls
+from sklearn_rdm._network._hooks import Call, Calls, install_hooks, pick, pick_checked, read_calls
 from sklearn_rdm._network._layer_names import LayerNames
 from sklearn_rdm._network._tokens import see_sequences
 from sklearn_rdm._network._tracing import settings
@@ -44,7 +44,10 @@ class HookedNetwork:
         install_hooks(network)
         sequences = see_sequences(network, calls, photographs.shape[-2:])
         self.axes = tuple(
-            sequences.axes(pick(calls.values[call], items), network.get_submodule(call[0]))
+            sequences.axes(
+                pick_checked(calls.values[call], items, call_name(call)),
+                network.get_submodule(call[0]),
+            )
             for call, items in self._wanted
         )
 

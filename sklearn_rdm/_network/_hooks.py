@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-__all__ = ["Call", "Calls", "all_calls", "install_hooks", "pick", "read_calls"]
+__all__ = [
+    "Call",
+    "Calls",
+    "all_calls",
+    "describe_value",
+    "install_hooks",
+    "pick",
+    "pick_checked",
+    "read_calls",
+]
 
 Call = tuple[str, int]  # path of a module, and which of its calls in one forward pass, from 0
 
@@ -144,3 +153,25 @@ def pick(value: Any, items: tuple[int | str, ...]) -> Any:
         else:
             value = value[item]
     return value
+
+
+def pick_checked(value: Any, items: tuple[int | str, ...], layer: str) -> Any:
+    """The same, with an error that lists the items that there are."""
+    try:
+        return pick(value, items)
+    except (LookupError, AttributeError, TypeError) as error:
+        given = "".join(f"[{item}]" for item in items)
+        raise ValueError(
+            f"layer {layer!r} has no item {given}: its value is {describe_value(value, layer)}."
+        ) from error
+
+
+def describe_value(value: Any, layer: str) -> str:
+    """What a layer returned, and how its items are called."""
+    if isinstance(value, Tensor):
+        return f"a tensor {[*value.shape]}"
+    kind = f"a {type(value).__name__}"
+    if not isinstance(value, Mapping | list | tuple) or not value:
+        return kind
+    keys = value if isinstance(value, Mapping) else range(len(value))
+    return f"{kind}, whose items are {', '.join(repr(f'{layer}[{key}]') for key in keys)}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 __all__ = ["LayerNames", "ReadOut"]
 
 Items = tuple[int | str, ...]
-ITEM = re.compile(r"^(?P<layer>.+)\[(?P<item>[^\[\]]+)\]$")
+ITEM = re.compile(r"""^(.+)\[['"]?([^\[\]'"]+)['"]?\]$""")  # a layer and its item
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class LayerNames:
         items: list[int | str] = []
         while not self._is_known(path):
             match = ITEM.match(path)
-            path, item = (match["layer"], match["item"]) if match else self._attribute(path, name)
+            path, item = match.groups() if match else self._attribute(path, name)
             items.insert(0, int(item) if item.isdigit() else item)
         return path, tuple(items)
 

@@ -4,11 +4,12 @@ import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sklearn_rdm import ImagePairs
+from sklearn_rdm import ImagePairs, LayerActivations
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._hooked import HookedNetwork
 from sklearn_rdm._network._trunk import Trunk
@@ -185,3 +186,49 @@ def test_a_class_that_was_changed_in_a_running_process_is_not_found_in_the_store
         read = features_of("last", backbone=namespace["Redefined"], memory=tmp_path)
         found.append(read.fit(ImagePairs(images)).transform(images))
     assert_close(found[1], 1.5 * found[0])
+
+
+class Pair(nn.Module):
+    """Its first part returns a tuple of a map and a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.part, self.last = _Part(), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x):
+        first, named = self.part(x)
+        return self.last(first) + named["wide"].mean()
+
+
+class _Part(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.wide = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 5)
+
+    def forward(self, x):
+        return self.conv(x), {"wide": self.wide(x)}
+
+
+@pytest.mark.filterwarnings("ignore:Pair cannot be cut")
+@pytest.mark.parametrize("name", ["part[1][wide]", "part[1]['wide']"])
+def test_an_item_of_an_item(name):
+    images = make_images(2)
+    params = {"image_size": 24, "random_state": 0}
+    found = LayerActivations(Pair, name, **params).fit_transform(images)
+    expected = LayerActivations(Pair, "part.wide", **params).fit_transform(images)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:Pair cannot be cut")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("part", r"its value is a tuple, whose items are 'part\[0\]', 'part\[1\]'. Read out one"),
+        ("part[1]", r"its value is a dict, whose items are 'part\[1\]\[wide\]'. Read out one"),
+        ("part[2]", r"'part' has no item \[2\]: its value is a tuple, whose items are 'part\[0\]'"),
+        ("part[1][deep]", r"has no item \[1\]\[deep\]"),
+    ],
+)
+def test_what_is_no_activation_names_the_items(name, message):
+    with pytest.raises(ValueError, match=message):
+        LayerActivations(Pair, name, image_size=24, random_state=0).fit(make_images(2))
