@@ -21,6 +21,7 @@ from sklearn_rdm._models._distances import (
     unit_square_distances,
     write_unit_square_distances,
 )
+from sklearn_rdm._models._zarr_distances import is_zarr, write_zarr_distances
 from sklearn_rdm._network._batches import PairBatch
 from sklearn_rdm._network._checkpoint import make_checkpoint
 from sklearn_rdm._network._datasets import gives_validation
@@ -409,8 +410,9 @@ default="auto"
         X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
             Images; of pairs, all images of their array.
         out : path, default=None
-            A ``.npy`` file to write, for matrices larger than memory. It appears under this name
-            only when it is whole.
+            A ``.npy`` file to write, for matrices larger than memory, or a ``.zarr`` array, which
+            Dask writes block by block; a Dask array of images is then read and computed by Dask's
+            workers in its own blocks. It appears under this name only when it is whole.
         background : str, (r, g, b) or sequence of one of these per image, default=None
             Colour of the display behind the images, as in :class:`ImagePairs`; None takes that of
             the pairs. Read if the activations of a blank image of this colour are subtracted
@@ -420,7 +422,7 @@ default="auto"
         -------
         rdm : ndarray or memmap of float32, shape (n_images, n_images)
             As :meth:`predict` of all pairs; symmetric, zero diagonal. A read-only memmap of the
-            file if ``out`` is given.
+            file if ``out`` is given, or a zarr array.
 
         Raises
         ------
@@ -428,9 +430,14 @@ default="auto"
             If a file cannot be decoded, an image has constant activations, or the background that
             is subtracted is not known.
         OSError
-            If ``out`` cannot be written. Its space is taken first, and nothing is left behind.
+            If ``out`` cannot be written. Its space is taken first, and nothing is left behind. A
+            zarr array that exists is not written over.
+        ImportError
+            If dask or zarr is not installed, for a zarr array.
         """
         check_is_fitted(self)
+        if is_zarr(out):
+            return write_zarr_distances(self._unit_features, X, out, background)
         features = self._unit_features(X, background=background)
         if out is not None:
             return write_unit_square_distances(features, out)

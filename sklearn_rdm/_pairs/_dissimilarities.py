@@ -287,9 +287,13 @@ def _mirrored(rdm: np.ndarray, rows: slice, typical: float | None = None) -> np.
 
 def _typical_size(rdm: np.ndarray) -> float:
     """Median magnitude of the entries off the diagonal that are finite."""
-    rows = [np.abs(rdm[image, image + 1 :], dtype=np.float64) for image in range(len(rdm) - 1)]
-    upper = np.concatenate(rows)
-    upper = upper[np.isfinite(upper)]
+    upper = np.empty(len(rdm) * (len(rdm) - 1) // 2)
+    stop = 0
+    for image in range(len(rdm) - 1):
+        start, stop = stop, stop + len(rdm) - 1 - image
+        np.abs(rdm[image, image + 1 :], out=upper[start:stop], dtype=np.float64)
+    finite = np.isfinite(upper)
+    upper = upper if finite.all() else upper[finite]
     return float(np.median(upper, overwrite_input=True)) if len(upper) else 0.0
 
 

@@ -76,9 +76,9 @@ def square_distances(features: Features) -> np.ndarray:
     if minus.shape[1]:
         gram -= minus @ minus.T
     lengths = np.diag(gram).copy()
-    gram *= -2
-    gram += lengths
-    gram += lengths[:, np.newaxis]
+    for row, length in zip(gram, lengths, strict=True):  # in cache, and both triangles round alike
+        row *= -2
+        row += lengths + length
     if not minus.shape[1]:
         np.maximum(gram, 0, out=gram)
     np.fill_diagonal(gram, 0)

@@ -1,68 +1,69 @@
-"""Rows of lazy arrays against the same rows of an ndarray."""
+"""Rows of arrays on disk, against the same rows in memory."""
 
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 
 from sklearn_rdm._pairs._lazy_rows import Hdf5Rows, as_rows, is_in_memory, read_rows
 
-ARRAY = np.random.default_rng(0).random((40, 3, 5)).astype(np.float32)
+SHAPE = (40, 30, 5)
+ROWS = {"dense": [3, 1, 2], "sparse": [29, 0, 14], "twice": [7, 7, 0], "one": [5], "none": []}
 
 
-@pytest.fixture(params=["ndarray", "memmap", "hdf5", "zarr", "dask"])
-def stored(request, tmp_path):
+@pytest.fixture(scope="module")
+def values():
+    return np.random.default_rng(0).random(SHAPE)
+
+
+@pytest.fixture(params=["memory", "memmap", "hdf5", "hdf5 in chunks", "zarr", "dask"])
+def array(request, values, tmp_path):
     if request.param == "memmap":
-        np.save(tmp_path / "x.npy", ARRAY)
-        return np.load(tmp_path / "x.npy", mmap_mode="r")
-    if request.param == "hdf5":
-        h5py = pytest.importorskip("h5py")
-        with h5py.File(tmp_path / "x.h5", "w") as file:
-            file["x"] = ARRAY
-        return h5py.File(tmp_path / "x.h5", "r")["x"]
-    if request.param == "zarr":
-        return pytest.importorskip("zarr").array(ARRAY)
-    if request.param == "dask":
-        return pytest.importorskip("dask.array").from_array(ARRAY, chunks=7)
-    return ARRAY
+        np.save(tmp_path / "values.npy", values)
+        yield np.load(tmp_path / "values.npy", mmap_mode="r")
+    elif request.param.startswith("hdf5"):
+        chunks = (2, 1, 5) if "chunks" in request.param else None
+        with h5py.File(tmp_path / "values.hdf5", "w") as file:
+            yield file.create_dataset("values", data=values, chunks=chunks)
+    elif request.param == "zarr":
+        zarr = pytest.importorskip("zarr")
+        stored = zarr.open(tmp_path / "values.zarr", mode="w", shape=SHAPE, dtype="float64")
+        stored[:] = values
+        yield stored
+    elif request.param == "dask":
+        yield pytest.importorskip("dask.array").from_array(values, chunks=(7, 4, 5))
+    else:
+        yield values
 
 
-@pytest.mark.parametrize("axis", [0, 2])
-@pytest.mark.parametrize("rows", [[0], [4, 1, 1, 3], [], range(5)], ids=str)
-def test_rows_in_any_order(stored, axis, rows):
-    rows = np.array(rows, dtype=np.intp)
-    found = read_rows(as_rows(stored), rows, axis)
-    assert type(found) is np.ndarray
-    assert found.dtype == ARRAY.dtype
-    np.testing.assert_array_equal(found, ARRAY.take(rows, axis=axis))
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rows_are_those_asked_for_in_their_order(array, values, axis, name):
+    rows = np.array(ROWS[name], dtype=np.intp)
+    found = read_rows(as_rows(array), rows, axis)
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == values.dtype
+    np.testing.assert_array_equal(found, np.take(values, rows, axis))
 
 
-def test_rows_far_apart(stored):
-    rows = np.array([39, 0, 39])
-    np.testing.assert_array_equal(read_rows(as_rows(stored), rows, 0), ARRAY[rows])
+def test_what_is_in_memory(array, values):
+    assert is_in_memory(as_rows(array)) == (array is values)
 
 
-def test_a_dataset_of_hdf5_is_opened_again_in_another_process(tmp_path):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        file["x"] = ARRAY
-    with h5py.File(tmp_path / "x.h5", "r") as file:
-        rows = as_rows(file["x"])
-        assert as_rows(rows) is rows
-        content = pickle.dumps(rows)
-    again = pickle.loads(content)
-    assert isinstance(again, Hdf5Rows)
-    assert (again.shape, again.dtype) == (ARRAY.shape, ARRAY.dtype)
-    np.testing.assert_array_equal(read_rows(again, np.array([7, 2]), 0), ARRAY[[7, 2]])
+def test_a_dataset_is_opened_anew_where_it_is_unpickled(values, tmp_path):
+    with h5py.File(tmp_path / "values.hdf5", "w") as file:
+        file["values"] = values
+    with h5py.File(tmp_path / "values.hdf5") as file:
+        stored = pickle.dumps(as_rows(file["values"]))
+    rows = pickle.loads(stored)
+    assert isinstance(rows, Hdf5Rows)
+    np.testing.assert_array_equal(read_rows(rows, np.array([2]), 0), values[[2]])
+    assert rows.shape == SHAPE
+    rows.dataset.file.close()
 
 
-def test_masked_values_are_missing():
-    masked = np.ma.masked_equal(np.arange(6).reshape(2, 3), 4)
-    np.testing.assert_array_equal(as_rows(masked), [[0, 1, 2], [3, np.nan, 5]])
-
-
-def test_what_is_in_memory(tmp_path):
-    np.save(tmp_path / "x.npy", ARRAY)
-    assert is_in_memory(ARRAY)
-    assert not is_in_memory(np.load(tmp_path / "x.npy", mmap_mode="r"))
-    assert is_in_memory(as_rows([[1, 2], [3, 4]]))
+def test_lists_and_masked_arrays_become_arrays():
+    np.testing.assert_array_equal(as_rows([[1, 2], [3, 4]]), [[1, 2], [3, 4]])
+    masked = np.ma.masked_equal(np.array([[1, 2], [3, 4]]), 3)
+    np.testing.assert_array_equal(as_rows(masked), [[1, 2], [np.nan, 4]])

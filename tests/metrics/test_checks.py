@@ -1,0 +1,91 @@
+"""What is checked of dissimilarities before they are compared."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import UndefinedMetricWarning
+
+from sklearn_rdm import ImagePairs
+from sklearn_rdm.metrics._checks import (
+    check_folds,
+    check_index,
+    check_observed,
+    check_predicted,
+    check_time_average,
+    warn_undefined,
+)
+
+
+def test_one_subject_becomes_a_column():
+    np.testing.assert_array_equal(check_observed([1, np.nan, 3]), [[1], [np.nan], [3]])
+    assert check_observed(np.ones((3, 2, 4))).shape == (3, 2, 4)
+
+
+@pytest.mark.parametrize("y_true", [np.empty((0, 2)), np.ones((2, 2, 2, 2)), 3.0])
+def test_wrong_shapes_of_observations(y_true):
+    with pytest.raises(ValueError, match="y_true"):
+        check_observed(y_true)
+
+
+def test_infinite_observations_name_the_pair():
+    y_true = np.ones((4, 2))
+    y_true[2, 1] = -np.inf
+    with pytest.raises(ValueError, match="y_true of pair 2 is infinite"):
+        check_observed(y_true)
+
+
+def test_time_points_are_kept_apart_only_where_there_are_some():
+    check_time_average(False, np.ones((3, 2, 4)))
+    check_time_average(True, np.ones((3, 2)))
+    with pytest.raises(ValueError, match="got no time axis"):
+        check_time_average(False, np.ones((3, 2)))
+
+
+def test_predictions_are_finite_and_one_per_pair():
+    assert check_predicted(np.float32([1, 2]), 2).dtype == np.float64
+    with pytest.raises(ValueError, match=r"shape \(3,\).*got \(2,\)"):
+        check_predicted([1, 2], 3)
+    with pytest.raises(ValueError, match="y_pred of pair 1 is nan: the model diverged"):
+        check_predicted([1, np.nan], 2)
+
+
+def test_index_of_all_pairs_of_an_array_and_of_image_pairs():
+    every = [[0, 1], [0, 2], [1, 2]]
+    np.testing.assert_array_equal(check_index(None, 3), every)
+    np.testing.assert_array_equal(check_index(np.array(every[:2]), 2), every[:2])
+    pairs = ImagePairs(np.zeros((5, 1)), np.array([[3, 4]]))
+    np.testing.assert_array_equal(check_index(pairs, 1), [[3, 4]])
+
+
+def test_wrong_index():
+    with pytest.raises(ValueError, match="4 pairs are not all pairs of some images"):
+        check_index(None, 4)
+    with pytest.raises(ValueError, match="got 1 pairs for 2 dissimilarities"):
+        check_index(np.array([[0, 1]]), 2)
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        ([], "folds is empty"),
+        ([[0], []], "fold 1 must be a list of row numbers"),
+        ([[0.0]], "fold 0 must be a list of row numbers of pairs, got float64"),
+        ([[0], [1, 5]], "fold 1 has rows outside 0 to 4"),
+        ([[-1]], "fold 0 has rows outside 0 to 4"),
+    ],
+)
+def test_wrong_folds(folds, message):
+    with pytest.raises(ValueError, match=message):
+        check_folds(folds, 5)
+
+
+def test_folds_are_rows():
+    found = check_folds([[0, 2], (4,)], 5)
+    assert [rows.tolist() for rows in found] == [[0, 2], [4]]
+
+
+def test_undefined_scores_are_counted_and_the_first_is_named():
+    warn_undefined(np.array([0.1, 0.2]))
+    with pytest.warns(UndefinedMetricWarning, match=r"1 of 2 subject\(s\), first subject 1:"):
+        warn_undefined(np.array([0.1, np.nan]))
+    with pytest.warns(UndefinedMetricWarning, match="first subject 0 at time point 1"):
+        warn_undefined(np.array([[0.1, np.nan]]))
