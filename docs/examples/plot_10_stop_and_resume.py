@@ -34,7 +34,7 @@ network = SiameseRDMRegressor(
     verbose=1,
 ).fit(pairs, dissim)
 """
-(folder / "train.py").write_text(script)
+_ = (folder / "train.py").write_text(script)
 
 # %%
 # The process is killed after four epochs.
