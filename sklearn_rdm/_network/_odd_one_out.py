@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch.utils.data import Subset
 from sklearn_rdm._network._batches import PairBatches
 from sklearn_rdm._network._image_reader import ImageReader
 from sklearn_rdm._network._read_out import Layers
-from sklearn_rdm._network._siamese import SiameseRDMRegressor, _check_fit_params
+from sklearn_rdm._network._siamese import SiameseRDMRegressor, check_fit_params
 from sklearn_rdm._network._triplet_batches import (
     OrderedTripletBatches,
     TripletDataset,
@@ -36,7 +38,22 @@ AT_ONCE = 1 << 16  # triplets in evaluation, of the images of one data set
 
 
 def _has_probabilities(net: Any) -> bool:
-    return getattr(net, "criterion", None) is OddOneOutLoss
+    criterion = getattr(net, "criterion", None)
+    return criterion is OddOneOutLoss or isinstance(criterion, OddOneOutLoss)
+
+
+def _with_parameters_of(parent: type) -> Callable[[Callable], Callable]:
+    """Let a constructor that hands on the rest state all parameters, as scikit-learn reads them."""
+
+    def state(constructor: Any) -> Any:
+        own = signature(constructor)
+        inherited = signature(parent.__init__).parameters  # type: ignore[misc]
+        *changed, _ = own.parameters.values()
+        rest = [each for name, each in inherited.items() if name not in own.parameters]
+        constructor.__signature__ = own.replace(parameters=[*changed, *rest, inherited["kwargs"]])
+        return constructor
+
+    return state
 
 
 class SiameseOddOneOutClassifier(SiameseRDMRegressor):
@@ -68,9 +85,13 @@ class SiameseOddOneOutClassifier(SiameseRDMRegressor):
         ``criterion__margin``. One of your own has the attribute ``of_triplets = True``. It is
         called with dissimilarities, shape (n_triplets, 3), or, if it has ``of_similarities = True``
         as well, with their negatives, and with the choices.
-    **kwargs
-        All other parameters of :class:`SiameseRDMRegressor`. Its ``subject_pooling`` has no effect,
+    read_out, weights, freeze_up_to, freeze_from, image_size, reference, spatial_pooling, tokens, \
+noise_ratio, pretrained_penalty, optimizer, lr, max_epochs, subject_pooling, train_split, memory, \
+checkpoint, precision, random_state, device, verbose, module : optional
+        As in :class:`SiameseRDMRegressor`, with its defaults. ``subject_pooling`` has no effect,
         and ``reference="auto"`` subtracts nothing.
+    **kwargs
+        As in :class:`SiameseRDMRegressor`.
 
     Attributes
     ----------
@@ -111,6 +132,7 @@ class SiameseOddOneOutClassifier(SiameseRDMRegressor):
 
     batchings = {"images": TripletImageBatches, "triplets": PairBatches}
 
+    @_with_parameters_of(SiameseRDMRegressor)
     def __init__(
         self,
         backbone: Any = "alexnet",
@@ -275,7 +297,7 @@ class SiameseOddOneOutClassifier(SiameseRDMRegressor):
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
     ) -> tuple[Any, np.ndarray, dict[str, Any]]:
-        _check_fit_params(fit_params)
+        check_fit_params(fit_params, "triplets and choices.")
         y = check_choices(X, y)
         X, y, weights = keep_weighted(check_weights(sample_weight, len(y)), X, y)
         self._check_options(X.images)
@@ -301,6 +323,8 @@ class SiameseOddOneOutClassifier(SiameseRDMRegressor):
         if isinstance(X, torch.utils.data.Dataset):  # skorch's callbacks score their own data
             return np.concatenate([y.numpy(force=True) for y in self.forward_iter(X)])
         check_triplets(X)
+        if len(X) == 0:
+            return np.empty((0, 3), dtype=np.float32)
         warn_of_leak_in_validation(self, X)
         dissim = super().predict(_pairs_of(X)).reshape(-1, 3)
         return np.where(X.possible, dissim, np.inf)

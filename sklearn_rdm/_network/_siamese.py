@@ -41,7 +41,7 @@ from sklearn_rdm._pairs._weights import check_samples_are_pairs, check_weighted_
 from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.metrics._streamed import Distances
 
-__all__ = ["SiameseRDMRegressor"]
+__all__ = ["SiameseRDMRegressor", "check_fit_params"]
 
 
 class SiameseRDMRegressor(RDMRegressorMixin, ExportMixin, TwinTraining):
@@ -507,7 +507,11 @@ default="auto"
         self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]
     ) -> tuple[ImagePairs, np.ndarray, dict[str, Any]]:
         """Pairs, dissimilarities and options to train on, once all that is given was looked at."""
-        _check_fit_params(fit_params)
+        check_fit_params(
+            fit_params,
+            "pairs and dissimilarities. Subjects are weighted by "
+            "subject_pooling=SubjectPooling(subject_weight=...).",
+        )
         weights = None
         if isinstance(y, ResponsePatterns) and self.batching == "images":
             check_samples_are_pairs(y, sample_weight)
@@ -587,11 +591,8 @@ def _same(value: Any, default: Any) -> bool:
     return value is default or (isinstance(value, str) and value == default)
 
 
-def _check_fit_params(fit_params: dict[str, Any]) -> None:
+def check_fit_params(fit_params: dict[str, Any], besides: str) -> None:
+    """Refuse what ``fit`` does not take ``besides`` its data, named in words."""
     unknown = sorted(set(fit_params) - {"epochs"})
     if unknown:
-        raise TypeError(
-            f"fit takes no {unknown}: only sample_weight and epochs besides pairs and "
-            "dissimilarities. Subjects are weighted by "
-            "subject_pooling=SubjectPooling(subject_weight=...)."
-        )
+        raise TypeError(f"fit takes no {unknown}: only sample_weight and epochs besides {besides}")

@@ -210,6 +210,8 @@ def check_choices(triplets: Any, y: Any) -> np.ndarray:
             f"choices must have shape ({len(triplets)},), the place of the odd one out in each "
             f"triplet, got {choices.shape}."
         )
+    if choices.dtype.kind not in "uifb":
+        raise TypeError(f"choices must be whole numbers, places from 0 to 2, got {choices.dtype}.")
     allowed = np.flatnonzero(triplets.possible)
     if not np.isin(choices, allowed).all():
         wrong = (~np.isin(choices, allowed)).argmax()

@@ -123,6 +123,13 @@ def test_choices_about_new_images_are_learned(anchored):
     assert after > before + 0.1
 
 
+def test_a_loss_that_is_made_already_has_probabilities_too():
+    triplets, choices = make_choices()
+    made = make_net(criterion=OddOneOutLoss(0.3)).fit(triplets, choices)
+    named = make_net(criterion__temperature=0.3).fit(triplets, choices)
+    np.testing.assert_array_equal(made.predict_proba(triplets), named.predict_proba(triplets))
+
+
 @pytest.mark.parametrize("criterion", [OddOneOutLoss, TripletHingeLoss])
 def test_what_is_predicted_is_the_image_beside_the_closest_pair(criterion):
     triplets, choices = make_choices()
@@ -143,6 +150,7 @@ def test_a_reference_is_never_the_odd_one_out():
     net = make_net().fit(triplets, choices)
     assert set(net.predict(triplets)) == {1, 2}
     assert (net.predict_proba(triplets)[:, 0] == 0).all()
+    assert net.predict(triplets[:0]).shape == (0,)
 
 
 def test_equal_images_are_a_tie():
@@ -223,7 +231,9 @@ def test_it_is_a_classifier_that_can_be_cloned_pickled_and_trained_on():
     net = make_net(criterion__temperature=0.3).fit(triplets, choices)
     assert is_classifier(net)
     assert clone(net).get_params(deep=False) == net.get_params(deep=False)
+    assert repr(net).startswith("SiameseOddOneOutClassifier(backbone=")
     assert "criterion__temperature=0.3" in repr(net)
+    assert "freeze_up_to" not in repr(net)
     copied = pickle.loads(pickle.dumps(net))
     np.testing.assert_array_equal(copied.predict(triplets), net.predict(triplets))
     net.partial_fit(triplets, choices)
@@ -255,6 +265,10 @@ def test_wrong_input_raises_an_error():
         make_net(batching="pairs").fit(triplets, choices)
     with pytest.raises(ValueError, match="no labelled triplet .* batching='triplets'"):
         make_net(batch_size=2).fit(triplets, choices)
+    with pytest.raises(TypeError, match="choices must be whole numbers"):
+        net.fit(triplets, choices.astype(str))
+    with pytest.raises(TypeError, match=r"only sample_weight and epochs besides triplets"):
+        net.fit(triplets, choices, epoch=3)
     assert not net.initialized_
 
 
