@@ -16,6 +16,7 @@ import torch
 
 from sklearn_rdm._network._description import (
     describe,
+    describe_images,
     describe_pairs,
     differences,
     installed_versions,
@@ -236,16 +237,12 @@ def make_checkpoint(
     """
     if net.checkpoint is None:
         return NoCheckpoint()
-    if isinstance(y, ResponsePatterns):
-        raise ValueError(
-            "checkpoint takes pairs and dissimilarities, and y are response patterns. Give "
-            "y.to_pairs(images), or checkpoint=None."
-        )
     folder = _made_folder(net.checkpoint)
     call = _describe_parameters(net)
     call["max_epochs"] = str(net.max_epochs if epochs is None else epochs)
     call["device"] = torch.device(net.device).type
-    call |= {**describe_pairs(pairs), "y": describe(y), "sample_weight": describe(sample_weight)}
+    describe_data = describe_images if isinstance(y, ResponsePatterns) else describe_pairs
+    call |= {**describe_data(pairs), "y": describe(y), "sample_weight": describe(sample_weight)}
     call |= installed_versions()
     call["Python"] = ".".join(platform.python_version_tuple()[:2])
     return Checkpoint(folder, call)

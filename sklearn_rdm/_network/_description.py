@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._images import are_paths, image_digests, read_image
 
 __all__ = [
     "describe",
+    "describe_images",
     "describe_pairs",
     "differences",
     "digests_of",
@@ -28,6 +29,7 @@ __all__ = [
     "is_versioned",
 ]
 
+IMAGES_AT_ONCE = 256  # whose responses are in memory
 SHORT = 60  # characters that a message may show
 # Packages whose code is told by their version; of all others, it is looked at.
 PACKAGES = {
@@ -74,12 +76,18 @@ def describe_pairs(pairs: ImagePairs) -> dict[str, str]:
 
     Or triplets, with whether they are anchored.
     """
+    content = {"pairs": pairs.index}
+    if hasattr(pairs, "anchored"):
+        content["anchored"] = pairs.anchored
+    return {**describe_images(pairs), **{name: describe(value) for name, value in content.items()}}
+
+
+def describe_images(pairs: ImagePairs) -> dict[str, str]:
+    """Describe the images of pairs alone: of thousands of images, all pairs are many."""
     used = pairs.used_images
     given = {name: getattr(pairs, name, None) for name in ("image_groups", "background")}
     of_used = {name: None if values is None else values[used] for name, values in given.items()}
-    content = {"images": digests_of(pairs, used), "pairs": pairs.index, **of_used}
-    if hasattr(pairs, "anchored"):
-        content["anchored"] = pairs.anchored
+    content = {"images": digests_of(pairs, used), **of_used}
     return {name: describe(value) for name, value in content.items()}
 
 
@@ -201,6 +209,11 @@ def _object_text(value: Any, within: tuple[int, ...]) -> str:
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, ImagePairs):
         return f"ImagePairs {describe_pairs(value)}"
+    if isinstance(value, ResponsePatterns):
+        seen = None if value.seen is None else value.seen[:, value.rows]
+        others = {k: v for k, v in vars(value).items() if k not in ("patterns", "rows", "seen")}
+        content = [_pattern_digests(value), seen, value.n_channels, others]
+        return f"ResponsePatterns {_text(content, within)}"
     state = _state(value)
     if state is None:
         if " at 0x" in repr(value):
@@ -243,6 +256,18 @@ def digests_of(pairs: ImagePairs, used: np.ndarray) -> np.ndarray:
         return pairs.digests[used]
     images = pairs.images
     return image_digests(read_image(images[i]) if are_paths(images) else images[i] for i in used)
+
+
+def _pattern_digests(y: ResponsePatterns) -> list[str]:
+    """Hashes of what each subject's responses to the images are, read block by block."""
+    digests = []
+    for subject in range(y.n_subjects):
+        digest = blake2b(digest_size=16)
+        for start in range(0, len(y), IMAGES_AT_ONCE):
+            rows = y.rows[start : start + IMAGES_AT_ONCE]
+            digest.update(np.ascontiguousarray(y._read(subject, rows)).data)
+        digests.append(digest.hexdigest())
+    return digests
 
 
 def _hash(content: Any) -> str:

@@ -317,7 +317,7 @@ default="auto"
             not fit, if an image has constant activations (and ``noise_ratio`` is 0), if the loss
             stops being finite, or if ``criterion`` cannot weight pairs. With ``checkpoint``, if a
             parameter holds ``random_state=None``, or something that nothing but its place in memory
-            tells from others, or if y are response patterns.
+            tells from others.
         OSError
             If the folder ``checkpoint`` cannot be made or written to.
 

@@ -15,6 +15,7 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping, Freezer, LRScheduler, Unfreezer
 from torch.optim import lr_scheduler
 
+from sklearn_rdm import ResponsePatterns
 from sklearn_rdm._network import _checkpoint, _state_file
 from sklearn_rdm._network._state_file import read_header
 from sklearn_rdm.callbacks import WeightAveraging
@@ -489,3 +490,63 @@ def test_weights_that_stay_frozen_are_not_written(tmp_path):
     frozen = sum(p.numel() for p in net.module_.parameters() if not p.requires_grad)
     assert sizes[0] - sizes[1] > 4 * frozen
     assert len(weights(net)) > 0
+
+
+# Images with response patterns
+
+
+def make_patterns(change=None):
+    rng = np.random.default_rng(0)
+    arrays = [rng.random((12, n)) for n in (6, 9)]
+    if change == "one response":
+        arrays[1][7, 3] += 1e-3
+    seen = np.ones((2, 12), dtype=bool)
+    if change == "seen":
+        seen[0, 5] = False
+    metric = "euclidean" if change == "metric" else "correlation"
+    return ResponsePatterns(arrays, metric, seen=seen)
+
+
+@pytest.mark.parametrize("params", [{}, {"subject_pooling": "rank", "module__dropout": True}])
+def test_training_on_patterns_goes_on(params, tmp_path):
+    images, y = make_pairs(12)[0].images, make_patterns()
+    whole = make_net(**params).fit(images, y)
+    Switch.cut_before = 4
+    with pytest.raises(Cut):
+        make_net(tmp_path, **params).fit(images, y)
+    Switch.cut_before, Switch.n_trained = None, 0
+    net = make_net(tmp_path, **params).fit(images, y)
+    assert Switch.n_trained == N_EPOCHS - 4
+    assert same_bits(net, whole)
+    assert learned(net) == learned(whole)
+    Switch.n_trained = 0
+    assert same_bits(make_net(tmp_path, **params).fit(images, y), whole)  # which is read
+    assert Switch.n_trained == 0
+
+
+def test_patterns_in_a_file_are_the_same_patterns(tmp_path):
+    images, y = make_pairs(12)[0].images, make_patterns()
+    make_net(tmp_path / "kept").fit(images, y)
+    arrays = []
+    for number, array in enumerate(y.patterns):
+        np.save(tmp_path / f"{number}.npy", array)
+        arrays.append(np.load(tmp_path / f"{number}.npy", mmap_mode="r"))
+    Switch.n_trained = 0
+    make_net(tmp_path / "kept").fit(images, ResponsePatterns(arrays, seen=y.seen))
+    assert Switch.n_trained == 0
+
+
+@pytest.mark.parametrize("change", ["one response", "seen", "metric", "rows", "images"])
+def test_other_patterns_begin_anew(change, tmp_path):
+    images, y = make_pairs(12)[0].images, make_patterns()
+    make_net(tmp_path).fit(images, y)
+    other, other_images = make_patterns(change), images.copy()
+    if change == "rows":
+        other = y[[1, 0, *range(2, 12)]]
+    if change == "images":
+        other_images[3, 0, 0, 0] += 1
+    Switch.n_trained = 0
+    net = make_net(tmp_path).fit(other_images, other)
+    assert Switch.n_trained == N_EPOCHS
+    assert same_bits(net, make_net().fit(other_images, other))
+    assert len(list(tmp_path.glob("*.fitted"))) == 2
