@@ -23,7 +23,7 @@ from sklearn_rdm._pairs._image_pairs import ImagePairs, check_fit_pairs
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.callbacks import _averaged_weights
 from sklearn_rdm.metrics import get_rdm_scorer
-from sklearn_rdm.model_selection._splitters import check_image_cv
+from sklearn_rdm.model_selection._splitters import check_pairs_and_cv
 
 __all__ = ["LayerEpochSearchCV"]
 
@@ -160,9 +160,11 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         Parameters
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            The training pairs.
-        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Their dissimilarities, NaN where a subject has no value.
+            The training pairs; or the images, if ``y`` is :class:`ResponsePatterns`.
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, \
+n_times), or ResponsePatterns
+            Their dissimilarities, NaN where a subject has no value. Of response patterns, all
+            pairs are made; other splitters than those of this library then split images.
 
         Returns
         -------
@@ -177,11 +179,11 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             images are both trained on, if no cell of the surface is defined, and whatever the
             estimator raises.
         """
-        pairs, y = check_fit_pairs(X, y)
         scorer = get_rdm_scorer(self.scoring)
         candidates = list(ParameterGrid(self.param_grid or {}))
         layers = self._checked_layers(candidates)
-        splits = list(check_image_cv(self.cv, pairs, y))
+        pairs, y, splits = check_pairs_and_cv(X, y, self.cv)
+        pairs, y = check_fit_pairs(pairs, y)
         keep = not self.refit and len(splits) == 1
         calls = (
             delayed(_train)(
