@@ -21,10 +21,14 @@ from sklearn_rdm._network._read_out import Layers
 from sklearn_rdm._network._siamese import SiameseRDMRegressor
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._progress import collect
-from sklearn_rdm._pairs._weights import check_weighted_pairs, take_weights
+from sklearn_rdm._pairs._weights import (
+    check_samples_are_pairs,
+    check_weighted_pairs,
+    take_weights,
+)
 from sklearn_rdm.callbacks import _averaged_weights
 from sklearn_rdm.metrics import get_rdm_scorer
-from sklearn_rdm.model_selection._splitters import check_image_cv
+from sklearn_rdm.model_selection._splitters import check_pairs_and_cv
 
 __all__ = ["LayerEpochSearchCV"]
 
@@ -161,9 +165,11 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         Parameters
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            The training pairs.
-        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
-            Their dissimilarities, NaN where a subject has no value.
+            The training pairs; or the images, if ``y`` is :class:`ResponsePatterns`.
+        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, \
+n_times), or ResponsePatterns
+            Their dissimilarities, NaN where a subject has no value. Of response patterns, all
+            pairs are made; other splitters than those of this library then split images.
         sample_weight : array-like of shape (n_pairs,), default=None
             How much each pair counts, 0 or more: in training, in the scores that choose, and in
             ``refit``. None: all alike.
@@ -181,11 +187,12 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             images are both trained on, if no cell of the surface is defined, and whatever the
             estimator raises.
         """
-        pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
+        check_samples_are_pairs(y, sample_weight)
         scorer = get_rdm_scorer(self.scoring)
         candidates = list(ParameterGrid(self.param_grid or {}))
         layers = self._checked_layers(candidates)
-        splits = list(check_image_cv(self.cv, pairs, y))
+        pairs, y, splits = check_pairs_and_cv(X, y, self.cv)
+        pairs, y, weights = check_weighted_pairs(pairs, y, sample_weight, keep_rows=True)
         keep = not self.refit and len(splits) == 1
         data = pairs, y, weights
         runs = self._train_all(candidates, layers, data, splits, scorer, keep)

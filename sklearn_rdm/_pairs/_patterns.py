@@ -6,6 +6,7 @@ Nothing here holds a number per pair but what a caller asks for.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = ["ResponsePatterns"]
 LAYOUTS = ("image channel", "image channel time", "run image channel", "run image channel time")
 WHITENED = ("mahalanobis", "crossnobis")
 BLOCK = 2**22  # numbers in a block of features: 32 MB
+LARGE = 2**32  # bytes of dissimilarities of all pairs that are worth a warning
 
 
 class ResponsePatterns:
@@ -236,8 +238,14 @@ default="correlation"
         ------
         ValueError
             If the numbers of images differ, or no subject has seen two of them.
+
+        Warns
+        -----
+        UserWarning
+            If the dissimilarities take more than 4 GB.
         """
         self._check_images(images)
+        self._warn_of_size()
         pairs = ImagePairs(images, **per_image)
         dissim = self.dissimilarities()
         known = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
@@ -246,6 +254,20 @@ default="correlation"
         pairs = pairs if known.all() else pairs[known]
         pairs.n_left_out = int((~known).sum())
         return pairs, dissim[known]
+
+    def _warn_of_size(self) -> None:
+        """Tell how much memory all pairs take, if that is much."""
+        n_pairs = len(self) * (len(self) - 1) // 2
+        n_bytes = 8 * n_pairs * self.n_subjects * (self.n_times or 1)
+        if n_bytes > LARGE:
+            warnings.warn(
+                f"the dissimilarities of all {n_pairs:,} pairs of {len(self):,} images take "
+                f"{n_bytes / 1e9:.1f} GB. Only SiameseRDMRegressor, FixedRSARegressor and scores "
+                "of estimators need no list of all pairs: give other tools a random part of the "
+                "images, patterns[rows].",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _check_images(self, images: Any) -> None:
         """Raise an error unless there is one image for each row of responses."""

@@ -488,14 +488,20 @@ def check_pairs_and_cv(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray,
     and lists of rows, split the images.
     """
     if hasattr(y, "to_pairs"):
-        pairs, dissim = y.to_pairs(X)
-        if not (cv is None or isinstance(cv, int | np.integer | _ImageSplitter)):
-            splits = check_cv(cv).split(np.zeros(len(y)))
-            cv = [tuple(pairs_within(pairs.index, rows) for rows in split) for split in splits]
+        pairs, dissim, cv = pairs_and_cv_of_patterns(X, y, cv)
     else:
         pairs = as_pairs(X)
         dissim = check_dissimilarities(y, len(pairs))
     return pairs, dissim, check_image_cv(cv, pairs, dissim)
+
+
+def pairs_and_cv_of_patterns(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray, Any]:
+    """Pairs, dissimilarities and splits of pairs, of images, response patterns and their splits."""
+    pairs, dissim = y.to_pairs(X)
+    if not (cv is None or isinstance(cv, int | np.integer | _ImageSplitter)):
+        splits = check_cv(cv).split(np.zeros(len(y)))
+        cv = [tuple(pairs_within(pairs.index, rows) for rows in split) for split in splits]
+    return pairs, dissim, cv
 
 
 def images_of(pairs: ImagePairs, rows: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ from sklearn_rdm.model_selection._splitters import (
     StratifiedImageKFold,
     check_pairs_and_cv,
     images_of,
+    pairs_and_cv_of_patterns,
 )
 from sklearn_rdm.model_selection._subjects import (
     SubjectHoldOutRDMRegressor,
@@ -123,6 +124,11 @@ def image_train_test_split(
     (21, 3)
     """
     name = "image_train_test_split"
+    if any(hasattr(array, "to_pairs") for array in arrays):
+        raise TypeError(
+            "image_train_test_split splits pairs, but response patterns are given per image: use "
+            "sklearn.model_selection.train_test_split(images, patterns), whose samples are images."
+        )
     pairs = check_split_pairs(X, name)
     check_consistent_length(pairs, *arrays)
     by_group, by_stratum = _is_given(groups), _is_given(stratify)
@@ -151,9 +157,9 @@ def pairs_report(cv: Any, X: Any, y: Any = None) -> Bunch:
         A splitter of this module; any other is reported too, with the test pairs that it leaks.
         Parts may be row numbers or boolean masks of the pairs.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
-        The pairs to split.
+        The pairs to split; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
     y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times), \
-default=None
+or ResponsePatterns, default=None
         Their dissimilarities, NaN where a subject has no value, to count pairs per subject.
 
     Returns
@@ -181,6 +187,8 @@ default=None
     per split: trained on 276 (63%), tested 15 (3%) of 6 images, dropped 144 (33%)
     over all splits: 75 pairs tested (17%), 360 never tested (83%)
     """
+    if hasattr(y, "to_pairs"):
+        X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
     pairs = check_split_pairs(X, "pairs_report")
     y = None if y is None else check_dissimilarities(y, len(pairs))
     splits = [
