@@ -146,8 +146,15 @@ def test_ci_runs_the_block_of_the_readme():
     script = ROOT / ".ci" / "run"
     if not script.exists():
         pytest.skip("an unpacked copy has no .ci")
-    assert os.access(script, os.X_OK)
     assert "^```sh test$" in script.read_text()
+
+
+@pytest.mark.parametrize("name", ["audit", "release", "run", "versions"])
+def test_scripts_of_ci_can_be_run(name):
+    script = ROOT / ".ci" / name
+    if not script.exists():
+        pytest.skip("an unpacked copy has no .ci")
+    assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
