@@ -6,8 +6,10 @@ import importlib
 import inspect
 import math
 import operator
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -100,10 +102,42 @@ def trace(network: nn.Module) -> Trace:
         autowrap_functions=functions,
         leaf_modules=[*LEAF_MODULES, *leaves],
     )
-    tracer.trace(network, concrete_args=defaults(network) or None)
+    with _patched_modules:
+        tracer.trace(network, concrete_args=defaults(network) or None)
     nodes = {name: node for node, name in tracer.node_to_qualname.items()}
     _pass_on_effects(tracer.graph, network)
     return Trace(nodes, tracer.returned)
+
+
+class _PatchedModules:
+    """Puts back, in a forked child, what torch.fx patches while another thread traces.
+
+    That thread does not live on in the child, where all modules would be called by its tracer.
+    """
+
+    NAMES = ("__call__", "__getattr__")
+
+    def __init__(self) -> None:
+        self._thread = 0  # that traces
+        self._before: dict[str, Any] = {}
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_in_child)
+
+    def __enter__(self) -> None:
+        self._before = {name: vars(nn.Module)[name] for name in self.NAMES}
+        self._thread = get_ident()
+
+    def __exit__(self, *_: Any) -> None:
+        self._thread = 0
+
+    def _begin_in_child(self) -> None:
+        if self._thread not in (0, get_ident()):
+            for name, value in self._before.items():
+                setattr(nn.Module, name, value)
+            self._thread = 0
+
+
+_patched_modules = _PatchedModules()
 
 
 def defaults(network: nn.Module) -> dict[str, Any]:

@@ -1,5 +1,10 @@
 """The graph of a network against its own forward pass, and what is told of its edges."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import fx, nn
@@ -19,6 +24,8 @@ from sklearn_rdm._network._tracing import (
     with_constants,
     within,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 class Net(nn.Module):
@@ -150,6 +157,52 @@ def test_operations_are_the_same_for_a_copy_and_others_for_another_setting(netwo
 )
 def test_within(name, path, expected):
     assert within(name, path) is expected
+
+
+FORKED_WHILE_TRACING = """
+import os, signal, threading, time
+import torch
+from tests.networks import TinyNetwork, make_pairs, tiny_net
+
+inside, enough = threading.Event(), threading.Event()
+
+
+class Slow(TinyNetwork):
+    def forward(self, x):
+        if isinstance(x, torch.fx.Proxy):
+            inside.set()
+            enough.wait()
+        return super().forward(x)
+
+
+pairs, y = make_pairs()
+expected = tiny_net().fit(pairs, y).predict(pairs)
+slow = tiny_net(backbone=Slow)
+thread = threading.Thread(target=slow.initialize)
+thread.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    found = tiny_net(image_size=44).fit(pairs, y).predict(pairs[:3])  # is traced and checked anew
+    same = tiny_net().fit(pairs, y).predict(pairs)
+    os._exit(7 if len(found) == 3 and (same == expected).all() else 8)
+for _ in range(600):
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        break
+    time.sleep(0.05)
+else:
+    os.kill(child, signal.SIGKILL)
+assert ended and os.waitstatus_to_exitcode(status) == 7
+enough.set()
+thread.join()
+assert (slow.fit(pairs, y).predict(pairs) == expected).all()  # the parent's tracing went on
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_child_that_is_forked_while_another_thread_traces():
+    subprocess.run([sys.executable, "-c", FORKED_WHILE_TRACING], check=True, cwd=ROOT, timeout=120)
 
 
 def test_all_public_functions_are_tested_here():
