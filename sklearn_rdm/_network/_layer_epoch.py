@@ -166,8 +166,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
             The training pairs; or the images, if ``y`` is :class:`ResponsePatterns`.
-        y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, \
-n_times), or ResponsePatterns
+        y : array-like of shape (n_pairs[, n_subjects[, n_times]]), or ResponsePatterns
             Their dissimilarities, NaN where a subject has no value. Of response patterns, all
             pairs are made; other splitters than those of this library then split images.
         sample_weight : array-like of shape (n_pairs,), default=None
