@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 __all__ = [
     "Call",
     "Calls",
     "all_calls",
     "describe_value",
+    "holds_tensors",
     "install_hooks",
     "pick",
     "pick_checked",
@@ -170,8 +171,14 @@ def describe_value(value: Any, layer: str) -> str:
     """What a layer returned, and how its items are called."""
     if isinstance(value, Tensor):
         return f"a tensor {[*value.shape]}"
-    kind = f"a {type(value).__name__}"
-    if not isinstance(value, Mapping | list | tuple) or not value:
+    kind = f"of type {type(value).__name__}"
+    if not holds_tensors(value):
         return kind
     keys = value if isinstance(value, Mapping) else range(len(value))
-    return f"{kind}, whose items are {', '.join(repr(f'{layer}[{key}]') for key in keys)}"
+    return f"{kind}, with the items {', '.join(repr(f'{layer}[{key}]') for key in keys)}"
+
+
+def holds_tensors(value: Any) -> bool:
+    """Whether it is a tuple or dict of tensors, which are read by name or number."""
+    is_container = isinstance(value, Mapping | list | tuple)
+    return is_container and any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))

@@ -395,7 +395,25 @@ class TwinTraining(NeuralNetRegressor):
         return self.get_iterator(self.get_dataset(pairs_to_predict(X)))
 
     def infer(self, x: PairBatch, **_: Any) -> Tensor:
-        """Predict the pairs of one mini-batch."""
+        """Predict the pairs of one mini-batch.
+
+        Parameters
+        ----------
+        x : mini-batch
+            The first item of what ``net.get_iterator(net.get_dataset(pairs, dissim))`` yields.
+        **_ : dict
+            Ignored.
+
+        Returns
+        -------
+        dissim : Tensor of float32, shape (n_pairs,)
+            Correlation distances, 0 to 2.
+
+        Raises
+        ------
+        TypeError
+            If it is no mini-batch.
+        """
         if not isinstance(x, PairBatch):
             raise TypeError(
                 "infer takes the first item of a mini-batch, as net.get_iterator(net.get_dataset("
@@ -406,7 +424,30 @@ class TwinTraining(NeuralNetRegressor):
     def get_loss(
         self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
     ) -> Tensor:
-        """Compute the loss, and stop before a loss that is not finite spoils the weights."""
+        """Compute the loss, and stop before a loss that is not finite spoils the weights.
+
+        Parameters
+        ----------
+        y_pred : Tensor of shape (n_pairs,)
+            Predictions.
+        y_true : Tensor or ndarray of shape (n_pairs,)
+            Pooled dissimilarities.
+        X : mini-batch, default=None
+            Where the pairs are; a loss that looks at the images of each pair needs it.
+        training : bool, default=False
+            Ignored.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            What ``criterion`` makes of them.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not finite, if an image has constant activations, if dissimilarities are
+            missing, or if ``criterion`` needs ``X``.
+        """
         loss = self._loss_of_targets(y_pred, y_true, X, training)
         if training and X is not None and X.untrained is not None:
             loss = loss + self.pretrained_penalty * departure(y_pred, X)

@@ -15,7 +15,7 @@ from sklearn_rdm._network._backbones import Backbone, load_fitting, load_weights
 from sklearn_rdm._network._cut import CannotCutError, CutNetwork, Wanted, two_photographs
 from sklearn_rdm._network._features import state_axes
 from sklearn_rdm._network._hooked import HookedNetwork
-from sklearn_rdm._network._hooks import describe_value
+from sklearn_rdm._network._hooks import describe_value, holds_tensors
 from sklearn_rdm._network._layout_probe import probed_axes
 from sklearn_rdm._network._network_key import hash_contents
 from sklearn_rdm._network._tracing import defaults, within
@@ -240,8 +240,7 @@ def _way_to_run(backbone: Backbone, wanted: Wanted) -> CutNetwork | HookedNetwor
 
 def _check_one_per_image(layer: str, output: Any, n_images: int) -> None:
     if not isinstance(output, Tensor) or output.shape[:1] != (n_images,):
-        has_items = isinstance(output, tuple | list | dict)
-        other = "one of these" if has_items else "the layer before or after it"
+        other = "one of these" if holds_tensors(output) else "the layer before or after it"
         raise ValueError(
             f"layer {layer!r} has no activations of its own for each image: of {n_images} images "
             f"its value is {describe_value(output, layer)}. Read out {other}."

@@ -223,9 +223,15 @@ def test_an_item_of_an_item(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("part", r"its value is a tuple, whose items are 'part\[0\]', 'part\[1\]'. Read out one"),
-        ("part[1]", r"its value is a dict, whose items are 'part\[1\]\[wide\]'. Read out one"),
-        ("part[2]", r"'part' has no item \[2\]: its value is a tuple, whose items are 'part\[0\]'"),
+        (
+            "part",
+            r"its value is of type tuple, with the items 'part\[0\]', 'part\[1\]'. Read out one",
+        ),
+        ("part[1]", r"its value is of type dict, with the items 'part\[1\]\[wide\]'. Read out one"),
+        (
+            "part[2]",
+            r"'part' has no item \[2\]: its value is of type tuple, with the items 'part\[0\]'",
+        ),
         ("part[1][deep]", r"has no item \[1\]\[deep\]"),
     ],
 )

@@ -65,4 +65,4 @@ def test_what_is_no_layer(name):
 
 def test_close_names_are_suggested():
     with pytest.raises(ValueError, match="Did you mean 'block'"):
-        NAMES.read_out("blox")
+        NAMES.read_out("blocks")

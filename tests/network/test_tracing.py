@@ -178,7 +178,7 @@ class Slow(TinyNetwork):
 pairs, y = make_pairs()
 expected = tiny_net().fit(pairs, y).predict(pairs)
 slow = tiny_net(backbone=Slow)
-thread = threading.Thread(target=slow.initialize)
+thread = threading.Thread(target=slow.initialize, daemon=True)
 thread.start()
 inside.wait()
 child = os.fork()
