@@ -28,7 +28,7 @@ from sklearn_rdm._pairs._weights import (
 )
 from sklearn_rdm.callbacks import _averaged_weights
 from sklearn_rdm.metrics import get_rdm_scorer
-from sklearn_rdm.model_selection._splitters import check_pairs_and_cv
+from sklearn_rdm.model_selection._splitters import check_image_cv, pairs_and_cv_of_patterns
 
 __all__ = ["LayerEpochSearchCV"]
 
@@ -190,8 +190,11 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         scorer = get_rdm_scorer(self.scoring)
         candidates = list(ParameterGrid(self.param_grid or {}))
         layers = self._checked_layers(candidates)
-        pairs, y, splits = check_pairs_and_cv(X, y, self.cv)
-        pairs, y, weights = check_weighted_pairs(pairs, y, sample_weight, keep_rows=True)
+        cv = self.cv
+        if hasattr(y, "to_pairs"):
+            X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
+        pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
+        splits = list(check_image_cv(cv, pairs, y))
         keep = not self.refit and len(splits) == 1
         data = pairs, y, weights
         runs = self._train_all(candidates, layers, data, splits, scorer, keep)

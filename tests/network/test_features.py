@@ -106,38 +106,38 @@ def test_statements_that_do_not_fit_are_refused(layout, n_prefix, match):
 
 
 class Square(nn.Module):
-    """A function makes a map whose sides are as long as it has channels."""
+    """A function makes a map whose sides are as long as it has channels, of one size of images."""
 
     def __init__(self):
         super().__init__()
-        self.conv = nn.Conv2d(3, 6, 4, 4)
+        self.conv, self.places = nn.Conv2d(3, 6, 4, 4), nn.Parameter(torch.zeros(6, 6, 6))
 
     def forward(self, x):
-        return torch.relu(self.conv(x)).permute(0, 2, 3, 1)
+        return torch.relu(self.conv(x)).permute(0, 2, 3, 1) + self.places
 
 
 def test_a_map_of_unknown_axes_is_pooled_once_they_are_stated():
     images = make_images(4)
     options = {"image_size": 24, "random_state": 0}
-    whole = LayerActivations(Square, "permute", **options).fit_transform(images)
+    whole = LayerActivations(Square, "add", **options).fit_transform(images)
     pooled = {"spatial_pooling": 1} | options
     with pytest.raises(ValueError, match="State it as layout"):
-        LayerActivations(Square, "permute", **pooled).fit(images)
+        LayerActivations(Square, "add", **pooled).fit(images)
     maps = whole.reshape(4, 6, 6, 6)
     for layout, axes in (("channels_last", (1, 2)), ("channels_first", (2, 3))):
-        stated = LayerActivations(Square, "permute", layout=layout, **pooled)
+        stated = LayerActivations(Square, "add", layout=layout, **pooled)
         expected = maps.mean(axis=axes)
         np.testing.assert_allclose(stated.fit_transform(images), expected, rtol=1e-5)
 
 
 def test_a_trained_network_takes_the_statement_too():
     pairs, y = make_pairs()
-    options = {"backbone": Square, "layer": "permute", "spatial_pooling": 1, "image_size": 24}
+    options = {"backbone": Square, "layer": "add", "spatial_pooling": 1, "image_size": 24}
     with pytest.raises(ValueError, match="module__layout"):
         tiny_net(**options).fit(pairs, y)
     nets = [
         tiny_net(module__layout=layout, **options).fit(pairs, y)
-        for layout in ("channels_last", {"permute": "channels_first"})
+        for layout in ("channels_last", {"add": "channels_first"})
     ]
     assert not np.allclose(*(net.predict(pairs) for net in nets))
 
@@ -147,7 +147,7 @@ def test_activations_are_kept_apart_by_what_is_made_of_them(tmp_path):
     options = {"image_size": 24, "random_state": 0, "spatial_pooling": 1}
     for layout in ("channels_last", "channels_first"):
         found = [
-            LayerActivations(Square, "permute", layout=layout, memory=memory, **options)
+            LayerActivations(Square, "add", layout=layout, memory=memory, **options)
             for memory in (tmp_path, tmp_path, None)
         ]
         first, again, alone = (features.fit_transform(images) for features in found)

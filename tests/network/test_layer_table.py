@@ -8,7 +8,7 @@ from torch import nn
 
 from sklearn_rdm import SiameseRDMRegressor, list_layers
 from sklearn_rdm._network._backbones import load_backbone
-from tests.network.test_hooks import Branching
+from tests.network.test_hooked import Branching
 from tests.networks import Small, TinyNetwork
 
 
