@@ -73,8 +73,7 @@ class CutNetwork:
         self.cut = last_cut(nodes, self._order, self._outputs, frozen)
         self.has_prefix = self.cut != self._order[0]
         self.needed = targets(ancestors(self._outputs))
-        of_frozen = with_constants([nodes[name] for name in frozen], self._order, nodes)
-        self.frozen = targets(of_frozen)
+        self.frozen = self._frozen_targets(frozen, trained)
         items = [read_out.items for read_out in self._read_outs]
         start, n_trained = nodes[self.cut], wanted.n_trained
         self._graphs: tuple[fx.Graph, ...] = (
@@ -175,6 +174,16 @@ class CutNetwork:
         shared = targets([node for node in trained if node not in {nodes[n] for n in frozen}])
         unneeded = [n for n in order if nodes[n] not in trained]
         return frozen | {n for n in unneeded if not targets([nodes[n]]) & shared}
+
+    def _frozen_targets(self, frozen: set[str], trained: set[fx.Node]) -> set[str]:
+        """Modules and tensors that frozen nodes use; what trained ones use as well is trained."""
+        nodes = self._traced.nodes
+        needed = {name for name in self._order if nodes[name] in trained}
+
+        def used_by(names: set[str]) -> set[str]:
+            return targets(with_constants([nodes[name] for name in names], self._order, nodes))
+
+        return used_by(frozen & needed) | (used_by(frozen - needed) - used_by(needed - frozen))
 
     def _inside(self, name: str) -> list[str]:
         """Nodes of a layer, in the order of execution."""

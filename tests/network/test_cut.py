@@ -160,3 +160,24 @@ def test_equal_but_for_rounding(value, other, expected):
 def test_names_of_calls():
     assert call_name(("a.b", 0)) == "a.b"
     assert call_name(("a.b", 2)) == "a.b_2"
+
+
+class SharedWeight(nn.Module):
+    """A weight of its own on both sides of a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.tensor([0.7, 1.3]))
+        self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x):
+        alpha = self.alpha.sigmoid()
+        return alpha[1] * self.last((alpha[0] * self.conv(x)).relu())
+
+
+def test_a_weight_that_is_used_on_both_sides_of_the_layer_is_trained():
+    _, parts = cut(SharedWeight, ("relu",))
+    assert parts.frozen == {"last"}
+    _, parts = cut(SharedWeight, ("mul_1",), freeze=("relu", None))
+    assert {"alpha", "conv"} <= parts.frozen
+    assert "last" not in parts.frozen

@@ -214,11 +214,12 @@ def _smallest(make: Make) -> tuple[int, nn.Module]:
 
 def _settle(network: nn.Module, size: int) -> None:
     """Take the statistics of some images, without which activations of random weights vanish."""
+    network.eval()
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = None
+            module.train().momentum = None
     with torch.no_grad():
-        network.train()(torch.randn(16, 3, size, size))
+        network(torch.randn(16, 3, size, size))
     network.eval()
 
 
