@@ -368,7 +368,9 @@ default="auto"
         Raises
         ------
         TypeError, ValueError
-            As in :meth:`fit`, and if parameters of the network were changed since it was built.
+            As in :meth:`fit`, and if parameters of the network were changed since it was built,
+            other than ``freeze_up_to`` and ``freeze_from``: with these, layers are unfrozen
+            gradually. The weights are kept, and the optimizer begins anew.
         """
         X, y, fit_params = self._checked(X, y, sample_weight, fit_params)
         with self._undone_on_error():

@@ -63,6 +63,7 @@ from sklearn_rdm.preprocessing._pooling import fit_pooling
 
 __all__ = ["TwinTraining", "name_constant"]
 
+FREEZING = ("freeze_up_to", "freeze_from")  # may change between calls of partial_fit
 # Parameters that are the network's: read off it, so that they are listed once.
 NETWORK_OPTIONS = [
     name for name in signature(TwinNetwork).parameters if name not in ("random_state", "candidates")
@@ -474,16 +475,37 @@ class TwinTraining(NeuralNetRegressor):
         return super().get_loss(y_pred, y_true, X=X, training=training)
 
     def _check_built(self) -> None:
-        """Refuse to train on a network that the parameters no longer describe."""
-        now = self.get_params_for("module")
-        for name, built in self.network_options_.items():
-            given = now[name] if name in now else getattr(self, name, None)
-            if given is not built and repr(given) != repr(built):
+        """Refuse to train on a network that the parameters no longer describe; move its cut."""
+        changed = self._changed_options()
+        for name, (built, given) in changed.items():
+            if name not in FREEZING:
                 raise ValueError(
                     f"{name} was {built!r} when the network was built and is {given!r} now: "
                     "training cannot go on with another network. Set it back, or fit anew "
                     "(warm_start=False)."
                 )
+        if changed:
+            self._move_cut()
+
+    def _changed_options(self) -> dict[str, tuple[Any, Any]]:
+        """Options of the network that are not what it was built with, and both values."""
+        now = self.get_params_for("module")
+        changed = {}
+        for name, built in self.network_options_.items():
+            given = now[name] if name in now else getattr(self, name, None)
+            if given is not built and repr(given) != repr(built):
+                changed[name] = built, given
+        return changed
+
+    def _move_cut(self) -> None:
+        """Keep the weights, freeze as the parameters say now; the optimizer begins anew."""
+        weights = self.module_.state_dict()
+        self.network_options_ |= {name: getattr(self, name) for name in FREEZING}
+        with ONE_AT_A_TIME, self._current_init_context("module"):
+            network = to_device(self._build_network(), self.device)
+            self.module_ = self.torch_compile(network, name="module")
+        self.module_.load_state_dict(weights)
+        self._initialize_optimizer()
 
     def _settle_mean_image(self, pairs: ImagePairs, rows: np.ndarray) -> None:
         if self.module_.mean_image is not None:

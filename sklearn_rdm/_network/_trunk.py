@@ -190,8 +190,9 @@ class Trunk(nn.Module):
             raise ValueError(
                 f"{thawed[0]!r} requires a gradient, but its layer was frozen when the network was "
                 f"built: activations up to {self.cut!r} are computed once and kept, so that it "
-                "would not be trained. Set freeze_up_to to the last layer that stays frozen "
-                "throughout; later layers may be frozen and unfrozen by callbacks."
+                "would not be trained. Unfreeze it by net.set_params(freeze_up_to=...) and go on "
+                "with partial_fit; layers behind freeze_up_to may be frozen and unfrozen by "
+                "callbacks."
             )
 
     def _remove_unneeded(self) -> None:

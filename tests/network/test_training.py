@@ -484,3 +484,50 @@ def test_parameter_groups_name_layers():
     assert net.get_params()["optimizer__param_groups"] is groups
     with pytest.raises(ValueError, match="pattern 'conv9' matches no layer.*conv1"):
         clone(net).set_params(optimizer__param_groups=[("conv9", {"lr": 0.0})]).fit(pairs, y)
+
+
+@pytest.mark.parametrize("later", [None, "conv1"])
+def test_layers_are_unfrozen_between_calls_of_partial_fit(later):
+    """The cut moves; an uncut network whose early layers are frozen by skorch is the reference."""
+    pairs, y = make_pairs(10)
+    options = {"optimizer": torch.optim.SGD, "lr": 0.05, "max_epochs": 2}
+    net = tiny_net(freeze_up_to="relu2", **options).fit(pairs, y)
+    net.set_params(freeze_up_to=later).partial_fit(pairs, y)
+    opened = ["*conv2*", "*bn2*"] + (["*conv1*", "*bn1*"] if later is None else ["*bn1*"])
+    frozen = [("first", Freezer(["*conv1*", "*bn1*", "*conv2*", "*bn2*"]))]
+    frozen += [(name, Unfreezer(name, at=3)) for name in opened]
+    expected = tiny_net(callbacks=frozen, **options | {"max_epochs": 4}).fit(pairs, y)
+    assert_same_weights(net, expected)
+    assert net.module_.trunk.has_prefix == (later is not None)
+    np.testing.assert_allclose(net.predict(pairs), expected.predict(pairs), atol=1e-6)
+    assert len(net.history) == 4
+
+
+def test_layers_that_are_frozen_later_are_left_as_training_made_them():
+    pairs, y = make_pairs(10)
+    net = tiny_net(max_epochs=1).fit(pairs, y)
+    before = {name: value.clone() for name, value in net.module_.trunk.network.state_dict().items()}
+    net.set_params(freeze_up_to="relu1").partial_fit(pairs, y)
+    after = net.module_.trunk.network.state_dict()
+    moved = {
+        name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])
+    }
+    assert "conv1" not in moved
+    assert {"conv2", "conv3"} <= moved
+
+
+def test_a_cut_that_cannot_be_moved_leaves_the_network_as_it_was():
+    pairs, y = make_pairs(10)
+    net = tiny_net(max_epochs=1).fit(pairs, y)
+    before = net.predict(pairs)
+    with pytest.raises(ValueError, match="nothing is left to train"):
+        net.set_params(freeze_up_to="relu3").partial_fit(pairs, y)
+    np.testing.assert_array_equal(net.predict(pairs), before)
+    net.set_params(freeze_up_to=None).partial_fit(pairs, y)
+
+
+def assert_same_weights(net, expected):
+    found, right = (one.module_.trunk.network.state_dict() for one in (net, expected))
+    assert found.keys() == right.keys()
+    for name in found:
+        torch.testing.assert_close(found[name], right[name], rtol=1e-5, atol=1e-6)
