@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from sklearn_rdm._network._triplet_batches import (
     TripletDataset,
     TripletImageBatches,
 )
+from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs, ImageTriplets
 from sklearn_rdm._pairs._leaks import warn_of_leak_in_validation
 from sklearn_rdm._pairs._triplets import check_choices, check_triplets
@@ -40,20 +39,6 @@ AT_ONCE = 1 << 16  # triplets in evaluation, of the images of one data set
 def _has_probabilities(net: Any) -> bool:
     criterion = getattr(net, "criterion", None)
     return criterion is OddOneOutLoss or isinstance(criterion, OddOneOutLoss)
-
-
-def _with_parameters_of(parent: type) -> Callable[[Callable], Callable]:
-    """Let a constructor that hands on the rest state all parameters, as scikit-learn reads them."""
-
-    def state(constructor: Any) -> Any:
-        own = signature(constructor)
-        inherited = signature(parent.__init__).parameters  # type: ignore[misc]
-        *changed, _ = own.parameters.values()
-        rest = [each for name, each in inherited.items() if name not in own.parameters]
-        constructor.__signature__ = own.replace(parameters=[*changed, *rest, inherited["kwargs"]])
-        return constructor
-
-    return state
 
 
 class SiameseOddOneOutClassifier(SiameseRDMRegressor):
@@ -132,7 +117,6 @@ checkpoint, precision, random_state, device, verbose, module : optional
 
     batchings = {"images": TripletImageBatches, "triplets": PairBatches}
 
-    @_with_parameters_of(SiameseRDMRegressor)
     def __init__(
         self,
         backbone: Any = "alexnet",
@@ -141,10 +125,59 @@ checkpoint, precision, random_state, device, verbose, module : optional
         batching: str = "images",
         batch_size: int = 48,
         criterion: Any = OddOneOutLoss,
+        read_out: Layers = None,
+        weights: Any = "DEFAULT",
+        freeze_up_to: str | None = None,
+        freeze_from: str | None = None,
+        image_size: Any = None,
+        reference: Any = "auto",
+        spatial_pooling: Any = None,
+        tokens: str = "all",
+        noise_ratio: float = 0.0,
+        pretrained_penalty: float = 0.0,
+        optimizer: Any = torch.optim.AdamW,
+        lr: float = 0.001,
+        max_epochs: int = 10,
+        subject_pooling: Any = "zscore",
+        train_split: Any = None,
+        memory: Any = None,
+        checkpoint: Any = None,
+        precision: str | None = None,
+        random_state: Any = None,
+        device: Any = "cpu",
+        verbose: int = 0,
+        module: Any = TwinNetwork,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            backbone, layer, batching=batching, batch_size=batch_size, criterion=criterion, **kwargs
+            backbone=backbone,
+            layer=layer,
+            read_out=read_out,
+            weights=weights,
+            freeze_up_to=freeze_up_to,
+            freeze_from=freeze_from,
+            image_size=image_size,
+            reference=reference,
+            spatial_pooling=spatial_pooling,
+            tokens=tokens,
+            noise_ratio=noise_ratio,
+            pretrained_penalty=pretrained_penalty,
+            batching=batching,
+            batch_size=batch_size,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            subject_pooling=subject_pooling,
+            train_split=train_split,
+            memory=memory,
+            checkpoint=checkpoint,
+            precision=precision,
+            random_state=random_state,
+            device=device,
+            verbose=verbose,
+            module=module,
+            **kwargs,
         )
 
     def fit(
