@@ -613,7 +613,9 @@ def test_epochs_of_one_fit():
     assert len(tiny_net(max_epochs=5).fit(pairs, y, epochs=2).history) == 2
 
 
-@pytest.mark.parametrize("change", [{"noise_ratio": 1.0}, {"layer": "relu2"}, {"tokens": "mean"}])
+@pytest.mark.parametrize(
+    "change", [{"noise_ratio": 1.0}, {"layer": "relu2"}, {"spatial_pooling": 1}]
+)
 def test_training_does_not_go_on_with_a_network_that_parameters_do_not_describe(change):
     pairs, y = make_pairs()
     net = tiny_net(warm_start=True).fit(pairs, y)
