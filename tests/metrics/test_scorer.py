@@ -45,7 +45,7 @@ def test_changed_parameters_leave_the_scorer_as_it_was():
     assert scorer.params == {}
     with config_context(enable_metadata_routing=True):
         asking = scorer.set_score_request(sample_weight=True)
-        assert scorer.get_metadata_routing().score.requests["sample_weight"] is None
+        assert not scorer.get_metadata_routing().score.requests.get("sample_weight")
         assert asking.get_metadata_routing().score.requests["sample_weight"] is True
 
 

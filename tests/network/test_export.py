@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from packaging.version import Version
 from sklearn.exceptions import NotFittedError
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -79,6 +80,10 @@ def test_it_embeds_any_number_of_photographs(name, dtype):
         close(exported(photographs[:n]), expected[:n])
 
 
+@pytest.mark.skipif(
+    Version(torch.__version__) < Version("2.14"),
+    reason="torch.export of 2.6 does not follow what reads by hooks; that of 2.14 does",
+)
 @pytest.mark.filterwarnings("ignore:Undecided cannot be cut")
 def test_a_network_that_is_read_by_hooks():
     net, images = fitted(backbone=Undecided, layer="relu")
