@@ -98,6 +98,7 @@ def simulated() -> dict[int, Images]:
     NETWORK.update(backbone="squeezenet1_1", weights=None, image_size=64, random_state=0)
     LAYERS[:], SMALL_LAYERS[:] = [("features.3", 4)], [("features.3", 1), ("features.4", 1)]
     DEPTHS[:] = [{"layer": [layer], "max_epochs": [1]} for layer, _ in SMALL_LAYERS]
+    OUTER.n_splits = 3
     n_images, images = next(iter(simulate_sets().items()))
     return {n_images: Images(images.pairs, dict([*images.dissim.items()][:1]))}
 
