@@ -23,10 +23,36 @@ from sklearn_rdm._pairs._triplets import ImageTriplets, check_choices, check_tri
 from sklearn_rdm._pairs._weights import check_weights, keep_weighted
 from sklearn_rdm.metrics import choice_accuracy_score
 
-__all__ = ["OddOneOutAlignment"]
+__all__ = ["ChoiceScoreMixin", "OddOneOutAlignment"]
 
 
-class OddOneOutAlignment(BaseEstimator):
+class ChoiceScoreMixin:
+    """``score`` of all that predict choices of the odd one out."""
+
+    predict: Any
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of triplets whose odd one out is predicted.
+
+        Parameters
+        ----------
+        X : ImageTriplets
+            Held-out triplets.
+        y : array-like of int, shape (n_triplets,)
+            Place of the odd one out that was chosen.
+        sample_weight : array-like of shape (n_triplets,), default=None
+            How much each triplet counts. None: all alike.
+
+        Returns
+        -------
+        accuracy : float
+            0 to 1, see :func:`sklearn_rdm.metrics.choice_accuracy_score`.
+        """
+        y = check_choices(X, y)
+        return choice_accuracy_score(y, self.predict(X), sample_weight=sample_weight)
+
+
+class OddOneOutAlignment(ChoiceScoreMixin, BaseEstimator):
     """Align features with choices of the odd one out by a linear transform near the identity.
 
     Features ``x`` become ``z = W (x - m) / c``, with the mean ``m`` and the root mean squared
@@ -250,26 +276,6 @@ class OddOneOutAlignment(BaseEstimator):
         rdm = 1 - np.array(rows)
         np.fill_diagonal(rdm, 0)
         return (rdm + rdm.T) / 2
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of triplets whose odd one out is predicted.
-
-        Parameters
-        ----------
-        X : ImageTriplets
-            Held-out triplets.
-        y : array-like of int, shape (n_triplets,)
-            Place of the odd one out that was chosen.
-        sample_weight : array-like of shape (n_triplets,), default=None
-            How much each triplet counts. None: all alike.
-
-        Returns
-        -------
-        accuracy : float
-            0 to 1, see :func:`sklearn_rdm.metrics.choice_accuracy_score`.
-        """
-        y = check_choices(X, y)
-        return choice_accuracy_score(y, self.predict(X), sample_weight=sample_weight)
 
     def _check_parameters(self) -> None:
         if not 0 <= self.alpha < np.inf:

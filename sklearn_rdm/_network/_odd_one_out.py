@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 from torch.utils.data import Subset
 
+from sklearn_rdm._models._odd_one_out import ChoiceScoreMixin
 from sklearn_rdm._network._batches import PairBatches
 from sklearn_rdm._network._image_reader import ImageReader
 from sklearn_rdm._network._read_out import Layers
@@ -27,7 +28,6 @@ from sklearn_rdm._pairs._leaks import warn_of_leak_in_validation
 from sklearn_rdm._pairs._triplets import check_choices, check_triplets
 from sklearn_rdm._pairs._weights import check_weights, keep_weighted
 from sklearn_rdm.losses import OddOneOutLoss
-from sklearn_rdm.metrics import choice_accuracy_score
 from sklearn_rdm.preprocessing._pooling import as_pooling
 
 __all__ = ["SiameseOddOneOutClassifier"]
@@ -41,7 +41,7 @@ def _has_probabilities(net: Any) -> bool:
     return criterion is OddOneOutLoss or isinstance(criterion, OddOneOutLoss)
 
 
-class SiameseOddOneOutClassifier(SiameseRDMRegressor):
+class SiameseOddOneOutClassifier(ChoiceScoreMixin, SiameseRDMRegressor):
     """Fine-tune a pretrained CNN so that distances of its activations predict choices.
 
     Of three images, the two with the smallest distance ``d = 1 - Pearson r(f(x1), f(x2))`` are left
@@ -246,26 +246,6 @@ checkpoint, precision, random_state, device, verbose, module : optional
             The softmax of ``-d / T``: rows sum to 1; 0 for a reference.
         """
         return softmax(-self._dissimilarities(X) / self.criterion_.temperature, axis=1)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of triplets whose odd one out is predicted.
-
-        Parameters
-        ----------
-        X : ImageTriplets
-            Held-out triplets.
-        y : array-like of int, shape (n_triplets,)
-            Place of the odd one out that was chosen.
-        sample_weight : array-like of shape (n_triplets,), default=None
-            How much each triplet counts. None: all alike.
-
-        Returns
-        -------
-        accuracy : float
-            0 to 1, see :func:`sklearn_rdm.metrics.choice_accuracy_score`.
-        """
-        y = check_choices(X, y)
-        return choice_accuracy_score(y, self.predict(X), sample_weight=sample_weight)
 
     @property
     def classes_(self) -> np.ndarray:
