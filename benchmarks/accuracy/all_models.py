@@ -2,8 +2,7 @@
 
 Image-wise 5-fold cross-validation on both training sets of the Algonauts Project 2019. Whatever a
 model has to choose (layer, penalty, depth, epoch) it chooses in each fold by 2 inner image-wise
-folds of the training images. Images of 128 pixels, 2 inner folds and 5 epochs keep the whole short;
-they were fixed before any score was looked at.
+folds of the training images.
 
     python benchmarks/accuracy/all_models.py            # 25 minutes on 2 cores
     python benchmarks/accuracy/all_models.py --fast     # simulated data, writes nothing
@@ -55,8 +54,8 @@ mean over 15 subjects of Spearman's r; interval, *p* (two-sided, Holm over the p
 *lower ceiling* by `compare_rdm_scores`, over images and subjects, of the same pairs. EfficientNet-
 Lite0 with ImageNet weights, 128 px, less a blank of the display's background. Settings were chosen
 in each fold by 2 inner image-wise folds of the training images. The ceiling of MEG is that of
-matrices averaged over time. Few pixels, folds and epochs keep the run short: the table compares
-models, it does not tell how well the best can do.
+matrices averaged over time. Few pixels, folds and epochs, fixed before any score was seen, keep the
+run short: the table compares models, it does not tell how well the best can do.
 
 - *fixed*: the best of blocks 2, 4, 7, 10, 12 and 14; *layers*: non-negative weights of their RDMs;
 - *features*: FR-RSA on the features of block 7 or 14, maps averaged to 2 x 2;
