@@ -120,3 +120,13 @@ def promises_table(results: Path) -> str:
         said = found if isinstance(found, str) else f"{found[1]:,} of {found[0]:,} {found[2]}"
         lines += [f"   {promise}|{f'``{test}``' if test else 'the script'}|``{script}.py``|{said}"]
     return "\n".join(lines) + "\n"
+
+
+def folded_records(results: Path) -> str:
+    """What each script recorded, under its title, to be opened by a click."""
+    lines = []
+    for script in dict.fromkeys(script for _, _, script, _ in PROMISES):
+        title = (results / f"{script}.md").read_text().splitlines()[0].lstrip("# ")
+        lines += [f".. dropdown:: {title}", "", f"   .. include:: /results/{script}.md"]
+        lines += ["      :parser: myst_parser.sphinx_", "      :start-line: 2", ""]
+    return "\n".join(lines)
