@@ -114,7 +114,7 @@ def measured(results: Path) -> list:
 
 
 def promises_table(results: Path) -> str:
-    lines = [".. csv-table::", "   :header-rows: 1", "   :widths: 42 28 15 15", "   :delim: |", ""]
+    lines = [".. csv-table::", "   :header-rows: 1", "   :widths: 39 27 19 15", "   :delim: |", ""]
     lines += ["   promise|test (``tests/``)|script|measured"]
     for promise, test, script, found in measured(results):
         said = found if isinstance(found, str) else f"{found[1]:,} of {found[0]:,} {found[2]}"

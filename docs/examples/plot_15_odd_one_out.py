@@ -7,7 +7,7 @@ are aligned with the choices, and a tuned network predict the choices among new 
 """
 
 # %%
-# 2,000 simulated trials: of three images, the closest two by the true dissimilarities are left
+# 3,000 simulated trials: of three images, the closest two by the true dissimilarities are left
 # together, with some noise. The odd one out stands last, as in the files of THINGS.
 
 import numpy as np
@@ -27,7 +27,7 @@ from sklearn_rdm.preprocessing import choices_to_rdm
 
 data = make_rdm_regression(n_images=30, image_size=64, random_state=0)
 rng = np.random.default_rng(0)
-shown = [rng.permutation(30)[:3] for _ in range(200)] * 10
+shown = [rng.permutation(30)[:3] for _ in range(600)] * 5
 trials = []
 for i, j, k in shown:
     couples = [(i, j, k), (i, k, j), (j, k, i)]
@@ -46,14 +46,14 @@ where = {"image_size": 64, "random_state": 0}
 features = LayerActivations("efficientnet_lite0", "block4", **where).fit_transform(data.images)
 of_features = ImageTriplets(features, triplets.index)
 models = {
-    "fixed": (OddOneOutAlignment(alpha=1e6), of_features),
-    "aligned": (OddOneOutAlignment(alpha=0.1), of_features),
+    "fixed": (OddOneOutAlignment(alpha=1e3), of_features),
+    "aligned": (OddOneOutAlignment(alpha=0.01, max_iter=10_000), of_features),
     "tuned": (
         SiameseOddOneOutClassifier("efficientnet_lite0", "block4", max_epochs=10, **where),
         triplets,
     ),
 }
-cv = ImageKFold(3, shuffle=True, random_state=0)
+cv = ImageKFold(2, shuffle=True, random_state=0)
 scores = [cross_val_score(model, X, choices, cv=cv) for model, X in models.values()]
 
 # %%
