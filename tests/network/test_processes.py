@@ -1,9 +1,9 @@
 """A network trained by several processes, on the loopback device, against one process."""
 
 import os
+import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -90,9 +90,7 @@ def test_different_data_and_shares_that_need_the_batch_raise_in_all_processes(tr
 
 @pytest.mark.slow
 def test_the_script_of_the_guide_runs_under_torchrun(tmp_path):
-    guide = (ROOT / "docs" / "user_guide" / "large_data.rst").read_text()
-    block = guide.split(":name: train.py\n")[1].split("\nStart it by")[0]
-    (tmp_path / "train.py").write_text(textwrap.dedent(block))
+    shutil.copy(ROOT / "docs" / "_static" / "train.py", tmp_path)
     run = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
     saved = {}
     for n_processes in (1, 2):
