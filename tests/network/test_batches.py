@@ -213,7 +213,7 @@ def test_sparse_designs_give_the_pairs_that_lie_within_batches(share):
 
 
 def test_pairs_that_no_batch_holds_are_an_error():
-    with pytest.raises(ValueError, match="mini-batches of 1 of 4 images: use batching='pairs'"):
+    with pytest.raises(ValueError, match="mini-batch of 1 of the 4 images: use batching='pairs'"):
         list(ImageBatches(complete(4), 1, RandomState(0)))
 
 
@@ -225,3 +225,15 @@ def test_the_same_seed_gives_the_same_batches(kind):
 
     assert draw(0) == draw(0)
     assert draw(0) != draw(1)
+
+
+def test_what_lies_on_the_processor_is_pinned(dataset, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: pinned.append(t.shape) or t.clone())
+    batch = dataset.__getitems__([3, 1])[0]
+    copied = batch.pin_memory()
+    assert pinned == [batch.inputs.shape, batch.index.shape]
+    assert torch.equal(copied.inputs, batch.inputs)
+    assert torch.equal(copied.index, batch.index)
+    on_device = batch.to("meta")
+    assert on_device.pin_memory().inputs is on_device.inputs

@@ -311,7 +311,7 @@ def test_another_call_begins_anew_and_is_told_what_differs(tmp_path, params, nam
     file = cut_fit(tmp_path)
     os.utime(file, (0, 0))  # before this process began
     _checkpoint._named.clear()
-    with pytest.warns(UserWarning, match=f"begins anew: no checkpoint .* differs in .*{named}"):
+    with pytest.warns(UserWarning, match=f"beginning: no checkpoint .* differs in .*{named}"):
         other = make_net(tmp_path, **params).fit(*make_pairs(12))
     assert same_bits(make_net(**params).fit(*make_pairs(12)), other)
     assert file.exists()
@@ -385,7 +385,7 @@ def test_other_weights_to_begin_with_are_another_call(tmp_path):
         (
             {"train_split": ImageShuffleSplit(1, test_size=0.4)},
             ValueError,
-            "cannot tell train_split from others: ImageShuffleSplit has random_state=None",
+            "cannot recognise train_split in .*: ImageShuffleSplit has random_state=None",
         ),
         ({"checkpoint": 3}, TypeError, "checkpoint must be a folder, or None, got 3"),
         ({"checkpoint": __file__}, ValueError, "checkpoint must be a folder, but .* is a file"),
@@ -472,7 +472,7 @@ def test_an_interrupted_fit_goes_on(tmp_path, monkeypatch):
     net.initialize()
     net.callbacks_.append(("interrupts", Interrupts()))
     monkeypatch.setattr(type(net), "initialize_callbacks", lambda net: net)
-    with pytest.warns(UserWarning, match="the same fit goes on from its last checkpoint"):
+    with pytest.warns(UserWarning, match="the same fit from its last checkpoint"):
         net.fit(pairs, dissim)
     assert [path.suffix for path in tmp_path.iterdir()] == [".training"]
     monkeypatch.undo()

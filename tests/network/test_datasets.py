@@ -152,7 +152,7 @@ def test_steps_say_what_they_take():
     np.testing.assert_allclose(net.evaluation_step(batch), net.predict(pairs), atol=ROUNDING)
     with pytest.raises(ValueError, match="the pairs have no dissimilarities"):
         net.validation_step(batch)
-    with pytest.raises(TypeError, match=r"got a ImagePairs. Of pairs, call predict"):
+    with pytest.raises(TypeError, match=r"got a ImagePairs. To predict pairs, call predict"):
         net.infer(pairs)
     whitened = tiny_net(criterion=WhitenedCosineLoss).initialize()
     with pytest.raises(ValueError, match="WhitenedCosineLoss needs the images of each pair"):

@@ -11,8 +11,9 @@ import torch
 from joblib import Parallel, delayed
 from skorch.callbacks import EpochScoring, LRScheduler
 from torch import nn
+from torchvision.transforms import InterpolationMode
 
-from sklearn_rdm import ImagePairs
+from sklearn_rdm import ImagePairs, ResponsePatterns
 from sklearn_rdm._network._description import describe, describe_pairs, differences
 from sklearn_rdm.callbacks import WeightAveraging
 from sklearn_rdm.metrics import rdm_spearman_scorer
@@ -43,6 +44,21 @@ OtherLoss.__qualname__ = Loss.__qualname__
 
 class Slots:
     __slots__ = ()
+
+
+def unfinished():
+    """A function that reads a name which has no value yet."""
+
+    def read():
+        return later
+
+    if not callable(read):
+        later = 1
+    return read
+
+
+def make_patterns(n_images, seen=None):
+    return ResponsePatterns(np.random.default_rng(0).random((n_images, 4)), seen=seen)
 
 
 # All differ, the neighbours in one thing
@@ -95,6 +111,18 @@ DIFFERENT = [
     Path("a"),
     torch.device("cpu"),
     nn.Linear(2, 2),
+    ImageKFold(3).split,
+    ImageKFold(4).split,
+    unfinished(),
+    InterpolationMode.BILINEAR,
+    InterpolationMode.BICUBIC,
+    ImagePairs(np.eye(3)),
+    ImagePairs(np.eye(3))[:2],
+    ImagePairs(np.eye(4)),
+    make_patterns(3),
+    make_patterns(4),
+    make_patterns(4)[1:],
+    make_patterns(3, seen=[[True, True, False]]),
 ]
 
 
@@ -158,7 +186,7 @@ def test_other_processes_describe_alike(monkeypatch):
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (Slots(), TypeError, "told from others by its place in memory alone"),
+        (Slots(), TypeError, "shows its address in memory, but no content"),
         (ImageShuffleSplit(1), ValueError, "ImageShuffleSplit has random_state=None"),
         ({"a": [ImageKFold(3, shuffle=True)]}, ValueError, "ImageKFold has random_state=None"),
     ],
