@@ -50,8 +50,10 @@ def make_dataset(net: Any, X: Any, y: Any = None) -> Any:
     target = y if y.ndim == 1 else net.subject_pooling_.transform(y)
     if getattr(net.criterion, "any_unit", False):
         target = in_unit_scale(target, slice(None))
-    pooled = ~np.isnan(target)
-    if not pooled.any():
+    pooled: Any = ~np.isnan(target)
+    if pooled.all():
+        pooled = slice(None)  # which copies nothing
+    elif not pooled.any():
         raise ValueError(
             f"none of {len(pairs)} pairs was measured by a subject that had two training pairs or "
             "more, from which its scale is learned. Give other pairs."

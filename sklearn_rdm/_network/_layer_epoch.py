@@ -381,9 +381,6 @@ class _Predicted(RegressorMixin, BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:  # noqa: ARG002
         return self.dissim
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
 
 def _train(
     net: SiameseRDMRegressor,

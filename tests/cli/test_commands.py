@@ -184,3 +184,29 @@ def test_demo_fits_brains_where_there_are_data(load_algonauts, tmp_path, monkeyp
     np.testing.assert_array_equal(pairs.images, data.images)
     np.testing.assert_allclose(pairs.to_rdms(dissim), data.rdms, atol=1e-12)
     assert (asked.background, asked.layer) == (data.background, "block14")
+
+
+def test_evaluate_prints_without_writing(study, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, data = study
+    given = ["evaluate", str(folder / "images"), str(folder / "rdm.npz"), *NETWORK]
+    assert main([*given, "--layers", "conv2", "--permutations", "0"]) == 0
+    pairs, dissim = sklearn_rdm.ImagePairs.from_rdms(data.images, data.rdms)
+    table = sklearn_rdm.score_layers(
+        "alexnet", ["conv2"], pairs, dissim, weights=None, n_permutations=0, random_state=0
+    )
+    assert f"{table['score'][0]:.3f}" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_test_set_all_images_are_trained_on(study, model, tmp_path):
+    out = tmp_path / "model"
+    assert main([*model[1][:-1], str(out), "--test-size", "0"]) == 0
+    search = joblib.load(out / "search.joblib")
+    pairs, dissim = sklearn_rdm.ImagePairs.from_rdms(study[1].images, study[1].rdms)
+    params = search.best_estimator_.get_params()
+    network = sklearn_rdm.SiameseRDMRegressor(
+        "alexnet", "conv2", weights=None, image_size=64, max_epochs=1, random_state=0
+    ).set_params(lr=params["lr"])
+    expected = network.fit(pairs, dissim).transform(pairs.images)
+    np.testing.assert_array_equal(search.transform(pairs.images), expected)

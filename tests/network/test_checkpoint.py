@@ -550,3 +550,26 @@ def test_other_patterns_begin_anew(change, tmp_path):
     assert Switch.n_trained == N_EPOCHS
     assert same_bits(net, make_net().fit(other_images, other))
     assert len(list(tmp_path.glob("*.fitted"))) == 2
+
+
+def test_processes_that_find_different_checkpoints_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "are_all_equal", lambda value: False)
+    with pytest.raises(ValueError, match="different checkpoints in .* processes of all machines"):
+        make_net(tmp_path).fit(*make_pairs(12))
+
+
+@pytest.mark.parametrize("content", [b"", b"text\n", b"sklearn_rdm state 1\n{}\n"])
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path, content):
+    theirs = tmp_path / "theirs.training"
+    theirs.write_bytes(content)
+    os.utime(theirs, (0, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_net(tmp_path).fit(*make_pairs(12))
+    assert theirs.read_bytes() == content
+
+
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="may not write to the folder .*Give another one"):
+        make_net(tmp_path).fit(*make_pairs(12))

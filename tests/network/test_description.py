@@ -3,6 +3,7 @@ import functools
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,13 @@ from torch import nn
 from torchvision.transforms import InterpolationMode
 
 from sklearn_rdm import ImagePairs, ResponsePatterns
-from sklearn_rdm._network._description import describe, describe_pairs, differences
+from sklearn_rdm._network import _description
+from sklearn_rdm._network._description import (
+    describe,
+    describe_pairs,
+    differences,
+    installed_versions,
+)
 from sklearn_rdm.callbacks import WeightAveraging
 from sklearn_rdm.metrics import rdm_spearman_scorer
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
@@ -95,6 +102,8 @@ DIFFERENT = [
     torch.optim.SGD,
     np.mean,
     len,
+    zlib.crc32,
+    zlib.adler32,
     np.random.RandomState(0),
     np.random.RandomState(1),
     np.random.default_rng(0),
@@ -220,3 +229,22 @@ def test_differences_are_named_with_both_values():
         "new (none there, y here)",
         "old (x there, none here)",
     ]
+
+
+def test_images_of_arrays_of_pairs_are_told_by_their_content():
+    """Their digests are there already: images that are equal were found by them."""
+    pairs, _ = make_pairs()
+    given = pairs.images[pairs.index]
+    read = ImagePairs.from_arrays(given)
+    assert read.digests is not None
+    same = ImagePairs(read.images, read.index)
+    assert describe_pairs(read) == describe_pairs(same)
+    given[0, 0, 0, 0] ^= 1
+    changed = describe_pairs(ImagePairs.from_arrays(given))
+    assert changed["images"] != describe_pairs(read)["images"]
+
+
+def test_packages_that_are_not_installed_have_no_version(monkeypatch):
+    before = installed_versions()
+    monkeypatch.setitem(_description.PACKAGES, "none", "no-such-package")
+    assert installed_versions() == before

@@ -104,6 +104,11 @@ def test_layers_are_frozen_from_one_on():
     with_gradient = {n for n, p in trunk.network.named_parameters() if p.grad is not None}
     assert with_gradient == {"stem.weight", "stem.bias"}
     trunk.check_frozen()  # nothing is kept, so that anything may be trained
+    before = {part: trunk.key(part) for part in ("prefix", "whole")}
+    with torch.no_grad():
+        trunk.network.stem.bias += 1
+    assert trunk.key("prefix") == before["prefix"]  # the photographs as they are
+    assert trunk.key("whole") != before["whole"]
     trunk.network.head.requires_grad_(True)
     trunk.check_frozen()
 

@@ -159,6 +159,8 @@ DAMAGES = {
     ),
     "half a shape": (lambda store: (store / "shape.json").write_text("[38"), 10),
     "no shape": (lambda store: (store / "shape.json").unlink(), 10),
+    "an empty shape": (lambda store: (store / "shape.json").write_text("[0]"), 10),
+    "no list of numbers": (lambda store: (store / "shape.json").write_text('{"a": 384}'), 10),
     "a shorter shape": (lambda store: (store / "shape.json").write_text("[2]"), 10),
     "a longer shape": (lambda store: (store / "shape.json").write_text("[385]"), 10),
     "nothing but a lock": (lambda s: [f.unlink() for f in s.iterdir() if f.name != "lock"], 10),
@@ -496,3 +498,21 @@ def test_activations_of_a_gpu_are_kept_apart(tmp_path):
     trunk = Trunk(load_backbone(Small), ["second"])
     keys = {device: store_key(trunk, "whole", "", device) for device in ("cpu", "cuda", "cuda:1")}
     assert keys["cpu"] != keys["cuda"] == keys["cuda:1"]
+
+
+def test_a_probe_of_another_shape_is_of_another_network(tmp_path, monkeypatch):
+    images = make_images(4)
+    expected = features_of(memory=tmp_path).fit_transform(images)
+    (store,) = stores(tmp_path)
+    np.save(store / "probe.npy", np.ones(3, np.float32))
+    fresh_process(monkeypatch)
+    with pytest.warns(UserWarning, match="code has changed"):
+        found = features_of(memory=tmp_path).fit_transform(images)
+    assert np.array_equal(found, expected)
+    assert [n_stored(each) for each in stores(tmp_path)] == [4, 4]
+
+
+def test_packages_that_are_not_installed_have_no_version(monkeypatch):
+    before = _store._versions()
+    monkeypatch.setattr(_store, "CODE", ("torch", "no-such-package"))
+    assert _store._versions() == [line for line in before if line.startswith("torch ")]

@@ -82,3 +82,15 @@ def test_constant_activations_of_a_validation_image_are_named(constant_image):
     net = tiny_net(backbone=OneChannel, layer="conv", train_split=PredefinedSplits(split))
     with pytest.raises(ValueError, match="image 10 has constant activations"):
         net.fit(pairs, y)
+
+
+def test_a_loss_without_a_mini_batch_names_what_may_be_wrong():
+    pairs, y = make_pairs()
+    net = tiny_net(lr=0.3).fit(pairs, y)
+    with pytest.raises(ValueError, match="loss became inf in epoch 1: training diverged.*than 0.3"):
+        net.get_loss(torch.tensor([torch.inf]), torch.tensor([1.0]))
+    with pytest.raises(ValueError, match="no dissimilarities: give y to get_dataset"):
+        net.get_loss(torch.tensor([0.5]), torch.tensor([torch.nan]))
+    whitened = tiny_net(criterion=WhitenedCosineLoss).initialize()
+    with pytest.raises(ValueError, match="needs the images of each pair: give the mini-batch"):
+        whitened.get_loss(torch.ones(3), torch.ones(3))

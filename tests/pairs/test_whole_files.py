@@ -106,6 +106,15 @@ def test_space_is_taken_where_the_system_has_no_call_for_it(tmp_path, monkeypatc
 
 
 @POSIX
+def test_what_a_running_process_writes_is_left_alone(tmp_path):
+    theirs = tmp_path / f"x.npy.{_whole_files.HOST}-{os.getppid()}-00000000.partial"
+    theirs.touch()
+    with whole_file(tmp_path / "x.npy") as partial:
+        partial.touch()
+    assert theirs.exists()
+
+
+@POSIX
 def test_what_a_process_of_another_user_writes_is_left_alone(tmp_path, monkeypatch):
     theirs = tmp_path / f"x.npy.{_whole_files.HOST}-{os.getppid()}-00000000.partial"
     theirs.touch()
