@@ -18,7 +18,7 @@ from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._weights import check_weighted_pairs, keep_weighted, take_weights
 from sklearn_rdm.metrics._measures import MEASURES, score_columns
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
-from sklearn_rdm.model_selection._splitters import check_image_cv
+from sklearn_rdm.model_selection._cv import check_image_cv
 from sklearn_rdm.preprocessing._pooling import check_learned, fit_pooling
 
 __all__ = ["FeatureReweightedRSARegressor"]

@@ -38,8 +38,9 @@ def score_layers(
 
     Every image passes the network once for all layers and targets. The prediction of a layer is the
     distance of its activations, as in ``make_pipeline(LayerActivations(backbone, layer),
-    FixedRSARegressor(metric))``. Nothing is learned, so all pairs may be scored; but the best of
-    many layers is too good an estimate for new images: choose on other images than you report.
+    FixedRSARegressor(metric))``. Nothing is learned, so all pairs may be scored. But the score of
+    the best of many layers is too high an estimate for new images: choose the layer on images that
+    you do not report.
 
     Parameters
     ----------

@@ -91,14 +91,14 @@ def check_processes(X: ImagePairs, y: Any, is_deterministic: bool) -> None:
         return
     if not is_deterministic:
         raise ValueError(
-            "several processes train one network only if dropout is off and the statistics of "
-            "batch normalisation stay as they are: others depend on the whole mini-batch. Give "
+            "several processes can train one network only without dropout and with fixed "
+            "statistics of batch normalisation, as both depend on the whole mini-batch. Give "
             "module__dropout=False and module__freeze_batch_norm=True, or start one process."
         )
     if not are_all_equal(_digest(X, y)):
         raise ValueError(
-            "the processes were given different images, pairs or dissimilarities: give all of "
-            "them the same. Each mini-batch is shared out by the estimator."
+            "the processes were given different images, pairs or dissimilarities. Give the same "
+            "data to all of them: the estimator divides each mini-batch among them."
         )
 
 

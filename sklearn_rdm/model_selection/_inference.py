@@ -25,7 +25,7 @@ from sklearn_rdm.metrics._draws import repeat_pairs
 from sklearn_rdm.metrics._results import InferenceResult
 from sklearn_rdm.metrics._scorers import columns_of
 from sklearn_rdm.metrics._variance import dual_variance
-from sklearn_rdm.model_selection._splitters import check_pairs_and_cv
+from sklearn_rdm.model_selection._cv import check_pairs_and_cv
 
 MIN_IMAGES = 3  # that a fold tests
 

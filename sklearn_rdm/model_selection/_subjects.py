@@ -24,7 +24,7 @@ from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm._pairs._routing import RoutedFitMixin
 from sklearn_rdm._pairs._weights import check_weights, take_weights
 from sklearn_rdm.metrics import get_rdm_scorer
-from sklearn_rdm.model_selection._splitters import check_image_cv
+from sklearn_rdm.model_selection._cv import check_image_cv
 
 
 def cross_val_subjects_score(

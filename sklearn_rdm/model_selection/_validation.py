@@ -16,6 +16,11 @@ from sklearn.utils.parallel import delayed
 from sklearn_rdm._pairs._dissimilarities import check_dissimilarities, count_pairs
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._progress import collect
+from sklearn_rdm.model_selection._cv import (
+    check_pairs_and_cv,
+    images_of,
+    pairs_and_cv_of_patterns,
+)
 from sklearn_rdm.model_selection._image_splits import (
     as_rows,
     check_split,
@@ -34,9 +39,6 @@ from sklearn_rdm.model_selection._splitters import (
     LeaveOneGroupOfImagesOut,
     RepeatedImageKFold,
     StratifiedImageKFold,
-    check_pairs_and_cv,
-    images_of,
-    pairs_and_cv_of_patterns,
 )
 from sklearn_rdm.model_selection._subjects import (
     SubjectHoldOutRDMRegressor,

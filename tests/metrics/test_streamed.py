@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.model_selection import KFold, cross_validate
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -16,6 +16,7 @@ from sklearn_rdm import (
 from sklearn_rdm.metrics import _streamed, get_rdm_scorer
 from sklearn_rdm.metrics._measures import MEASURES
 from sklearn_rdm.metrics._streamed import STREAMED, open_distances
+from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import PerImage
 
 N_IMAGES = 60
@@ -151,3 +152,30 @@ def test_constant_predictions_have_no_score(streaming):
     streaming(True)
     with pytest.warns(UserWarning, match="not defined"):
         assert np.isnan(model.score(np.ones_like(features), y))
+
+
+def test_a_search_opens_the_distances_of_what_it_chose():
+    features, y = make_data()
+    grid = {"metric": ["euclidean", "cosine"]}
+    search = GridSearchCV(FixedRSARegressor(), grid, cv=ImageKFold(2))
+    pairs, dissim = y.to_pairs(features)
+    search.fit(pairs, dissim)
+    ours, theirs = (open_distances(model, features) for model in (search, search.best_estimator_))
+    rows, columns = slice(0, 7), np.arange(8, 20)
+    np.testing.assert_array_equal(ours(rows, columns), theirs(rows, columns))
+
+
+def test_blocks_below_the_diagonal_are_not_predicted():
+    class Counting:
+        n_pairs = 0
+
+        def predict(self, pairs):
+            self.n_pairs += len(pairs)
+            return np.ones(len(pairs))
+
+    model = Counting()
+    distances = open_distances(model, np.zeros((20, 2)))
+    np.testing.assert_array_equal(distances(slice(10, 20), np.arange(10)), np.zeros((10, 10)))
+    assert model.n_pairs == 0
+    np.testing.assert_array_equal(distances(slice(0, 5), np.arange(5)), np.triu(np.ones((5, 5)), 1))
+    assert model.n_pairs == 10

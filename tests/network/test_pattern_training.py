@@ -173,3 +173,22 @@ def test_lazy_images_are_read_batch_by_batch(monkeypatch):
     )
     tiny_net(batch_size=4).fit(LazyImages(images), y)
     assert max(read) <= 8
+
+
+def test_one_image_of_patterns_is_no_batch():
+    net = tiny_net().fit(make_data(N_IMAGES).images, make_patterns())
+    dataset = net.get_dataset(make_data(N_IMAGES).images, make_patterns())
+    assert len(dataset) == N_IMAGES
+    with pytest.raises(ValueError, match="one image makes no pair: take two or more"):
+        dataset[3]
+
+
+def test_validation_images_of_which_no_subject_saw_two():
+    seen = np.zeros((3, N_IMAGES), dtype=bool)
+    seen[0, :20], seen[1, 20], seen[2, 21] = True, True, True
+    split = type("Split", (), {"split": lambda self, X, y: [(np.arange(20), np.arange(20, 22))]})
+    with (
+        pytest.warns(UserWarning, match="fewer than two"),
+        pytest.raises(ValueError, match="no two validation images were seen by a subject that"),
+    ):
+        tiny_net(train_split=split()).fit(make_data(N_IMAGES).images, make_patterns(seen))
