@@ -39,7 +39,7 @@ from sklearn_rdm._pairs._patterns import check_fit_images
 from sklearn_rdm._pairs._progress import showing_progress
 from sklearn_rdm._pairs._weights import check_samples_are_pairs, check_weighted_pairs
 from sklearn_rdm.losses import CorrelationLoss
-from sklearn_rdm.metrics._streamed import Distances
+from sklearn_rdm.metrics._strips import Distances
 
 __all__ = ["SiameseRDMRegressor", "check_fit_params"]
 

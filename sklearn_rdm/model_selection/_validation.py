@@ -242,7 +242,8 @@ def cross_val_rdm(
         Cloned for every split; a search makes this a nested cross-validation.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The labelled pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
-    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Their dissimilarities; NaN where a subject has no value.
     cv : int, splitter or iterable of (train, test), default=None
         None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``. ``RepeatedImageKFold`` or
