@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, distributed
 
 from sklearn_rdm._network._accelerator import is_host
-from sklearn_rdm._network._shards import map_in_threads, shard_size
+from sklearn_rdm._network._shards import in_shards, map_in_threads
 from sklearn_rdm._pairs import ImagePairs
 
 __all__ = [
@@ -166,7 +166,7 @@ class _SharedShards(torch.autograd.Function):
             with torch.enable_grad():
                 return function(shard.clone())
 
-        shards = inputs.split(shard_size(parameters))
+        shards = in_shards(inputs, parameters)
         outputs_of_own = map_in_threads(run, [shards[number] for number in _own(shards)])
         own = dict(zip(_own(shards), outputs_of_own, strict=True))
         ctx.own, ctx.parameters, ctx.n_shards = own, parameters, len(shards)
@@ -180,7 +180,7 @@ class _SharedShards(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        parameters, parts = ctx.parameters, gradient.split(shard_size(ctx.parameters))
+        parameters, parts = ctx.parameters, in_shards(gradient, ctx.parameters)
 
         def run(number: int) -> Tensor:
             gradients = torch.autograd.grad(
