@@ -195,9 +195,9 @@ def crossnobis(fast: bool) -> list[Row]:
     x = np.random.default_rng(0).standard_normal((n_runs, n_images, n_channels))
     data = rsatoolbox.data.Dataset(
         x.reshape(-1, n_channels),
-        obs_descriptors={
-            "image": np.tile(np.arange(n_images), n_runs),
-            "run": np.repeat(np.arange(n_runs), n_images),
+        obs_descriptors={  # floats: rsatoolbox makes arrays of NaN of their type
+            "image": np.tile(np.arange(float(n_images)), n_runs),
+            "run": np.repeat(np.arange(float(n_runs)), n_images),
         },
     )
     found: dict[str, Any] = {}

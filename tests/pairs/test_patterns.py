@@ -27,9 +27,9 @@ def reference(patterns, method, noise=None):
     n_runs, n_images, n_channels = patterns.shape
     data = Dataset(
         patterns.reshape(-1, n_channels),
-        obs_descriptors={
-            "image": np.tile(np.arange(n_images), n_runs),
-            "run": np.repeat(np.arange(n_runs), n_images),
+        obs_descriptors={  # floats: rsatoolbox makes arrays of NaN of their type
+            "image": np.tile(np.arange(float(n_images)), n_runs),
+            "run": np.repeat(np.arange(float(n_runs)), n_images),
         },
     )
     options = {"noise": noise} if method in ("mahalanobis", "crossnobis") else {}
