@@ -89,8 +89,9 @@ def check_gaps(x: np.ndarray, rows: np.ndarray, subject: int, metric: str) -> np
     if metric == "crossnobis" and unbalanced.any():
         image = unbalanced.argmax()
         raise ValueError(
-            f"image {rows[image]} of subject {subject} lacks run {whole[:, image].argmax()}: "
-            "crossnobis needs every image in every run. Leave the image or the run out."
+            f"image {rows[image]} of subject {subject} has no pattern in run "
+            f"{whole[:, image].argmax()}: crossnobis needs every image in every run. Leave the "
+            "image or the run out."
         )
     return ~whole.all(axis=0)
 

@@ -231,10 +231,10 @@ def cross_val_rdm(
 ) -> Bunch:
     """Predict every pair by models that were trained without its images.
 
-    What :func:`~sklearn.model_selection.cross_val_predict` is for samples, which refuses folds
-    of images, since they test a pair never or several times. Predictions of a pair that several
-    splits test are averaged. Each split is another model: where models differ in scale, score
-    split by split (``test_dissims``) or use a rank correlation.
+    What :func:`~sklearn.model_selection.cross_val_predict` is for samples. That one raises an error
+    for folds of images, since they test a pair never or several times; here, predictions of a pair
+    that several splits test are averaged. Each split is another model: where models differ in
+    scale, score split by split (``test_dissims``) or use a rank correlation.
 
     Parameters
     ----------

@@ -136,7 +136,7 @@ def test_mean_over_the_runs_that_have_an_image(rng):
     y = ResponsePatterns(x, "euclidean", layout="run image channel")
     expected = ResponsePatterns(np.nanmean(x, axis=0), "euclidean")
     np.testing.assert_allclose(y.to_rdms(), expected.to_rdms(), atol=1e-14)
-    with pytest.raises(ValueError, match="image 4 of subject 0 lacks run 0"):
+    with pytest.raises(ValueError, match="image 4 of subject 0 has no pattern in run 0"):
         ResponsePatterns(x, "crossnobis")
 
 
