@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist, pdist, squareform
 
 from sklearn_rdm._pairs._rounding import FLOAT32_SHARE
 from sklearn_rdm._pairs._whole_files import map_new_npy, whole_file
-from sklearn_rdm.metrics._streamed import Distances
+from sklearn_rdm.metrics._strips import Distances
 
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
 SAFE = (1e-140, 1e140)  # lengths of rows whose squares neither overflow nor vanish

@@ -16,8 +16,13 @@ from sklearn_rdm._models._member_average import MemberAverageMixin
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._progress import collect
-from sklearn_rdm._pairs._weights import check_weighted_pairs, keep_weighted, take_weights
-from sklearn_rdm.model_selection._cv import check_image_cv
+from sklearn_rdm._pairs._weights import (
+    check_samples_are_pairs,
+    check_weighted_pairs,
+    keep_weighted,
+    take_weights,
+)
+from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
 
 __all__ = ["EnsembleRDMRegressor"]
 
@@ -130,8 +135,12 @@ class EnsembleRDMRegressor(MemberAverageMixin, RDMMetaRegressor):
             images are both trained on; if weights are given to an estimator that takes none; and
             whatever the estimator raises.
         """
+        cv = self.cv
+        if hasattr(y, "to_pairs"):
+            check_samples_are_pairs(y, sample_weight)
+            X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
         pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
-        training_sets = self._training_sets(pairs, y)
+        training_sets = self._training_sets(pairs, y, cv)
         rng = check_random_state(self.random_state)
         members = [_with_own_seeds(clone(self.estimator), rng) for _ in training_sets]
         calls = (
@@ -154,10 +163,10 @@ class EnsembleRDMRegressor(MemberAverageMixin, RDMMetaRegressor):
     def _members(self) -> list[Any]:
         return [self.estimator]
 
-    def _training_sets(self, pairs: ImagePairs, y: np.ndarray) -> list[Any]:
+    def _training_sets(self, pairs: ImagePairs, y: np.ndarray, cv: Any) -> list[Any]:
         """Rows of the pairs that each member is fitted on."""
-        if self.cv is not None:
-            return [train for train, _ in check_image_cv(self.cv, pairs, y)]
+        if cv is not None:
+            return [train for train, _ in check_image_cv(cv, pairs, y)]
         if not isinstance(self.n_estimators, Integral) or self.n_estimators < 1:
             raise ValueError(f"n_estimators must be a positive int, got {self.n_estimators!r}.")
         if not _seed_names(self.estimator):

@@ -28,7 +28,7 @@ from sklearn_rdm._network._store import has_location
 from sklearn_rdm._network._training_loss import name_constant
 from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm._pairs._progress import showing_progress
-from sklearn_rdm.metrics._streamed import Distances
+from sklearn_rdm.metrics._strips import Distances
 
 __all__ = ["TwinPredictions"]
 

@@ -233,10 +233,10 @@ def cross_val_rdm(
 ) -> Bunch:
     """Predict every pair by models that were trained without its images.
 
-    What :func:`~sklearn.model_selection.cross_val_predict` is for samples, which refuses folds
-    of images, since they test a pair never or several times. Predictions of a pair that several
-    splits test are averaged. Each split is another model: where models differ in scale, score
-    split by split (``test_dissims``) or use a rank correlation.
+    What :func:`~sklearn.model_selection.cross_val_predict` is for samples. That one raises an error
+    for folds of images, since they test a pair never or several times; here, predictions of a pair
+    that several splits test are averaged. Each split is another model: where models differ in
+    scale, score split by split (``test_dissims``) or use a rank correlation.
 
     Parameters
     ----------
@@ -244,7 +244,8 @@ def cross_val_rdm(
         Cloned for every split; a search makes this a nested cross-validation.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The labelled pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
-    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Their dissimilarities; NaN where a subject has no value.
     cv : int, splitter or iterable of (train, test), default=None
         None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``. ``RepeatedImageKFold`` or

@@ -91,6 +91,14 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
     --------
     FeatureReweightedRSARegressor : With ``subject_pooling=None`` fits every subject by itself.
 
+    Notes
+    -----
+    A network that is fitted to :class:`~sklearn_rdm.ResponsePatterns` fits this to all pairs of the
+    training images, if they are 2^22 numbers or fewer (some 2,000 images of two subjects). Of more,
+    "zscore" and "mean" take each subject's mean and standard deviation over all pairs, which are
+    exact; "rank", "align" and "reliability" learn from 2^20 of the numbers, drawn at random, the
+    same each time.
+
     References
     ----------
     .. [1] A. Agrawal (2019). "Dissimilarity learning via Siamese network predicts brain imaging

@@ -9,7 +9,7 @@ from sklearn_rdm import LazyImages, ResponsePatterns
 from sklearn_rdm._network import _batches
 from sklearn_rdm._pairs._pair_index import image_sets, sets_of_seen
 from sklearn_rdm.losses import CorrelationLoss
-from sklearn_rdm.metrics import _streamed
+from sklearn_rdm.metrics import _rank_bins, _strips
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.preprocessing import SubjectPooling
 from sklearn_rdm.preprocessing._pattern_pooling import pool_patterns, target_of_patterns
@@ -110,17 +110,17 @@ def test_pairs_of_random_pairs_are_all_made():
 
 @pytest.mark.parametrize("cv", [KFold(3), ImageKFold(3)], ids=["scikit-learn's", "ours"])
 def test_cross_validation_holds_out_images(cv, monkeypatch):
-    monkeypatch.setattr(_streamed, "N_BINS", 4096)
+    monkeypatch.setattr(_rank_bins, "N_BINS", 4096)
     images, y = make_data(N_IMAGES).images, make_patterns()
     expected = cross_val_score(tiny_net(), images, y, cv=cv)
-    monkeypatch.setattr(_streamed, "ALL_PAIRS", 0)
+    monkeypatch.setattr(_strips, "ALL_PAIRS", 0)
     found = cross_val_score(tiny_net(), images, y, cv=cv)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_nothing_of_all_pairs_is_made(monkeypatch):
     monkeypatch.setattr(ResponsePatterns, "to_pairs", None)
-    monkeypatch.setattr(_streamed, "ALL_PAIRS", 0)
+    monkeypatch.setattr(_strips, "ALL_PAIRS", 0)
     images, y = make_data(N_IMAGES).images, make_patterns()
     assert -1 <= tiny_net().fit(images, y).score(images, y) <= 1
 
