@@ -4,11 +4,11 @@ A network for early vision and one for late vision are trained on the 92 images 
 and predict the RDMs of the 118, and the other way round. One setting at a time is changed. Nothing
 is chosen by these figures.
 
-    python benchmarks/accuracy/ingredients.py         # an hour on 2 slow cores
-    python benchmarks/accuracy/ingredients.py penalty # 10 minutes: strengths of pretrained_penalty
-    python benchmarks/accuracy/ingredients.py trials --n-jobs 1     # larger maps, image effects
-    python benchmarks/accuracy/ingredients.py both_sets --n-jobs 1  # images of both sets held out
-    python benchmarks/accuracy/ingredients.py --fast  # simulated data, writes nothing
+    python benchmarks/accuracy/ingredients.py            # an hour on 2 slow cores
+    python benchmarks/accuracy/ingredients.py penalty    # 10 minutes: pretrained_penalty
+    python benchmarks/accuracy/ingredients.py trials     # 3 minutes on one core
+    python benchmarks/accuracy/ingredients.py both_sets  # half an hour on one core
+    python benchmarks/accuracy/ingredients.py --fast     # simulated data, writes nothing
 """
 
 from __future__ import annotations
@@ -127,25 +127,26 @@ vision, two to four for late vision. The ceiling of MEG is that of matrices aver
 Command: `python benchmarks/accuracy/ingredients.py penalty`.
 """
 TRIALS_TEXT = """
-As in the table of ingredients; seed 0 where none is named. The largest differences that the seed
-made, in the order of the columns: {seeds}. *late maps of 4 x 4*: *none* has 2 x 2. *image effects
-apart*: the pooled dissimilarity of images i and j is `a_i + a_j + rest`, by least squares; ridge
-regression on the layer's features before training predicts `a` of new images, the network is
-trained on the rest, and both are added. *alone*: `a_i + a_j` only. All settings were written down
-before any of them was tried. The ceiling of MEG is that of matrices averaged over time.
+As in the table of ingredients; seed 0 where none is named. The seed made differences of up to (in
+the order of the columns) {seeds}.
+*late maps of 4 x 4*: *none* has 2 x 2. *image effects apart*: the pooled dissimilarity of images i
+and j is `a_i + a_j + rest`, by least squares; ridge regression on the layer's features before
+training predicts `a` of new images, the network is trained on the rest, and both are added.
+*alone*: `a_i + a_j` only. All settings were written down before any of them was tried. The ceiling
+of MEG is that of matrices averaged over time.
 Command: `python benchmarks/accuracy/ingredients.py trials`.
 """
 SETS_TEXT = """
 The networks of the table of ingredients on held-out images, a fifth of each set at a time.
 Percent: 100 times the mean over 5 folds of what is explained, over their mean ceiling, both of the
-pairs of held-out images: not to be compared with tables of whole sets. *one set*: trained on the
-set that is scored; *both sets*: on both. All are trained for 20 steps. Of mini-batches of images
-half hold images of one set, half of the other, and the loss is free of a batch's weight, so that
-the sets count alike whatever their pairs weigh. *pairs mixed*: batches of 3,600 random pairs of
-both sets; *balanced*: by `sample_weight`, so that both sets count alike. Seed 0 where none is
-named; the largest differences that the seed made, in the order of the columns: {seeds}. All
-settings were written down before any was tried. The ceiling of MEG is that of matrices averaged
-over time.
+pairs of held-out images: not to be compared with tables of whole sets, as squares are the further
+above zero by chance the fewer the images. *one set*: trained on the set that is scored; *both
+sets*: on both. All are trained for 20 steps. Of mini-batches of images half hold images of one set,
+half of the other, and the loss is free of a batch's weight, so that the sets count alike whatever
+their pairs weigh. *pairs mixed*: batches of 3,600 random pairs of both sets; *balanced*: by
+`sample_weight`, so that both sets count alike. All settings were written down before any was tried.
+Seed 0 where none is named; the seed made differences of up to (by column) {seeds}.
+The ceiling of MEG is that of matrices averaged over time.
 Command: `python benchmarks/accuracy/ingredients.py both_sets`.
 """
 TABLES = {
