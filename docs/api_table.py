@@ -129,6 +129,7 @@ API = [
             "metrics.choice_accuracy_ceiling",
             "metrics.rdm_permutation_test",
             "metrics.rdm_bootstrap",
+            "metrics.rdm_sampling_error",
             "metrics.compare_rdm_scores",
             "metrics.compare_fold_scores",
             "metrics.rdm_ceiling_report",

@@ -21,8 +21,8 @@ class EpochProgressBar(Callback):
     Parameters
     ----------
     keys : sequence of str, default=("train_loss", "valid_loss")
-        Entries of ``history_`` to show, where they exist: also the scores of
-        :class:`skorch.callbacks.EpochScoring` that are earlier in the list of callbacks.
+        Entries of ``history_`` to show, where they exist: also scores of
+        :class:`skorch.callbacks.EpochScoring` that come earlier in the list of callbacks.
 
     See Also
     --------
@@ -71,14 +71,14 @@ class WeightAveraging(Callback):
     ``w = (w_1 + ... + w_k) / k``, with ``w_1`` to ``w_k`` the trained weights at the end of each of
     the last ``k`` epochs, is put into the network when training ends [1]_. With a constant learning
     rate it is less noisy than the last weights, at the cost of one network when predicting.
-    Averaged are trained parameters, and running statistics of batch normalisation that training
-    changes; frozen layers keep their bits.
+    It averages trained parameters, and running statistics of batch normalisation that training
+    changes; frozen layers stay exactly as they are.
 
     Parameters
     ----------
     n_epochs : int, default=5
         Epochs to average, of each ``fit`` or ``partial_fit``; all of them if there are fewer. 1
-        changes nothing. As many copies of the trained weights are kept during training.
+        changes nothing. Training keeps this many copies of the trained weights in memory.
 
     Raises
     ------
@@ -88,13 +88,13 @@ class WeightAveraging(Callback):
     See Also
     --------
     EnsembleRDMRegressor : Averages predictions of separate trainings: more accurate, but slower.
-    skorch.callbacks.EarlyStopping : Picks one epoch by its validation loss. Averaging comes after
-        it if it is later in the list of callbacks; its ``load_best`` would be undone by that.
+    skorch.callbacks.EarlyStopping : Picks one epoch by its validation loss. If averaging comes
+        later in the list of callbacks, it undoes ``load_best``.
 
     Notes
     -----
     Losses in ``history_`` are those of the network in training, not of the average.
-    ``partial_fit`` goes on from the averaged weights.
+    ``partial_fit`` continues from the averaged weights.
 
     References
     ----------

@@ -26,7 +26,7 @@ from sklearn.model_selection import KFold, cross_val_score
 from torch import Tensor, nn
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs, ResponsePatterns, SiameseRDMRegressor
-from sklearn_rdm.metrics import rdm_pearson_scorer, rdm_spearman_scorer
+from sklearn_rdm.metrics import noise_ceiling, rdm_pearson_scorer, rdm_spearman_scorer
 from sklearn_rdm.model_selection import ImageKFold
 
 PIXELS, N_SUBJECTS, N_CHANNELS = 16, 2, 200
@@ -38,7 +38,8 @@ above images, responses and network, less the activations that are kept. *Explic
 `patterns.to_pairs(images)` and a fit to them; the forward pass, measured alone, is taken off.
 The *product* of crossnobis is `X @ X.T` of the runs side by side in float64: what no exact way can
 leave out. Scores: 512 features, five folds; the products are `F @ F.T` of the features and of each
-subject's patterns for the images of a fold. Images: AlexNet (random weights) trained whole on
+subject's patterns for the images of a fold. Noise ceilings: *peak* is the memory of a fresh
+process above the patterns. Images: AlexNet (random weights) trained whole on
 64 pixels.
 """
 Row = tuple[str, str, str, str]
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fast", action="store_true")
     fast = parser.parse_args(argv).fast
     rows: list[Row] = []
-    parts = (epochs, explicit_pairs, matrices, crossnobis, cross_validation, lazy_images)
+    parts = (epochs, explicit_pairs, matrices, crossnobis, cross_validation, ceilings, lazy_images)
     for part in parts:
         for row in part(fast):
             print(*row, sep=" | ", flush=True)
@@ -194,9 +195,9 @@ def crossnobis(fast: bool) -> list[Row]:
     x = np.random.default_rng(0).standard_normal((n_runs, n_images, n_channels))
     data = rsatoolbox.data.Dataset(
         x.reshape(-1, n_channels),
-        obs_descriptors={
-            "image": np.tile(np.arange(n_images), n_runs),
-            "run": np.repeat(np.arange(n_runs), n_images),
+        obs_descriptors={  # floats: rsatoolbox makes arrays of NaN of their type
+            "image": np.tile(np.arange(float(n_images)), n_runs),
+            "run": np.repeat(np.arange(float(n_runs)), n_images),
         },
     )
     found: dict[str, Any] = {}
@@ -244,6 +245,25 @@ def cross_validation(fast: bool) -> list[Row]:
         rows.append(row(f"{what}: peak", "2 GB", f"{peak / 1e9:.2f} GB", peak < 2e9))
         told = f"{took / plain:.1f} ({took:.1f} s, {plain:.1f} s)"
         rows.append(row(f"{what}: time over products", "2", told, took <= 2 * plain))
+    return rows
+
+
+def measure_ceiling(n_images: int, scoring: str) -> tuple[float, float]:
+    """Peak bytes of a noise ceiling beyond the patterns, in a fresh process, and seconds."""
+    rng = np.random.default_rng(0)
+    shape = (n_images, 512)
+    noise_ceiling(ResponsePatterns([rng.standard_normal((30, 5)) for _ in range(2)]))
+    patterns = ResponsePatterns([rng.standard_normal(shape) for _ in range(N_SUBJECTS)])
+    return peak_and_seconds(lambda: noise_ceiling(patterns, scoring=scoring))
+
+
+def ceilings(fast: bool) -> list[Row]:
+    n_images, rows = 200 if fast else 20_000, []
+    for scoring in ("pearson", "spearman"):
+        peak, took = run_fresh(fast, measure_ceiling, n_images, scoring)
+        what = f"noise ceiling, {n_images:,} images x 512 channels x {N_SUBJECTS} subjects"
+        told = f"{peak / 1e9:.2f} GB ({took:.0f} s)"
+        rows.append(row(f"{what}, {scoring.title()}: peak", "2 GB", told, peak < 2e9))
     return rows
 
 

@@ -96,7 +96,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_network(parser)
     parser.add_argument("--layers", nargs="+", default=None, help="layers to score (needed)")
     parser.add_argument(
-        "--permutations", type=int, default=1000, help="shuffles of the images for chance"
+        "--permutations", type=int, default=1000, help="shuffles of the images, for chance level"
     )
     parser.add_argument("--out", default="", help="CSV file to write the table to")
     parser.add_argument("--figure", default="", help="PNG, PDF or SVG file to draw")
@@ -113,7 +113,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         default={},
         type=_candidates,
         metavar="NAME=A,B",
-        help="parameters of SiameseRDMRegressor to choose, with their candidates",
+        help="parameters of SiameseRDMRegressor to search, with their candidates",
     )
     parser.add_argument(
         "--set",
@@ -121,7 +121,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         default={},
         type=_parameter,
         metavar="NAME=VALUE",
-        help="parameters of SiameseRDMRegressor that are fixed",
+        help="other parameters of SiameseRDMRegressor, with one value each",
     )
     _add_fitting(parser)
     parser.add_argument("--out", default=None, help="folder to write (needed)")
@@ -147,7 +147,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", help="folder that fit wrote; it can run code, so use only those that you trust"
+        "model", help="folder that fit wrote; loading it can run code: use only those you trust"
     )
 
 
@@ -183,9 +183,9 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
         "--test-size",
         type=float,
         default=0.25,
-        help="share of the images that only the final score sees; 0 trains on all (default: 0.25)",
+        help="share of the images held out for the final score; 0 trains on all (default: 0.25)",
     )
-    parser.add_argument("--jobs", type=int, default=None, help="fits at the same time")
+    parser.add_argument("--jobs", type=int, default=None, help="fits to run at the same time")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

@@ -129,8 +129,8 @@ def report(arguments: Namespace) -> None:
     kept = (Path(arguments.model) / SETTINGS).read_text(encoding="utf-8")
     if settings_text(settings, _digest(pairs, dissim)) != kept:
         raise ValueError(
-            f"{settings.images} or {settings.rdm} has changed since the model was fitted: a report "
-            "would be of other data. Put the files back, or fit again."
+            f"{settings.images} or {settings.rdm} has changed since the model was fitted, so that "
+            "a report would describe other data. Put the files back, or fit again."
         )
     train, test, _, y_test = _split(settings, pairs, dissim)
     _report(settings, search, (train, test, y_test, _names(paths)), out)
@@ -202,7 +202,7 @@ def _is_finished(out: Path, settings: str) -> bool:
     if (out / SETTINGS).read_text(encoding="utf-8") != settings:
         raise ValueError(
             f"{out} holds a fit with other settings or data, see {out / SETTINGS}: give another "
-            "--out, or remove the folder."
+            "--out, or delete the folder."
         )
     return (out / MODEL).exists()
 

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from sklearn_rdm._displays._drawing import image_style, pyplot
 from sklearn_rdm._pairs._dissimilarities import average, average_times
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_groups, of_pairs
-from sklearn_rdm.metrics._draws import to_pairs
+from sklearn_rdm.metrics._checks import to_pairs
 
 SCALES = {None: "{}", "rank": "{} (rank, 0 to 1)"}
 PANELS_A_ROW = 4
@@ -161,7 +161,7 @@ class RDMDisplay:
         display : RDMDisplay
             The drawn display.
         """
-        X, y_true, (y_pred,), _ = to_pairs(X, y_true, [y_pred], None)
+        X, y_true, (y_pred,), _ = to_pairs(X, y_true, [y_pred])
         pairs = as_pairs(X)
         y_true = average_times(np.asarray(y_true, dtype=float))
         if y_true.ndim == 2:

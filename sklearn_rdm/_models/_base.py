@@ -16,7 +16,8 @@ from sklearn_rdm._pairs._routing import RoutedFitMixin
 from sklearn_rdm._pairs._weights import check_samples_are_pairs
 from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.metrics._measures import MEASURES
-from sklearn_rdm.metrics._streamed import is_large, streamed_score
+from sklearn_rdm.metrics._streamed import streamed_score
+from sklearn_rdm.metrics._strips import is_large
 
 
 class RDMRegressorMixin(FitTaskMixin):

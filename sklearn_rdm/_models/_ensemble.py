@@ -9,22 +9,25 @@ import numpy as np
 from numpy.random import RandomState
 from sklearn.base import clone
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import delayed
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._models._base import RDMMetaRegressor
-from sklearn_rdm._pairs._delegation import wrapped_has
-from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+from sklearn_rdm._models._member_average import MemberAverageMixin
+from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._progress import collect
-from sklearn_rdm._pairs._weights import check_weighted_pairs, keep_weighted, take_weights
-from sklearn_rdm.model_selection._splitters import check_image_cv
+from sklearn_rdm._pairs._weights import (
+    check_samples_are_pairs,
+    check_weighted_pairs,
+    keep_weighted,
+    take_weights,
+)
+from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
 
 __all__ = ["EnsembleRDMRegressor"]
 
 
-class EnsembleRDMRegressor(RDMMetaRegressor):
+class EnsembleRDMRegressor(MemberAverageMixin, RDMMetaRegressor):
     """Average the predictions of several fits that differ by seed, or by the images they saw.
 
     Predicts ``(d_1 + ... + d_m) / m`` with ``d_k`` the dissimilarities that member ``k`` predicts.
@@ -132,9 +135,12 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
             images are both trained on; if weights are given to an estimator that takes none; and
             whatever the estimator raises.
         """
+        cv = self.cv
+        if hasattr(y, "to_pairs"):
+            check_samples_are_pairs(y, sample_weight)
+            X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
         pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
-        self._training_pairs_ = TrainingPairs(keep_weighted(weights, pairs)[0])
-        training_sets = self._training_sets(pairs, y)
+        training_sets = self._training_sets(pairs, y, cv)
         rng = check_random_state(self.random_state)
         members = [_with_own_seeds(clone(self.estimator), rng) for _ in training_sets]
         calls = (
@@ -150,46 +156,17 @@ class EnsembleRDMRegressor(RDMMetaRegressor):
             desc="members",
             n_jobs=self.n_jobs,
         )
+        self._training_pairs_ = TrainingPairs(keep_weighted(weights, pairs)[0])
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Average the members' predictions.
+    @property
+    def _members(self) -> list[Any]:
+        return [self.estimator]
 
-        Parameters
-        ----------
-        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            Any pairs.
-
-        Returns
-        -------
-        dissim : ndarray of shape (n_pairs,)
-            The mean of what the members predict, in their unit and precision.
-        """
-        check_is_fitted(self)
-        pairs = as_pairs(X)
-        return np.mean([member.predict(pairs) for member in self.estimators_], axis=0)
-
-    @available_if(wrapped_has("transform"))
-    def transform(self, X: Any) -> np.ndarray:
-        """Average the dissimilarity matrices that the members predict.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_images, ...), or ImagePairs
-            Images, as the members take them; of pairs, all images of their array.
-
-        Returns
-        -------
-        rdm : ndarray of shape (n_images, n_images)
-            Symmetric, with zero diagonal.
-        """
-        check_is_fitted(self)
-        return np.mean([member.transform(X) for member in self.estimators_], axis=0)
-
-    def _training_sets(self, pairs: ImagePairs, y: np.ndarray) -> list[Any]:
+    def _training_sets(self, pairs: ImagePairs, y: np.ndarray, cv: Any) -> list[Any]:
         """Rows of the pairs that each member is fitted on."""
-        if self.cv is not None:
-            return [train for train, _ in check_image_cv(self.cv, pairs, y)]
+        if cv is not None:
+            return [train for train, _ in check_image_cv(cv, pairs, y)]
         if not isinstance(self.n_estimators, Integral) or self.n_estimators < 1:
             raise ValueError(f"n_estimators must be a positive int, got {self.n_estimators!r}.")
         if not _seed_names(self.estimator):

@@ -15,10 +15,15 @@ from sklearn_rdm._pairs._dissimilarities import average_times
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._images import flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs
-from sklearn_rdm._pairs._weights import check_weighted_pairs, keep_weighted, take_weights
+from sklearn_rdm._pairs._weights import (
+    check_samples_are_pairs,
+    check_weighted_pairs,
+    keep_weighted,
+    take_weights,
+)
 from sklearn_rdm.metrics._measures import MEASURES, score_columns
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
-from sklearn_rdm.model_selection._splitters import check_image_cv
+from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
 from sklearn_rdm.preprocessing._pooling import check_learned, fit_pooling
 
 __all__ = ["FeatureReweightedRSARegressor"]
@@ -78,7 +83,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         pairs. None fits weights and penalty for every subject (of time courses, its mean over
         time points); predictions are then averaged. A subject with fewer than two training pairs
         is left out: its weights, penalty and scores are NaN.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Draws the held-out images if ``cv`` is None or an int.
     n_jobs : int, default=None
         Splits of ``cv`` that are fitted at the same time, in threads; the result is the same for
@@ -194,7 +199,10 @@ class FeatureReweightedRSARegressor(RSARegressor):
             If subjects are left out because they have fewer than two of these pairs.
         """
         self._check_parameters()
-        alphas = self._sorted_alphas()
+        alphas, cv = self._sorted_alphas(), self.cv
+        if hasattr(y, "to_pairs"):
+            check_samples_are_pairs(y, sample_weight)
+            X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
         pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
         learned = np.ones(1, dtype=bool)
         if self.subject_pooling is None:
@@ -209,7 +217,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         single = y.ndim == 1
         chosen, cv_scores = np.repeat(alphas[:1], targets.shape[1]), None
         if len(alphas) > 1:
-            scores = self._score_alphas(alphas, pairs, features, index, targets, weights)
+            scores = self._score_alphas(alphas, cv, pairs, features, index, targets, weights)
             chosen = alphas[scores.argmax(axis=0)]
             scores[:, ~learned] = np.nan
             cv_scores = scores[:, 0] if single else scores
@@ -273,6 +281,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
     def _score_alphas(
         self,
         alphas: np.ndarray,
+        cv: Any,
         pairs: ImagePairs,
         features: np.ndarray,
         index: np.ndarray,
@@ -282,7 +291,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         """Correlations (n_alphas, n_targets) of held-out predictions; 0 where nothing varies."""
         predicted = np.zeros((len(y), len(alphas), y.shape[1]))
         counts = np.zeros(len(y))
-        splits = self._inner_splits(pairs, y)
+        splits = self._inner_splits(pairs, y, cv)
         column = alphas[:, np.newaxis]
         held_out = Parallel(self.n_jobs, return_as="generator")(
             delayed(predict_path)(
@@ -310,25 +319,25 @@ class FeatureReweightedRSARegressor(RSARegressor):
         ]
         return np.nan_to_num(np.column_stack(scores))
 
-    def _inner_splits(self, pairs: ImagePairs, y: np.ndarray) -> list[Any]:
+    def _inner_splits(self, pairs: ImagePairs, y: np.ndarray, cv: Any) -> list[Any]:
         """(train, test) rows that leave something to train on."""
         n_images = len(pairs.used_images)
-        if self.cv is None and n_images < MIN_IMAGES_TO_CHOOSE:
+        if cv is None and n_images < MIN_IMAGES_TO_CHOOSE:
             raise ValueError(
                 f"{n_images} images are too few to choose a penalty by holding out two of them: "
                 f"give at least {MIN_IMAGES_TO_CHOOSE} images, or a single penalty, such as "
                 "alphas=10."
             )
-        if self.cv is None and n_images < FEW_IMAGES:
+        if cv is None and n_images < FEW_IMAGES:
             splits = _leave_two_images_out(pairs.index)
-        elif self.cv is None:
+        elif cv is None:
             shuffled = ImageShuffleSplit(25, test_size=0.2, random_state=self.random_state)
             splits = list(shuffled.split(pairs, y))
-        elif isinstance(self.cv, int | np.integer):
-            folds = ImageKFold(int(self.cv), shuffle=True, random_state=self.random_state)
+        elif isinstance(cv, int | np.integer):
+            folds = ImageKFold(int(cv), shuffle=True, random_state=self.random_state)
             splits = list(folds.split(pairs, y))
         else:
-            splits = check_image_cv(self.cv, pairs, y)
+            splits = check_image_cv(cv, pairs, y)
         splits = [(train, test) for train, test in splits if len(train) > 1]
         if not splits:
             raise ValueError(

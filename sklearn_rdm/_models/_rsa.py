@@ -30,7 +30,7 @@ from sklearn_rdm._pairs._weights import (
     check_weights,
     keep_weighted,
 )
-from sklearn_rdm.metrics._streamed import Distances, is_large
+from sklearn_rdm.metrics._strips import Distances, is_large
 from sklearn_rdm.preprocessing._pooling import pool_pairs
 
 __all__ = ["FixedRSARegressor", "LayerWeightedRSARegressor"]
@@ -188,7 +188,8 @@ class FixedRSARegressor(RSARegressor):
         n_features, noise = pairs.images[0].size, 0.0
         if ratio:
             features, centre = flatten_images(pairs.images, n_features), self.metric != "cosine"
-            noise = ratio * mean_squared_length(features, pairs.used_images, centre=centre)
+            used = y._paired_images() if is_large(y) else pairs.used_images
+            noise = ratio * mean_squared_length(features, used, centre=centre)
         self.n_features_in_, self.noise_ = n_features, noise
         self._training_pairs_ = TrainingPairs(pairs)
         return self

@@ -12,23 +12,18 @@ from typing import Any
 import numpy as np
 from sklearn.base import RegressorMixin, clone
 from sklearn.utils import Bunch, Tags, get_tags
-from sklearn.utils.metaestimators import _BaseComposition, available_if
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_rdm._models._base import RDMRegressorMixin
-from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
+from sklearn_rdm._models._member_average import MemberAverageMixin
+from sklearn_rdm._pairs._image_pairs import check_fit_pairs
 from sklearn_rdm._pairs._leaks import TrainingPairs
 
 __all__ = ["VotingRDMRegressor"]
 
 
-def _all_transform(ensemble: VotingRDMRegressor) -> bool:
-    members = getattr(ensemble, "estimators_", [each for _, each in ensemble.estimators])
-    return all(hasattr(member, "transform") for member in members)
-
-
-class VotingRDMRegressor(RDMRegressorMixin, RegressorMixin, _BaseComposition):
+class VotingRDMRegressor(MemberAverageMixin, RDMRegressorMixin, RegressorMixin, _BaseComposition):
     """Average the predictions of different estimators, as other networks, layers or baselines.
 
     Predicts ``w_1 d_1 + ... + w_m d_m`` with ``d_k`` the dissimilarities that estimator ``k``
@@ -152,46 +147,16 @@ class VotingRDMRegressor(RDMRegressorMixin, RegressorMixin, _BaseComposition):
         pairs, y = check_fit_pairs(X, y)
         self.estimators_ = list(
             Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-                delayed(_fit_one)(clone(estimator), pairs, y) for _, estimator in self.estimators
+                delayed(_fit_one)(clone(estimator), pairs, y) for estimator in self._members
             )
         )
         self.named_estimators_ = Bunch(**dict(zip(names, self.estimators_, strict=True)))
         self._training_pairs_ = TrainingPairs(pairs)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Average the estimators' predictions.
-
-        Parameters
-        ----------
-        X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            Any pairs.
-
-        Returns
-        -------
-        dissim : ndarray of shape (n_pairs,)
-            Their weighted mean.
-        """
-        check_is_fitted(self)
-        pairs = as_pairs(X)
-        return self._average([each.predict(pairs) for each in self.estimators_])
-
-    @available_if(_all_transform)
-    def transform(self, X: Any) -> np.ndarray:
-        """Average the dissimilarity matrices that the estimators predict.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_images, ...), or ImagePairs
-            Images, as the estimators take them; of pairs, all images of their array.
-
-        Returns
-        -------
-        rdm : ndarray of shape (n_images, n_images)
-            Symmetric, with zero diagonal.
-        """
-        check_is_fitted(self)
-        return self._average([each.transform(X) for each in self.estimators_])
+    @property
+    def _members(self) -> list[Any]:
+        return [estimator for _, estimator in self.estimators]
 
     def _average(self, predicted: Sequence[np.ndarray]) -> np.ndarray:
         return np.average(predicted, axis=0, weights=self._checked_weights())
@@ -217,7 +182,7 @@ class VotingRDMRegressor(RDMRegressorMixin, RegressorMixin, _BaseComposition):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        inner = [get_tags(estimator) for _, estimator in self.estimators]
+        inner = [get_tags(estimator) for estimator in self._members]
         if inner:
             tags.input_tags, tags.target_tags = inner[0].input_tags, inner[0].target_tags
         tags.target_tags.required = True

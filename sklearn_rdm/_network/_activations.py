@@ -68,13 +68,13 @@ default="auto"
         Which tokens of a transformer are kept: all, the class token, or the mean of those of the
         patches. Layers that are vectors stay as they are.
     layout : {"channels_first", "channels_last", "tokens", "vector"}, dict or None, default=None
-        Which axes of activations are which, of all layers whose number of axes fits it, or of
-        layers by name, where that is not found out: ``(n_images, n_channels, height, width)``,
+        Which axes of activations are which, for all layers with this number of axes or for layers
+        by name, where this cannot be detected: ``(n_images, n_channels, height, width)``,
         ``(n_images, height, width, n_channels)``, ``(n_images, n_tokens, n_channels)``,
         ``(n_images, n_features)``.
     n_prefix_tokens : int, default=None
         How many tokens stand before those of the patches, the first of them a class token. None
-        finds it out.
+        detects it.
     device : str, default="cpu"
         Where the network runs.
     memory : str, path or joblib.Memory, default=None
@@ -91,7 +91,8 @@ default="auto"
     n_features_out_ : int
         Number of features per image.
     reference_ : str, (r, g, b) or None
-        As given; of "auto", what the images given to ``fit`` made of it.
+        As given; instead of "auto", "background" or None, whichever holds for the images of
+        ``fit``.
     mean_image_ : Tensor of shape (1, 3, height, width) or None
         With ``reference="mean"``, the mean input over the images of ``fit``.
     preprocessing_ : Preprocessing
@@ -227,8 +228,8 @@ default="auto"
         Returns
         -------
         features : ImagePairs or ndarray of float32, shape (n_images, n_features)
-            For pairs, the same pairs of the features of their images (other images of the array
-            are neither computed nor kept); for images, their features in the order given.
+            For pairs, the same pairs with features in the place of images (of images that occur in
+            a pair only); for images, their features in the order given.
 
         Raises
         ------

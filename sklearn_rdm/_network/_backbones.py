@@ -381,7 +381,7 @@ def _number_layers(
             names[f"bn{number(block, layer)}"] = node
         elif isinstance(module, nn.ReLU):
             names[f"relu{number(block, layer)}"] = node
-        elif isinstance(module, nn.MaxPool2d):
+        else:  # nn.MaxPool2d
             names[f"pool{layer if one_block else block}"] = node
             block, layer = (block, layer) if one_block else (block + 1, 0)
     linear = 5

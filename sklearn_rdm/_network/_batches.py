@@ -245,8 +245,8 @@ class PairBatches:
         self.n_batches = self.n_pairs // batch_size if drop_last else -(-self.n_pairs // batch_size)
         if self.n_batches == 0:
             raise ValueError(
-                f"{self.n_pairs} pairs are no whole mini-batch of {batch_size}, and "
-                "iterator_train__drop_last=True leaves out what is not whole: set it to False, or "
+                f"{self.n_pairs} pairs do not fill a mini-batch of {batch_size}, and "
+                "iterator_train__drop_last=True leaves out incomplete ones: set it to False, or "
                 "set a smaller batch_size."
             )
 
@@ -287,8 +287,9 @@ class ImageBatches:
         batches = self._pairs_of(self._cut())
         if not batches:
             raise ValueError(
-                f"no labelled {self.sample} lies within mini-batches of {self.batch_size} of "
-                f"{self.n_images} images: use batching='{self.sample}s', or a larger batch_size."
+                f"no measured {self.sample} has all its images in one mini-batch of "
+                f"{self.batch_size} of the {self.n_images} images: use batching='{self.sample}s', "
+                "or a larger batch_size."
             )
         for number in self.random_state.permutation(len(batches)):
             yield batches[number]

@@ -46,7 +46,7 @@ _named: set[Path] = set()  # checkpoints of other calls that this process has wa
 class NoCheckpoint:
     """Keeps nothing."""
 
-    advice = "partial_fit trains them on, fit begins anew."  # when training was interrupted
+    advice = "partial_fit trains on from there, fit starts again."  # when it was interrupted
 
     def open(self, net: Any) -> None:
         """Find what is kept of a net's training, which has just been initialized."""
@@ -85,7 +85,7 @@ class Checkpoint(NoCheckpoint):
         Describes the call.
     """
 
-    advice = "partial_fit trains them on; the same fit goes on from its last checkpoint."
+    advice = "partial_fit trains on from there, the same fit from its last checkpoint."
 
     def __init__(self, folder: Path, call: dict[str, str]) -> None:
         self.folder, self.call = folder, call
@@ -145,7 +145,7 @@ class Checkpoint(NoCheckpoint):
         if not are_all_equal(None if state is None else len(state["history"])):
             raise ValueError(
                 f"the processes find different checkpoints in {self.folder}: give a folder that "
-                "all of them share, on all machines."
+                "the processes of all machines share."
             )
         return state
 
@@ -159,7 +159,7 @@ class Checkpoint(NoCheckpoint):
             reason = "is damaged" if isinstance(error, DamagedFileError) else f"({error})"
             warnings.warn(
                 f"the checkpoint {path} {reason} and is not used: this part of the training is "
-                "computed anew.",
+                "repeated.",
                 stacklevel=4,
             )
             return None
@@ -196,7 +196,7 @@ class Checkpoint(NoCheckpoint):
         self._warned = True
         warnings.warn(
             f"the state after epoch {epoch} was not written to {path}: {error}. Training goes on; "
-            "if it is cut off, the same call goes on from what was written before.",
+            "if it is interrupted, the same call continues from the last state that was written.",
             stacklevel=5,
         )
 
@@ -208,9 +208,9 @@ class Checkpoint(NoCheckpoint):
         differing, path = min(found, key=lambda pair: len(pair[0]))
         _named.add(path)
         warnings.warn(
-            f"training begins anew: no checkpoint in {self.folder} is of this call. The nearest "
-            f"that was cut off differs in {_list(differing)}. Delete {path.name} if it is not "
-            "wanted any more.",
+            f"training starts from the beginning: no checkpoint in {self.folder} belongs to this "
+            f"call. The most similar unfinished one differs in {_list(differing)}. Delete "
+            f"{path.name} if you no longer need it.",
             stacklevel=4,
         )
 
@@ -253,18 +253,20 @@ def _made_folder(folder: Any) -> Path:
         raise TypeError(f"checkpoint must be a folder, or None, got {folder!r}.")
     path = Path(folder)
     if path.exists() and not path.is_dir():
-        raise ValueError(f"checkpoint must be a folder, but {path} is a file.")
+        raise ValueError(f"checkpoint must be a folder, but {path} is a file. Give a folder.")
     path.mkdir(parents=True, exist_ok=True)
     if not os.access(path, os.W_OK):
-        raise PermissionError(f"checkpoint: the folder {path} cannot be written.")
+        raise PermissionError(
+            f"checkpoint: you may not write to the folder {path}. Give another one."
+        )
     return path
 
 
 def _describe_parameters(net: Any) -> dict[str, str]:
     if net.random_state is None:
         raise ValueError(
-            "checkpoint needs a random_state: with None, two fits of the same call are two "
-            "different ones, and a checkpoint cannot tell them apart. Give random_state=0."
+            "checkpoint needs a random_state: with None, each fit draws other random numbers, so "
+            "that none can continue another. Give random_state=0."
         )
     described = {}
     for name, value in sorted(net.get_params(deep=False).items()):
@@ -273,7 +275,9 @@ def _describe_parameters(net: Any) -> dict[str, str]:
         try:
             described[name] = describe(value)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"checkpoint cannot tell {name} from others: {error}.") from error
+            raise type(error)(
+                f"checkpoint cannot recognise {name} in another session: {error}."
+            ) from error
     return described
 
 

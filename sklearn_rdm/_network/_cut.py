@@ -212,11 +212,6 @@ class CutNetwork:
             _checked[key] = axes
         return _checked[key]
 
-    def _tensors(self) -> dict[str, Tensor]:
-        """Weights and buffers of the layers that are needed."""
-        parts = self._modules[:2]
-        return {k: v for m in parts for k, v in [*m.named_parameters(), *m.named_buffers()]}
-
     def _check(self, network: nn.Module, eager: Calls, images: Tensor) -> tuple[Axes, ...]:
         """Compare with the untouched network; find the axes of each read-out."""
         calls = {n: call for n, call in self._node_calls().items() if call in eager.values}

@@ -50,11 +50,13 @@ def make_dataset(net: Any, X: Any, y: Any = None) -> Any:
     target = y if y.ndim == 1 else net.subject_pooling_.transform(y)
     if getattr(net.criterion, "any_unit", False):
         target = in_unit_scale(target, slice(None))
-    pooled = ~np.isnan(target)
-    if not pooled.any():
+    pooled: Any = ~np.isnan(target)
+    if pooled.all():
+        pooled = slice(None)  # which copies nothing
+    elif not pooled.any():
         raise ValueError(
-            f"none of {len(pairs)} pairs was measured by a subject that the pooling has learned, "
-            "who has two of the training pairs at least. Give other pairs."
+            f"none of {len(pairs)} pairs was measured by a subject that had two training pairs or "
+            "more, from which its scale is learned. Give other pairs."
         )
     return _pair_dataset(net, pairs[pooled], target[pooled])
 
@@ -134,9 +136,9 @@ def _check_no_image_shared(trained: ImagePairs, validated: ImagePairs) -> None:
         shared = np.isin(digests_of(validated, theirs), digests_of(trained, ours))
     if shared.any():
         raise ValueError(
-            f"train_split validates on {shared.sum()} images that are trained on as well, the "
+            f"train_split validates on {shared.sum()} images that are training images as well, the "
             f"first is image {theirs[shared.argmax()]} of the validation data. Leave the pairs of "
-            "these images out of one of them."
+            "these images out of the training or of the validation data."
         )
 
 

@@ -217,12 +217,12 @@ def _object_text(value: Any, within: tuple[int, ...]) -> str:
     state = _state(value)
     if state is None:
         if " at 0x" in repr(value):
-            raise TypeError(f"{value!r} is told from others by its place in memory alone")
+            raise TypeError(f"{value!r} shows its address in memory, but no content")
         return repr(value)
     if "random_state" in state and state["random_state"] is None and state.get("shuffle", True):
         raise ValueError(
-            f"{type(value).__name__} has random_state=None, so that no call is the same again: "
-            "give it an int"
+            f"{type(value).__name__} has random_state=None, so that it differs in each call: give "
+            "it an int"
         )
     return f"{_text(type(value), within)} {_text(state, within)}"
 

@@ -24,9 +24,9 @@ class ExportMixin:
     def export_network(self) -> nn.Module:
         """Return the tuned backbone as a plain module of its own class, with all its layers.
 
-        Layers behind the read-out are as pretrained. The state dict loads with ``strict=True`` into
-        an untouched network of its kind; save it with ``safetensors.torch.save_model``, a file that
-        holds no code.
+        Layers after the read-out are as pretrained. The state dict loads with ``strict=True`` into
+        an untouched network of its kind. Save it with ``safetensors.torch.save_model``, in a file
+        that holds no code.
 
         Returns
         -------
@@ -38,7 +38,7 @@ class ExportMixin:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a weights file has not all layers.
+            If a weights file has no weights of a layer after the read-out.
         """
         check_is_fitted(self)
         return self.module_.trunk.export_network()
@@ -46,10 +46,10 @@ class ExportMixin:
     def export_embedding(self, *, background: Any = None) -> nn.Module:
         """Return :meth:`embed` as a module of PyTorch: photographs in, activations out.
 
-        It resizes, scales, runs the network to the layer that predicts, pools, and subtracts the
-        activations of the reference, which are a constant. ``torch.export`` and
-        ``torch.onnx.export`` write it, with any number of photographs of one size, to a file that
-        needs nothing of this library: see :ref:`export_embedding`.
+        It resizes and scales photographs, runs the network to the layer that predicts, pools, and
+        subtracts the activations of the reference, which are a constant. ``torch.export`` and
+        ``torch.onnx.export`` write it to a file that runs without this library, on any number of
+        photographs of one size: see :ref:`export_embedding`.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class ExportMixin:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the background is subtracted, and not given.
+            If the background is subtracted (``reference``), but not given.
         """
         check_is_fitted(self)
         network = self.module_

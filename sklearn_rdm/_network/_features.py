@@ -148,7 +148,7 @@ def _of_tokens(activations: Tensor, axes: Axes, tokens: str) -> Tensor:
     if axes.n_prefix is None:
         raise ValueError(
             f"tokens={tokens!r} needs to know how many of the {length} tokens are no patches (a "
-            "class token, registers), which could not be found out. State it as n_prefix_tokens "
+            "class token, registers), which could not be detected. State it as n_prefix_tokens "
             "(module__n_prefix_tokens of SiameseRDMRegressor), or set tokens='all'."
         )
     if tokens == "cls":
@@ -182,7 +182,7 @@ def _not_pooled(activations: Tensor, axes: Axes, pooling: Pooling) -> str:
     asked = "spatial_pooling" if pooling.spatial else f"tokens={pooling.tokens!r}"
     return (
         f"{asked} needs to know which axes are space or tokens and which channels, and for "
-        f"activations of shape {shape} that could not be found out. State it as layout, one of "
+        f"activations of shape {shape} this could not be detected. State it as layout, one of "
         f"{[*N_AXES]} (module__layout of SiameseRDMRegressor), keep all (spatial_pooling=None, "
         "tokens='all'), or read the layer before or after it."
     )

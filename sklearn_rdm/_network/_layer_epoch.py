@@ -28,7 +28,7 @@ from sklearn_rdm._pairs._weights import (
 )
 from sklearn_rdm.callbacks import _averaged_weights
 from sklearn_rdm.metrics import get_rdm_scorer
-from sklearn_rdm.model_selection._splitters import check_image_cv, pairs_and_cv_of_patterns
+from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
 
 __all__ = ["LayerEpochSearchCV"]
 
@@ -49,8 +49,8 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     candidate layer predicts the dissimilarities of the fold's held-out images, all in one forward
     pass. The mean over folds is a surface of scores, layer by epoch. Its highest cell gives the
     read-out and the number of epochs with which a network is trained on all pairs. [1]_ chose both
-    on the scores that it reported; here the images that choose are never those that are scored, if
-    the whole search is cross-validated or tested on other images.
+    by the scores that it reported. To report a score, cross-validate the whole search, or test it
+    on other images: then no image both chooses and is scored.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
     refit : bool, default=True
         Train a network on all pairs for the chosen number of epochs. With False, and a ``cv`` of
         one split, the network of that split is kept with the weights of the chosen epoch, and
-        nothing is trained again; the held-out images are then lost for training.
+        nothing is trained again: no network then learns from the held-out images.
     n_jobs : int, default=None
         Folds trained at the same time; None means 1, -1 all cores.
     verbose : int, default=0
@@ -380,9 +380,6 @@ class _Predicted(RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: ARG002
         return self.dissim
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
 
 def _train(

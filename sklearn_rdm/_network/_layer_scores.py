@@ -13,7 +13,7 @@ from sklearn_rdm._network._activations import LayerActivations
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._dissimilarities import check_dissimilarities
 from sklearn_rdm._pairs._extras import import_optional
-from sklearn_rdm._pairs._image_pairs import as_pairs, of_pairs
+from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm.metrics import get_rdm_scorer, noise_ceiling, rdm_permutation_test
 
 __all__ = ["score_layers"]
@@ -38,8 +38,9 @@ def score_layers(
 
     Every image passes the network once for all layers and targets. The prediction of a layer is the
     distance of its activations, as in ``make_pipeline(LayerActivations(backbone, layer),
-    FixedRSARegressor(metric))``. Nothing is learned, so all pairs may be scored; but the best of
-    many layers is too good an estimate for new images: choose on other images than you report.
+    FixedRSARegressor(metric))``. Nothing is learned, so all pairs may be scored. But the score of
+    the best of many layers is too high an estimate for new images: choose the layer on images that
+    you do not report.
 
     Parameters
     ----------
@@ -48,8 +49,8 @@ def score_layers(
     layers : sequence of str
         Names of layers, each once.
     pairs : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-        The pairs of images.
-    dissim : array-like or dict of str to array-like
+        The pairs of images; or the images, if ``dissim`` is :class:`ResponsePatterns`.
+    dissim : array-like, ResponsePatterns, or dict of str to one of these
         Measured dissimilarities of the pairs, ``(n_pairs,)``, ``(n_pairs, n_subjects)`` or
         ``(n_pairs, n_subjects, n_times)``; or several targets (areas, tasks) by name. NaN where a
         subject has no value.
@@ -103,22 +104,21 @@ def score_layers(
     """
     pandas = import_optional("pandas", "pandas")
     layers, scorer = _distinct(layers), get_rdm_scorer(scoring)
-    pairs, dissim = of_pairs(pairs, dissim)
-    pairs = as_pairs(pairs)
-    targets = _by_name(dissim, len(pairs))
+    pairs, targets = _by_name(pairs, dissim)
     network = LayerActivations(backbone, layers, random_state=random_state, **params)
     features = network.fit_transform(pairs)
     columns = zip(layers, network.layer_slices_.values(), strict=True)
     models = {layer: _fixed(features, where, metric) for layer, where in columns}
-    ceilings = {target: _ceiling(pairs, y, scoring) for target, y in targets.items()}
+    ceilings = {target: _ceiling(*of_target, scoring) for target, of_target in targets.items()}
     draws = {"n_permutations": n_permutations, "random_state": random_state, "n_jobs": n_jobs}
     return pandas.DataFrame(
         [
             {"target": target, "layer": layer, "score": scorer(model, of_layer, y)}
             | ceilings[target]
             | {"chance": _chance(of_layer, y, model.predict(of_layer), scorer, **draws)}
-            for target, y in targets.items()
-            for layer, (model, of_layer) in models.items()
+            for target, (of_target, y) in targets.items()
+            for layer, (model, every) in models.items()
+            for of_layer in [every if of_target is pairs else _with_index(every, of_target)]
         ]
     )
 
@@ -130,11 +130,21 @@ def _distinct(layers: Sequence[str]) -> list[str]:
     return layers
 
 
-def _by_name(dissim: Any, n_pairs: int) -> dict[str, np.ndarray]:
+def _by_name(X: Any, dissim: Any) -> tuple[ImagePairs, dict[str, tuple[ImagePairs, np.ndarray]]]:
+    """Pairs of all images that are needed, and each target's pairs and dissimilarities."""
     targets = dissim if isinstance(dissim, Mapping) else {"dissimilarity": dissim}
     if not targets:
         raise ValueError("dissim is empty: give one target, or a dict of targets by name.")
-    return {name: check_dissimilarities(y, n_pairs) for name, y in targets.items()}
+    if all(hasattr(y, "to_pairs") for y in targets.values()):
+        return ImagePairs(X), {name: y.to_pairs(X) for name, y in targets.items()}
+    pairs = as_pairs(X)
+    return pairs, {
+        name: (pairs, check_dissimilarities(y, len(pairs))) for name, y in targets.items()
+    }
+
+
+def _with_index(pairs: ImagePairs, other: ImagePairs) -> ImagePairs:
+    return ImagePairs(pairs.images, other.index)
 
 
 def _fixed(features: ImagePairs, where: slice, metric: Any) -> tuple[Any, ImagePairs]:

@@ -70,7 +70,7 @@ def _lines(network: nn.Module) -> Iterator[str]:
         yield from _reached(kind, seen)
 
 
-def _reached(value: Any, seen: set[int]) -> Iterator[str]:
+def _reached(value: type | FunctionType, seen: set[int]) -> Iterator[str]:
     """Code of a class or function, and all that its names mean where it was written."""
     if id(value) in seen or is_versioned(value):
         return
@@ -81,7 +81,7 @@ def _reached(value: Any, seen: set[int]) -> Iterator[str]:
                 function = getattr(member, "__func__", getattr(member, "fget", member))
                 if isinstance(function, FunctionType):
                     yield from _reached(function, seen)
-    elif isinstance(value, FunctionType):
+    else:
         yield describe(value)
         named = inspect.getclosurevars(value)
         for name, meaning in {**named.globals, **named.nonlocals}.items():

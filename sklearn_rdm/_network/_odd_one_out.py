@@ -14,9 +14,12 @@ from torch.utils.data import Subset
 
 from sklearn_rdm._models._odd_one_out import ChoiceScoreMixin
 from sklearn_rdm._network._batches import PairBatches
+from sklearn_rdm._network._datasets import gives_validation
 from sklearn_rdm._network._image_reader import ImageReader
+from sklearn_rdm._network._pair_training import split_by_image, weighted_rows
 from sklearn_rdm._network._read_out import Layers
-from sklearn_rdm._network._siamese import SiameseRDMRegressor, check_fit_params
+from sklearn_rdm._network._siamese import SiameseRDMRegressor
+from sklearn_rdm._network._training_options import check_fit_params, check_options
 from sklearn_rdm._network._triplet_batches import (
     OrderedTripletBatches,
     TripletDataset,
@@ -74,7 +77,7 @@ class SiameseOddOneOutClassifier(ChoiceScoreMixin, SiameseRDMRegressor):
 noise_ratio, pretrained_penalty, optimizer, lr, max_epochs, subject_pooling, train_split, memory, \
 checkpoint, precision, random_state, device, verbose, module : optional
         As in :class:`SiameseRDMRegressor`, with its defaults. ``subject_pooling`` has no effect,
-        and ``reference="auto"`` subtracts nothing.
+        ``reference="auto"`` subtracts nothing, and ``train_split`` must be a splitter or None.
     **kwargs
         As in :class:`SiameseRDMRegressor`.
 
@@ -278,20 +281,15 @@ checkpoint, precision, random_state, device, verbose, module : optional
         """Split into training and validation triplets by image."""
         if self.train_split is None:
             self._check_monitored()
-        train, valid = self._split_by_image(X, y)
-        self._weighted_rows(train)  # the criterion must take weights, if there are any
+        train, valid = split_by_image(self, X, y)
+        weighted_rows(self, train)  # the criterion must take weights, if there are any
         self.subject_pooling_ = as_pooling(self.subject_pooling)
         pairs, learned = _pairs_of(X), X[train].used_images
-        is_settled = self.module_.is_settled
-        if not is_settled:
-            self._settle_mean_image(pairs, learned)
+        self._settle_mean_image(pairs, learned)
         dataset = TripletDataset(X, y, *self._network_inputs(pairs, X.used_images))
         weights = self._weights_of_pairs
         dataset.weights = None if weights is None else np.asarray(weights, np.float32)
-        if not is_settled:
-            self._settle_lengths(dataset, pairs, learned)
-            self.module_.settle(pairs)
-        self._keep_untrained(dataset, pairs)
+        self._settle(dataset, pairs, learned)
         if valid is None:
             return dataset, None
         return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
@@ -313,7 +311,13 @@ checkpoint, precision, random_state, device, verbose, module : optional
         check_fit_params(fit_params, "triplets and choices.")
         y = check_choices(X, y)
         X, y, weights = keep_weighted(check_weights(sample_weight, len(y)), X, y)
-        self._check_options(X.images)
+        check_options(self, X.images)
+        if gives_validation(self.train_split):
+            raise ValueError(
+                "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
+                f"test_size=0.2), got {self.train_split!r}: other triplets to validate on cannot "
+                "be given."
+            )
         return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
 
     def _loss_of_targets(self, y_pred: Tensor, y_true: Any, X: Any, training: bool) -> Any:

@@ -35,27 +35,21 @@ def split_patterns(net: Any, X: ImagePairs, y: ResponsePatterns) -> tuple[Any, A
         Responses to them.
     """
     train, valid = _split_images(net._splitter, X, y)
-    if not hasattr(net, "subject_pooling_"):
-        net.subject_pooling_ = pool_patterns(net.subject_pooling, y[train])
+    net._settle_pooling(pool_patterns, y, train)
     seen = y._seen_images()
-    is_settled = net.module_.is_settled
-    if not is_settled:
-        net._settle_mean_image(X, _in_pairs(seen, train))
+    net._settle_mean_image(X, _in_pairs(seen, train))
     labelled = _learned(net, seen)
     for name, images in (("training", train), ("validation", train if valid is None else valid)):
         if not has_pair(labelled[:, images]):
             raise ValueError(
-                f"no pair of {name} images was seen by a subject that the pooling has learned. "
-                "Give more images, or another train_split."
+                f"no two {name} images were seen by a subject that has two training pairs or "
+                "more, from which its scale is learned. Give more images, or another train_split."
             )
     dataset = pattern_dataset(net, X, y)
-    used = dataset.kept.images
-    if not is_settled:
-        net._settle_lengths(dataset, X, _in_pairs(labelled, train))
-        net.module_.settle(X)
-    net._keep_untrained(dataset, X)
+    net._settle(dataset, X, _in_pairs(labelled, train))
     if valid is None:
         return dataset, None
+    used = dataset.kept.images
     parts = (np.searchsorted(used, np.intersect1d(used, part)) for part in (train, valid))
     train_part, valid_part = parts
     return Subset(dataset, train_part.tolist()), Subset(dataset, valid_part.tolist())
@@ -107,7 +101,10 @@ def _split_images(
     train, valid = (np.sort(as_rows(part, len(y))) for part in split)
     both = np.intersect1d(train, valid)
     if len(both):
-        raise ValueError(f"train_split validates on image {both[0]}, which is trained on as well.")
+        raise ValueError(
+            f"train_split validates on image {both[0]}, which is a training image as well. Use "
+            "ImageShuffleSplit or another splitter of sklearn_rdm.model_selection."
+        )
     return train, valid
 
 

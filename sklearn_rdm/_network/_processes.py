@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, distributed
 
 from sklearn_rdm._network._accelerator import is_host
-from sklearn_rdm._network._shards import map_in_threads, shard_size
+from sklearn_rdm._network._shards import in_shards, map_in_threads
 from sklearn_rdm._pairs import ImagePairs
 
 __all__ = [
@@ -91,14 +91,14 @@ def check_processes(X: ImagePairs, y: Any, is_deterministic: bool) -> None:
         return
     if not is_deterministic:
         raise ValueError(
-            "several processes train one network only if dropout is off and the statistics of "
-            "batch normalisation stay as they are: others depend on the whole mini-batch. Give "
+            "several processes can train one network only without dropout and with fixed "
+            "statistics of batch normalisation, as both depend on the whole mini-batch. Give "
             "module__dropout=False and module__freeze_batch_norm=True, or start one process."
         )
     if not are_all_equal(_digest(X, y)):
         raise ValueError(
-            "the processes were given different images, pairs or dissimilarities: give all of "
-            "them the same. Each mini-batch is shared out by the estimator."
+            "the processes were given different images, pairs or dissimilarities. Give the same "
+            "data to all of them: the estimator divides each mini-batch among them."
         )
 
 
@@ -166,7 +166,7 @@ class _SharedShards(torch.autograd.Function):
             with torch.enable_grad():
                 return function(shard.clone())
 
-        shards = inputs.split(shard_size(parameters))
+        shards = in_shards(inputs, parameters)
         outputs_of_own = map_in_threads(run, [shards[number] for number in _own(shards)])
         own = dict(zip(_own(shards), outputs_of_own, strict=True))
         ctx.own, ctx.parameters, ctx.n_shards = own, parameters, len(shards)
@@ -180,7 +180,7 @@ class _SharedShards(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        parameters, parts = ctx.parameters, gradient.split(shard_size(ctx.parameters))
+        parameters, parts = ctx.parameters, in_shards(gradient, ctx.parameters)
 
         def run(number: int) -> Tensor:
             gradients = torch.autograd.grad(

@@ -31,10 +31,10 @@ def make_agrawal2019(model: str, **params: Any) -> SiameseRDMRegressor:
     Parameters
     ----------
     model : {"meg_early", "meg_late", "fmri_evc", "fmri_it"}
-        What it was made to predict. Those of MEG rescale the subjects' mean of z-scores by
-        ``(z + 2) / 5``, those of fMRI leave it.
+        What it was made to predict. Those of MEG rescale the subjects' mean z-scores by
+        ``(z + 2) / 5``; those of fMRI do not.
     **params
-        Parameters of :class:`SiameseRDMRegressor` that are to differ.
+        Parameters of :class:`SiameseRDMRegressor` that you want to change.
 
     Returns
     -------

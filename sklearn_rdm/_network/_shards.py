@@ -24,16 +24,16 @@ from sklearn_rdm._pairs._process import ONE_AT_A_TIME
 
 __all__ = [
     "SHARD_SIZE",
+    "in_shards",
     "map_in_threads",
     "pad_to_shard",
     "run_in_shards",
-    "shard_size",
     "shard_threads",
 ]
 
 SHARD_SIZE = 8  # images; measured: smaller costs overhead, larger gains nothing
 MANY_WEIGHTS = 1 << 25  # of which a gradient per shard takes longer than the shard's products
-LARGE_SHARD = 64
+LARGE_SHARD = 64  # images at most
 
 _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("_pool", default=None)
 
@@ -114,7 +114,7 @@ class _ShardedFunction(torch.autograd.Function):
             with torch.enable_grad():
                 return function(shard.clone())
 
-        ctx.outputs = list(map_in_threads(run, inputs.split(shard_size(parameters))))
+        ctx.outputs = list(map_in_threads(run, in_shards(inputs, parameters)))
         ctx.parameters = parameters
         return torch.cat([output.detach() for output in ctx.outputs])
 
@@ -125,7 +125,7 @@ class _ShardedFunction(torch.autograd.Function):
                 output, ctx.parameters, output_gradient, allow_unused=True, materialize_grads=True
             )
 
-        shards = map_in_threads(run, ctx.outputs, gradient.split(shard_size(ctx.parameters)))
+        shards = map_in_threads(run, ctx.outputs, in_shards(gradient, ctx.parameters))
         total = _to_be_summed(next(shards), gradient)
         for gradients in shards:
             for summed, added in zip(total, gradients, strict=True):
@@ -134,9 +134,11 @@ class _ShardedFunction(torch.autograd.Function):
         return (None, None, *total)
 
 
-def shard_size(parameters: Sequence[Tensor]) -> int:
-    """Images of a shard in training, by what is trained alone: the same on every machine."""
-    return LARGE_SHARD if sum(map(torch.numel, parameters)) > MANY_WEIGHTS else SHARD_SIZE
+def in_shards(rows: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Split images for training, by their number and what is trained: alike on every machine."""
+    if sum(map(torch.numel, parameters)) <= MANY_WEIGHTS:
+        return rows.split(SHARD_SIZE)
+    return rows.tensor_split(-(-len(rows) // LARGE_SHARD))  # of one size: no thread waits
 
 
 def _to_be_summed(gradients: Sequence[Tensor], received: Tensor) -> list[Tensor]:

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-from functools import partial
-from inspect import Parameter, signature
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNet
-from skorch.utils import to_numpy
 
 from sklearn_rdm._models._base import RDMRegressorMixin
-from sklearn_rdm._models._distances import (
-    unit_distances,
-    unit_pair_distances,
-    unit_square_distances,
-    write_unit_square_distances,
-)
-from sklearn_rdm._models._zarr_distances import is_zarr, write_zarr_distances
-from sklearn_rdm._network._batches import PairBatch
 from sklearn_rdm._network._checkpoint import make_checkpoint
-from sklearn_rdm._network._datasets import gives_validation
 from sklearn_rdm._network._export import ExportMixin
-from sklearn_rdm._network._image_reader import ImageReader, open_images
-from sklearn_rdm._network._preprocessing import check_photographs
+from sklearn_rdm._network._predictions import TwinPredictions
 from sklearn_rdm._network._read_out import Layers
-from sklearn_rdm._network._shards import shard_threads
-from sklearn_rdm._network._store import has_location
-from sklearn_rdm._network._training import TwinTraining, name_constant
+from sklearn_rdm._network._shown_parameters import ShownParameters
+from sklearn_rdm._network._training import TwinTraining
+from sklearn_rdm._network._training_options import check_fit_params, check_options
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
-from sklearn_rdm._pairs._image_pairs import as_pairs
 from sklearn_rdm._pairs._patterns import check_fit_images
-from sklearn_rdm._pairs._progress import showing_progress
 from sklearn_rdm._pairs._weights import check_samples_are_pairs, check_weighted_pairs
 from sklearn_rdm.losses import CorrelationLoss
-from sklearn_rdm.metrics._streamed import Distances
 
-__all__ = ["SiameseRDMRegressor", "check_fit_params"]
+__all__ = ["SiameseRDMRegressor"]
 
 
-class SiameseRDMRegressor(RDMRegressorMixin, ExportMixin, TwinTraining):
+class SiameseRDMRegressor(
+    RDMRegressorMixin, ExportMixin, ShownParameters, TwinPredictions, TwinTraining
+):
     """Fine-tune a pretrained CNN so that distances of its activations predict dissimilarities.
 
     Two branches with shared weights see the two images of a pair. The prediction is
@@ -62,18 +44,18 @@ class SiameseRDMRegressor(RDMRegressorMixin, ExportMixin, TwinTraining):
     backbone : str or callable, default="alexnet"
         A torchvision classification network, "efficientnet_lite0" (1, 2), a network of timm as
         "timm/resnet18.a1_in1k", or a factory or module class that returns a
-        :class:`torch.nn.Module`. timm's networks see images as timm prepares them; other
-        user-given ones see images resized to 224 x 224 (or ``image_size``) and scaled by ImageNet's
-        mean and standard deviation, unless their ``pretrained_cfg`` states otherwise.
+        :class:`torch.nn.Module`. timm's networks see images as timm prepares them. Other
+        networks of your own see images resized to 224 x 224 (or ``image_size``) and scaled by
+        ImageNet's mean and standard deviation, unless their ``pretrained_cfg`` says otherwise.
         :func:`list_layers` lists the layers.
     layer : str or sequence of str, default=None
-        Layer that is trained to predict: a node name as in torchvision's feature extraction, a
-        module name (its last node), or, for AlexNet and VGG, a name of the papers ("conv4",
-        "relu5_2", "pool5", "fc7"). Of a module that is called several times, ``name_1`` is the
-        second call. None takes the input of the last layer with parameters. Several layers are
-        trained together: each layer is centred, scaled to equal mean squared length over the
-        training images before training, multiplied by a learned non-negative weight, then
-        concatenated.
+        Layer whose distances are trained to predict: a node name as in torchvision's feature
+        extraction, a module name (its last node), or, for AlexNet and VGG, a name of the papers
+        ("conv4", "relu5_2", "pool5", "fc7"). Of a module that is called several times, ``name_1``
+        is the second call. None takes the input of the last layer with parameters. Several layers
+        are joined: the activations of each are centred, scaled so that all layers have the same
+        mean squared length over the training images before training, multiplied by a learned weight
+        of 0 or more, and concatenated.
     read_out : str, default=None
         Layer used for prediction, ``transform`` and ``embed``, if different from ``layer``. Layers
         after ``layer`` stay as pretrained.
@@ -81,10 +63,10 @@ class SiameseRDMRegressor(RDMRegressorMixin, ExportMixin, TwinTraining):
         A name of torchvision's weights, a ``.pth`` or ``.safetensors`` file, or None for random
         weights.
     freeze_up_to : str, default=None
-        Layers from the input up to and including this one are never changed. Their activations
-        are computed once per image and ``fit``.
+        Layers from the input up to and including this one are not trained. Their activations are
+        computed once per image in each ``fit``.
     freeze_from : str, default=None
-        Layers from this one on are never changed.
+        This layer and all after it are not trained.
     image_size : int or (height, width), default=None
         Images are resized to this many pixels, without a crop. None takes the resizing and centre
         crop that the weights were trained with.
@@ -137,25 +119,25 @@ default="auto"
         by ``(z + 2) / 5``; see :class:`sklearn_rdm.preprocessing.SubjectPooling`. A one-dimensional
         ``y`` is the target as it is.
     train_split : splitter or function, default=None
-        Gives the validation pairs of ``fit`` (for early stopping, schedulers, checkpoints): the
-        first split of an image-wise splitter of :mod:`sklearn_rdm.model_selection`, or data of
-        their own, ``skorch.helper.predefined_split(skorch.dataset.Dataset(pairs, dissim))``, none
-        of whose images is trained on.
+        Chooses the validation pairs of ``fit`` (for early stopping, schedulers, checkpoints): those
+        of the first split of an image-wise splitter of :mod:`sklearn_rdm.model_selection`, or other
+        data, ``skorch.helper.predefined_split(skorch.dataset.Dataset(pairs, dissim))``, none of
+        whose images may be a training image.
     memory : str, path or joblib.Memory, default=None
         Folder that keeps the activations of frozen layers, found by image content and shared by
         the folds, candidates and workers of a search, and by later sessions.
     checkpoint : str or path, default=None
-        Folder in which ``fit`` keeps the state of its training, epoch by epoch (as often as takes a
-        tenth of the time at most), and its result. The same call, with the same data and versions,
-        goes on after the last epoch that was kept, or reads the result, and ends with the bits of a
-        training that was never cut off. Any number of fits share a folder, also those of a search.
-        It needs a ``random_state``. ``partial_fit``, and a ``fit`` that goes on from an earlier one
+        Folder in which ``fit`` saves its training after epochs (in at most a tenth of the time) and
+        its result. The same call, with the same data and package versions, continues after the last
+        saved epoch, or reads the result; its weights are bit for bit those of an uninterrupted
+        training. Any number of fits may share a folder, also those of a search. It needs a
+        ``random_state``. ``partial_fit``, and a ``fit`` that continues an earlier one
         (``warm_start``), do not use it.
     precision : {None, "float32", "bf16"}, default=None
         "bf16" runs trained layers in bfloat16 where that is safe (autocast).
     random_state : int, RandomState or None, default=None
-        Seeds mini-batches, random weights and dropout. The same int gives the same bits, with any
-        number of threads and in any worker; with None, two fits differ.
+        Seeds mini-batches, random weights and dropout. The same int gives the same weights bit for
+        bit, with any number of threads and in any worker; with None, two fits differ.
     device : str, default="cpu"
         Where the network runs, e.g. "cuda".
     verbose : int, default=0
@@ -173,7 +155,7 @@ default="auto"
         - ``module__fully_convolutional=False``: of AlexNet and VGG, whether fully connected layers
           slide over larger maps (the paper's toolbox) or see a pooled map (torchvision).
         - ``module__layout=None``, ``module__n_prefix_tokens=None``: which axes of activations are
-          which, and how many tokens are no patches, where that is not found out; see
+          which, and how many tokens are no patches, where this cannot be detected; see
           :class:`LayerActivations`.
 
     Attributes
@@ -189,7 +171,7 @@ default="auto"
     history_ : skorch.history.History
         Losses and times of every epoch.
     rng_ : RandomState
-        Where mini-batches are drawn from; ``partial_fit`` goes on with it.
+        The random numbers that draw mini-batches; ``partial_fit`` continues them.
 
     See Also
     --------
@@ -304,31 +286,32 @@ default="auto"
         Returns
         -------
         self : SiameseRDMRegressor
-            The fitted estimator. It is left as it was if the input raises an error, or if it is
-            interrupted (Ctrl-C) before the first epoch; later, the weights at hand are kept.
+            The fitted estimator. If the input raises an error, or if you interrupt training
+            (Ctrl-C) in its first epoch, it is left as it was. If you interrupt it later, it keeps
+            the weights reached so far.
 
         Raises
         ------
         TypeError
-            If it is given another keyword.
+            If another keyword is given.
         ValueError
             If there are fewer than 3 images, if dissimilarities are missing, infinite or all
             equal, if a layer is unknown or named twice, if nothing is left to train, if weights do
             not fit, if an image has constant activations (and ``noise_ratio`` is 0), if the loss
             stops being finite, or if ``criterion`` cannot weight pairs. With ``checkpoint``, if a
-            parameter holds ``random_state=None``, or something that nothing but its place in memory
-            tells from others.
+            parameter holds ``random_state=None``, or an object that has no content to recognise it
+            by in another session.
         OSError
             If the folder ``checkpoint`` cannot be made or written to.
 
         Warns
         -----
         UserWarning
-            If subjects are left out because they have fewer than two of the training pairs. Pairs
+            If subjects are left out because they have fewer than two of the training pairs; pairs
             that only they have are then left out as well. If training is interrupted. With
-            ``checkpoint``, if training begins anew though its folder holds one that was cut off:
-            because another call wrote it, which differs in what is named, or because it is damaged;
-            if the state of an epoch cannot be written, or not what a callback holds.
+            ``checkpoint``, if training starts from the beginning although the folder holds an
+            unfinished one, because that is damaged or of a call that differs in what is named; if
+            the state after an epoch, or a part of a callback's state, cannot be written.
         """
         X, y, fit_params = self._checked(X, y, sample_weight, fit_params)
         if self.warm_start and self.initialized_:
@@ -368,9 +351,9 @@ default="auto"
         Raises
         ------
         TypeError, ValueError
-            As in :meth:`fit`, and if parameters of the network were changed since it was built,
-            other than ``freeze_up_to`` and ``freeze_from``: with these, layers are unfrozen
-            gradually. The weights are kept, and the optimizer begins anew.
+            As in :meth:`fit`, and if parameters of the network other than ``freeze_up_to`` and
+            ``freeze_from`` were changed since it was built. Change these two to unfreeze layers
+            gradually: the weights are kept, and the optimizer starts afresh.
         """
         X, y, fit_params = self._checked(X, y, sample_weight, fit_params)
         with self._undone_on_error():
@@ -379,122 +362,6 @@ default="auto"
             else:
                 self.initialize()
             return self._train(X, y, **fit_params)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict dissimilarities.
-
-        Parameters
-        ----------
-        X : ImagePairs, or array-like of shape (n_pairs, 2, ...) or (n_pairs, 2) of paths
-            Any pairs. Each distinct image is forwarded once.
-
-        Returns
-        -------
-        dissim : ndarray of float32, shape (n_pairs,)
-            ``1 - Pearson r`` of the activations (attenuated by ``noise_ratio``), 0 to 2.
-        """
-        if isinstance(X, torch.utils.data.Dataset | PairBatch):  # of skorch's callbacks
-            return np.concatenate([to_numpy(y) for y in self.forward_iter(X)])
-        check_is_fitted(self)
-        pairs = as_pairs(X)
-        if len(pairs) == 0:
-            return np.empty(0, dtype=np.float32)
-        used = pairs.used_images
-        return unit_pair_distances(
-            self._unit_features(pairs, used), np.searchsorted(used, pairs.index)
-        )
-
-    def transform(self, X: Any, *, out: Any = None, background: Any = None) -> np.ndarray:
-        """Predict the dissimilarity matrix of images.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
-            Images; of pairs, all images of their array.
-        out : path, default=None
-            A ``.npy`` file to write, for matrices larger than memory, or a ``.zarr`` array, which
-            Dask writes block by block; a Dask array of images is then read and computed by Dask's
-            workers in its own blocks. It appears under this name only when it is whole.
-        background : str, (r, g, b) or sequence of one of these per image, default=None
-            Colour of the display behind the images, as in :class:`ImagePairs`; None takes that of
-            the pairs. Read if the activations of a blank image of this colour are subtracted
-            (``reference``).
-
-        Returns
-        -------
-        rdm : ndarray or memmap of float32, shape (n_images, n_images)
-            As :meth:`predict` of all pairs; symmetric, zero diagonal. A read-only memmap of the
-            file if ``out`` is given, or a zarr array.
-
-        Raises
-        ------
-        ValueError
-            If a file cannot be decoded, an image has constant activations, or the background that
-            is subtracted is not known.
-        OSError
-            If ``out`` cannot be written. Its space is taken first, and nothing is left behind. A
-            zarr array that exists is not written over.
-        ImportError
-            If dask or zarr is not installed, for a zarr array.
-        """
-        check_is_fitted(self)
-        if is_zarr(out):
-            return write_zarr_distances(self._unit_features, X, out, background)
-        features = self._unit_features(X, background=background)
-        if out is not None:
-            return write_unit_square_distances(features, out)
-        return unit_square_distances(features)
-
-    def embed(self, X: Any, *, background: Any = None) -> np.ndarray:
-        """Compute the activations of images at the read-out layer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_images, height, width, 3), paths, a folder, or ImagePairs
-            As in :meth:`transform`.
-        background : str, (r, g, b) or sequence of one of these per image, default=None
-            As in :meth:`transform`.
-
-        Returns
-        -------
-        activations : ndarray of float32, shape (n_images, n_features)
-            Flattened with channels first, as torchvision returns them; minus the reference's.
-        """
-        check_is_fitted(self)
-        with shard_threads(), showing_progress(self.verbose):
-            reader = self._open(X, background=background)
-            return reader.features(np.arange(len(reader.photographs)))
-
-    @property
-    def layer_weights_(self) -> np.ndarray:
-        check_is_fitted(self)
-        return to_numpy(self.module_.trained.weights)
-
-    __repr__ = BaseEstimator.__repr__  # what differs from the defaults, also inside a search
-
-    def get_params(self, deep: bool = True, **kwargs: Any) -> dict[str, Any]:
-        """Get the parameters; of those that only skorch names, the ones that were given.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to add the parameters of parts, such as callbacks.
-        **kwargs : dict
-            As in skorch.
-
-        Returns
-        -------
-        params : dict
-            Values by name.
-        """
-        params = super().get_params(deep=deep, **kwargs)
-        ours, defaults = signature(type(self)).parameters, _defaults(NeuralNet)
-        return {
-            name: value
-            for name, value in params.items()
-            if name in ours
-            or not (name.startswith("_") or _same(value, defaults.get(name, Parameter)))
-        }
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -520,81 +387,5 @@ default="auto"
             X, y = check_fit_images(X, y)
         else:
             X, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
-        self._check_options(X.images)
+        check_options(self, X.images)
         return X, y, fit_params if weights is None else fit_params | {"sample_weight": weights}
-
-    def _check_options(self, images: Any) -> None:
-        """Look at what is wanted of the training before anything is changed."""
-        check_photographs(np.asarray(images[:1]))
-        if self.batching not in self.batchings:
-            raise ValueError(f"batching must be one of {[*self.batchings]}, got {self.batching!r}.")
-        size = self.batch_size
-        if not isinstance(size, Integral) or (size != -1 and size < 1):
-            raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
-        if not 0 <= self.pretrained_penalty < float("inf"):
-            raise ValueError(
-                f"pretrained_penalty must be finite and 0 or more, got {self.pretrained_penalty!r}."
-            )
-        if self.device is None:
-            raise ValueError("device must name where the network runs, such as 'cpu', got None.")
-        split = self.train_split
-        if not (split is None or hasattr(split, "split") or gives_validation(split)):
-            raise ValueError(
-                "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
-                f"test_size=0.2), or skorch's predefined_split of other images, got {split!r}. "
-                "skorch's own splits cut pairs, so that training and validation pairs would share "
-                "images."
-            )
-        if self.predict_nonlinearity not in ("auto", None):
-            raise ValueError(
-                f"predict_nonlinearity={self.predict_nonlinearity!r} cannot be set: predictions "
-                "are correlation distances. Transform what predict returns."
-            )
-
-    def _open(self, X: Any, rows: np.ndarray | None = None, background: Any = None) -> ImageReader:
-        """What is needed to read images; frozen layers' activations are kept if memory is given."""
-        return open_images(
-            self.module_,
-            X,
-            rows,
-            keep=has_location(self.memory),
-            memory=self.memory,
-            device=self.device,
-            background=background,
-        )
-
-    def _open_distances(self, images: Any) -> Distances:
-        """Predictions between any of these images, which are forwarded once."""
-        check_is_fitted(self)
-        return partial(unit_distances, self._unit_features(images))
-
-    def _unit_features(
-        self, X: Any, rows: np.ndarray | None = None, background: Any = None
-    ) -> np.ndarray:
-        """Features of images whose products are correlations; constant ones raise an error."""
-        with shard_threads(), showing_progress(self.verbose):
-            reader = self._open(X, rows, background)
-            rows = np.arange(len(reader.photographs)) if rows is None else rows
-            features = reader.unit_features(rows)
-        undefined = np.isnan(features[:, 0])
-        if undefined.any():
-            image = rows[undefined.argmax()]
-            raise ValueError(name_constant(image, self.module_.predicting.name))
-        return features
-
-
-def _defaults(estimator: type) -> dict[str, Any]:
-    parameters = signature(estimator).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters}
-
-
-def _same(value: Any, default: Any) -> bool:
-    """Whether it is the default; texts are other objects once the estimator was pickled."""
-    return value is default or (isinstance(value, str) and value == default)
-
-
-def check_fit_params(fit_params: dict[str, Any], besides: str) -> None:
-    """Refuse what ``fit`` does not take ``besides`` its data, named in words."""
-    unknown = sorted(set(fit_params) - {"epochs"})
-    if unknown:
-        raise TypeError(f"fit takes no {unknown}: only sample_weight and epochs besides {besides}")

@@ -66,7 +66,7 @@ class StoredRows:
         if file.readinto(memoryview(row).cast("B")) != self.row_size:
             raise OSError(
                 f"{self.path} was cut short while it was in use: another program changed the cache "
-                "of activations. Run the same call again: what is missing is computed anew."
+                "of activations. Run the same call again, which computes what is missing."
             )
 
 
@@ -142,7 +142,7 @@ class ActivationStore:
         if damaged:
             warnings.warn(
                 f"{len(damaged)} rows of the activations in {self.folder} are damaged: they are "
-                "computed anew. Check the disk if this comes back.",
+                "computed anew. Check the disk if this happens again.",
                 stacklevel=2,
             )
         return {digest: i for digest, i in found.items() if digest not in damaged}
@@ -220,8 +220,8 @@ class ActivationStore:
 
     def _warn_not_kept(self, error: OSError) -> None:
         warnings.warn(
-            f"activations are not kept in {self.folder}: {error}. Those that are missing are "
-            "computed each time; give a memory folder that can be written.",
+            f"activations cannot be saved in {self.folder}: {error}. They are computed in every "
+            "call. Give a memory folder that you can write to.",
             stacklevel=3,
         )
 
@@ -231,11 +231,8 @@ def _current_folder(base: Path, compute_probe: Callable[[], np.ndarray]) -> Path
 
     One that is out of date is left alone, as another process may read it.
     """
-    for generation in itertools.count():
-        folder = base.with_name(f"{base.name}-{generation}")
-        if folder in _current or _is_current(folder, compute_probe):
-            return folder
-    raise AssertionError("there is always another generation")
+    folders = (base.with_name(f"{base.name}-{generation}") for generation in itertools.count())
+    return next(f for f in folders if f in _current or _is_current(f, compute_probe))
 
 
 def _is_current(folder: Path, compute_probe: Callable[[], np.ndarray]) -> bool:

@@ -121,8 +121,9 @@ class StateKeeper:
         self._warned = True
         warnings.warn(
             f"the checkpoint cannot hold {attribute} of callback {name!r}, {error}: a fit that "
-            "goes on from it has what on_train_begin makes of it. If training depends on it, give "
-            "the callback methods state_dict and load_state_dict of numbers, arrays and tensors.",
+            "continues from it starts with what on_train_begin makes. If training depends on this, "
+            "give the callback methods state_dict and load_state_dict, of numbers, arrays and "
+            "tensors.",
             stacklevel=2,
         )
 

@@ -164,16 +164,15 @@ class Trunk(nn.Module):
     def export_network(self) -> nn.Module:
         """Return the whole network as a plain module of its own class, with the tuned weights.
 
-        It is made anew as the backbone was; layers behind the read-out are as pretrained. Its state
+        It is built as the backbone was; layers after the read-out are as pretrained. Its state
         dict loads into any network of its kind with ``strict=True``.
 
         Raises
         ------
         ValueError
-            If a weights file lacks layers behind the read-out.
+            If a weights file has no weights of a layer after the read-out.
         """
-        if self._remake is None:
-            raise ValueError("the network cannot be exported: it is not known what made it.")
+        assert self._remake is not None
         made = self._remake()
         if made.state_dict is not None:
             load_weights(made.network, made.state_dict, set())
@@ -189,10 +188,9 @@ class Trunk(nn.Module):
         if thawed:
             raise ValueError(
                 f"{thawed[0]!r} requires a gradient, but its layer was frozen when the network was "
-                f"built: activations up to {self.cut!r} are computed once and kept, so that it "
-                "would not be trained. Unfreeze it by net.set_params(freeze_up_to=...) and go on "
-                "with partial_fit; layers behind freeze_up_to may be frozen and unfrozen by "
-                "callbacks."
+                f"built. Activations up to {self.cut!r} are computed only once, so that it would "
+                "not be trained. Unfreeze it by net.set_params(freeze_up_to=...) and continue with "
+                "partial_fit; callbacks may freeze and unfreeze layers after freeze_up_to."
             )
 
     def _remove_unneeded(self) -> None:
@@ -231,9 +229,9 @@ def _way_to_run(backbone: Backbone, wanted: Wanted) -> CutNetwork | HookedNetwor
     except CannotCutError as reason:
         way = HookedNetwork(backbone, wanted, photographs)
         warnings.warn(
-            f"{backbone.name} cannot be cut at a layer ({reason}). It is run as it is, from its "
-            "input to the last layer that is needed, and read by hooks: all values are right, but "
-            "freeze_up_to saves no time in training.",
+            f"{backbone.name} cannot be cut at a layer ({reason}). It is run from its input to the "
+            "last layer that is needed, and read by hooks: all values are right, but freeze_up_to "
+            "saves no time in training.",
             stacklevel=4,
         )
         return way

@@ -12,7 +12,7 @@ from sklearn_rdm._models._distances import check_noise_ratio
 from sklearn_rdm._network._accelerator import is_host
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._batches import PairBatch
-from sklearn_rdm._network._features import Pooling, check_pooling, to_features
+from sklearn_rdm._network._features import check_pooling, to_features
 from sklearn_rdm._network._processes import are_several_processes, run_in_processes
 from sklearn_rdm._network._read_out import Layers, ReadOut, check_layers
 from sklearn_rdm._network._references import (
@@ -48,13 +48,13 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         connected layers were made for (torchvision's way); True lets these slide over larger maps
         (the paper's toolbox): an image of 300 x 300 pixels gives VGG's fc7 a map of 3 x 3.
     layout : {"channels_first", "channels_last", "tokens", "vector"}, dict or None, default=None
-        Which axes of activations are which, of all layers whose number of axes fits it, or of
-        layers by name, where that is not found out: ``(n_images, n_channels, height, width)``,
+        Which axes of activations are which, for all layers with this number of axes or for layers
+        by name, where this cannot be detected: ``(n_images, n_channels, height, width)``,
         ``(n_images, height, width, n_channels)``, ``(n_images, n_tokens, n_channels)``,
         ``(n_images, n_features)``.
     n_prefix_tokens : int, default=None
         How many tokens stand before those of the patches, the first of them a class token. None
-        finds it out.
+        detects it.
     freeze_batch_norm : bool, default=True
         Whether the statistics of batch normalisation stay as pretrained also in trained layers.
         With False, a prediction in training depends on the other images of the batch.
@@ -104,18 +104,10 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         random_state: Any = None,
     ) -> None:
         super().__init__()
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
-        check_reference(reference)
-        self.dtype = PRECISIONS[precision]
-        self.noise_ratio = check_noise_ratio(noise_ratio)
-        self._given_reference = reference
-        pooling = check_pooling(spatial_pooling, tokens)
-        trained = check_layers(layer)
-        wanted = _distinct_read_outs(
-            trained, [layer if read_out is None else read_out, *candidates]
-        )
-        layers = list(dict.fromkeys(name for names in wanted for name in names))
+        self._keep_settings(precision, noise_ratio, reference)
+        self._pooling = check_pooling(spatial_pooling, tokens)
+        predicting = layer if read_out is None else read_out
+        self._want_read_outs(layer, [predicting, *candidates])
         loaded = load_backbone(
             backbone,
             weights,
@@ -126,8 +118,8 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         self.preprocessing = loaded.preprocessing
         self.trunk = Trunk(
             loaded,
-            layers,
-            n_trained=len(set(trained)),
+            self._wanted_layers,
+            n_trained=len(set(self._wanted[0])),
             freeze_up_to=freeze_up_to,
             freeze_from=freeze_from,
             freeze_batch_norm=freeze_batch_norm,
@@ -135,39 +127,46 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
             layout=layout,
             n_prefix_tokens=n_prefix_tokens,
         )
-        self._add_read_outs(layers, wanted, pooling)
+        self._add_read_outs()
         _check_distinct(layer, self.trained.layers)
-        self._predicting = wanted.index(
-            tuple(check_layers(layer if read_out is None else read_out))
-        )
+        self._predicting = self._wanted.index(tuple(check_layers(predicting)))
         self._add_what_is_settled()
+        self._check_is_trained(layer, freeze_up_to, freeze_from)
+
+    def _keep_settings(self, precision: str | None, noise_ratio: float, reference: Any) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
+        check_reference(reference)
+        self.dtype = PRECISIONS[precision]
+        self.noise_ratio = check_noise_ratio(noise_ratio)
+        self._given_reference = reference
+
+    def _want_read_outs(self, layer: Layers, others: Sequence[Layers]) -> None:
+        """Layers of each read-out, as they were named, and all of these layers once."""
+        self._wanted = _distinct_read_outs(check_layers(layer), others)
+        self._wanted_layers = list(dict.fromkeys(name for names in self._wanted for name in names))
+
+    def _add_read_outs(self) -> None:
+        blank = torch.zeros(1, 3, *self.preprocessing.size)
+        with torch.no_grad():
+            outputs = self.trunk(blank)
+        node = dict(zip(self._wanted_layers, self.trunk.layers, strict=True))
+        self.layer_sizes = [features.shape[1] for features in self._layer_features(outputs)]
+        size = dict(zip(self.trunk.layers, self.layer_sizes, strict=True))
+        axes = dict(zip(self.trunk.layers, self.trunk.axes, strict=True))
+        self.read_outs = nn.ModuleList()
+        for names in self._wanted:
+            nodes = [node[name] for name in names]
+            sizes = [size[n] for n in nodes]
+            self.read_outs.append(ReadOut(nodes, sizes, [axes[n] for n in nodes], self._pooling))
+
+    def _check_is_trained(self, layer: Layers, freeze_up_to: Any, freeze_from: Any) -> None:
         if not self.trained_parameters():
             raise ValueError(
                 f"nothing is left to train: every layer up to {layer!r} is frozen by "
                 f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}. Train a later "
                 "layer, freeze less, or use FixedRSARegressor on LayerActivations."
             )
-
-    def _add_read_outs(
-        self,
-        layers: Sequence[str | None],
-        wanted: Sequence[tuple[str | None, ...]],
-        pooling: Pooling,
-    ) -> None:
-        blank = torch.zeros(1, 3, *self.preprocessing.size)
-        with torch.no_grad():
-            outputs = self.trunk(blank)
-        node = dict(zip(layers, self.trunk.layers, strict=True))
-        self._pooling = pooling
-        self.layer_sizes = [features.shape[1] for features in self._layer_features(outputs)]
-        size = dict(zip(self.trunk.layers, self.layer_sizes, strict=True))
-        axes = dict(zip(self.trunk.layers, self.trunk.axes, strict=True))
-        self._wanted = list(wanted)
-        self.read_outs = nn.ModuleList()
-        for names in wanted:
-            nodes = [node[name] for name in names]
-            sizes = [size[n] for n in nodes]
-            self.read_outs.append(ReadOut(nodes, sizes, [axes[n] for n in nodes], pooling))
 
     def _add_what_is_settled(self) -> None:
         self.settled: Tensor

@@ -10,9 +10,6 @@ def wrapped_has(method: str) -> Callable[[Any], bool]:
     """Check for :func:`sklearn.utils.metaestimators.available_if`."""
 
     def check(wrapper: Any) -> bool:
-        fitted = getattr(
-            wrapper, "estimators_", [getattr(wrapper, "estimator_", wrapper.estimator)]
-        )
-        return hasattr(fitted[0], method)
+        return hasattr(getattr(wrapper, "estimator_", wrapper.estimator), method)
 
     return check

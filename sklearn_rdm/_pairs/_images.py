@@ -237,15 +237,13 @@ def as_array(images: Any, *, in_pairs: bool = False) -> np.ndarray:
         return np.asarray(array.tolist()) if holds_arrays else array
     except ValueError as error:
         listed = [image for pair in images for image in pair] if in_pairs else list(images)
-        raise _refused_sizes(listed, in_pairs, error) from error
+        raise _refused_sizes(listed, in_pairs) from error
 
 
-def _refused_sizes(images: list[Any], in_pairs: bool, error: ValueError) -> ValueError:
-    """Error that names the first image of another shape, else the one given."""
+def _refused_sizes(images: list[Any], in_pairs: bool) -> ValueError:
+    """Error that names the first image of another shape."""
     shapes = [np.shape(image) for image in images]
-    row = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
-    if row is None:
-        return error
+    row = next(row for row, shape in enumerate(shapes) if shape != shapes[0])
     first, other = (f"{k % 2} of pair {k // 2}" if in_pairs else k for k in (0, row))
     return ValueError(
         f"images must have one size, but image {first} has shape {shapes[0]} and image {other} "

@@ -8,6 +8,47 @@ import numpy as np
 from scipy import linalg
 
 SHRINKAGES = ("diagonal", "identity")
+WHITENED = ("mahalanobis", "crossnobis")
+
+
+def whiteners(
+    metric: str, n_channels: list[int], several: bool, shrinkage: str, noise: dict[str, Any]
+) -> list[np.ndarray | None]:
+    """The matrix that whitens each subject's patterns, None for the identity."""
+    given = {name: value for name, value in noise.items() if value is not None}
+    if len(given) > 1 or (given and metric not in WHITENED):
+        raise ValueError(f"metric={metric!r} takes {_noise_kinds(metric)}, got {[*given]}.")
+    if metric == "mahalanobis" and not given:
+        raise ValueError(
+            f"metric='mahalanobis' needs one of {[*noise]}; without noise it is 'euclidean'."
+        )
+    if not given:
+        return [None] * len(n_channels)
+    ((name, values),) = given.items()
+    values = list(values) if several else [values]
+    if len(values) != len(n_channels):
+        raise ValueError(
+            f"{name} must be a list with one array per subject, {len(n_channels)} here, got "
+            f"{len(values)}."
+        )
+    return [
+        _whitener(name, value, shrinkage, p, subject)
+        for subject, (value, p) in enumerate(zip(values, n_channels, strict=True))
+    ]
+
+
+def _whitener(name: str, value: Any, shrinkage: str, n_channels: int, subject: int) -> np.ndarray:
+    if name == "noise_residuals":
+        return whitener_of_residuals(value, shrinkage, n_channels, subject)
+    whitener_of = {
+        "noise_precision": whitener_of_precision,
+        "noise_covariance": whitener_of_covariance,
+    }[name]
+    return whitener_of(value, n_channels, subject)
+
+
+def _noise_kinds(metric: str) -> str:
+    return "one kind of noise" if metric in WHITENED else f"no noise, only {WHITENED} do"
 
 
 def whitener_of_precision(precision: Any, n_channels: int, subject: int) -> np.ndarray:

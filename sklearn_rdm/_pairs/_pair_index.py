@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from sklearn.utils.random import sample_without_replacement
 
 BLOCK = 2**20  # pairs that are looked at at once: some 10 MB
 
@@ -53,6 +54,11 @@ class AllPairs:
             start, stop = stop, stop + self.n_images - 1 - image
             index[start:stop, 0], index[start:stop, 1] = image, every[image + 1 :]
         return index if dtype is None else index.astype(dtype)
+
+    def draw(self, n_pairs: int, random_state: Any) -> np.ndarray:
+        """Index of a random part of the pairs, each as likely and once, in their order."""
+        rows = sample_without_replacement(len(self), n_pairs, random_state=random_state)
+        return self[np.sort(rows)]
 
     def rows_among(self, images: np.ndarray) -> np.ndarray:
         """Rows of the pairs of two of these images (ascending), ascending."""

@@ -8,18 +8,23 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._lazy_rows import as_rows, is_in_memory, read_rows
-from sklearn_rdm._pairs._noise_precision import (
-    whitener_of_covariance,
-    whitener_of_precision,
-    whitener_of_residuals,
-)
+from sklearn_rdm._pairs._noise_precision import whiteners
 from sklearn_rdm._pairs._pair_index import AllPairs
+from sklearn_rdm._pairs._pattern_checks import (
+    check_directions,
+    check_gaps,
+    check_layout,
+    check_pairs,
+    check_seen,
+    check_shapes,
+)
 from sklearn_rdm._pairs._pattern_distances import (
     METRICS,
     Features,
@@ -30,8 +35,6 @@ from sklearn_rdm._pairs._pattern_distances import (
 
 __all__ = ["ResponsePatterns"]
 
-LAYOUTS = ("image channel", "image channel time", "run image channel", "run image channel time")
-WHITENED = ("mahalanobis", "crossnobis")
 BLOCK = 2**22  # numbers in a block of features: 32 MB
 LARGE = 2**32  # bytes of dissimilarities of all pairs that are worth a warning
 
@@ -44,8 +47,9 @@ class ResponsePatterns:
     its own splitters hold out images: ``cross_val_score(net, images, patterns, cv=KFold(5))``.
     Regressors, their ``score``, scorers and splitters take ``(images, patterns)`` wherever they
     take ``(pairs, dissim)``. :class:`SiameseRDMRegressor` computes the dissimilarities of each
-    mini-batch, and scores of many images are computed block by block; other regressors make all
-    pairs of these images, which a few thousand images allow.
+    mini-batch; scores and noise ceilings of many images are computed block by block. Other
+    regressors and tests make all pairs of these images, which a few thousand images allow; of more,
+    :meth:`to_pairs` draws a random part.
 
     Parameters
     ----------
@@ -151,15 +155,15 @@ default="correlation"
         several = isinstance(patterns, list | tuple)  # an array is one subject
         self.patterns = [as_rows(p) for p in (patterns if several else [patterns])]
         self.metric, self.time_average = metric, bool(time_average)
-        self.layout = _check_layout(layout, metric, self.patterns)
-        self.rows = np.arange(_check_shapes(self.patterns, self.layout, metric))
-        self.seen = _check_seen(seen, len(self.patterns), len(self.rows))
+        self.layout = check_layout(layout, metric, self.patterns)
+        self.rows = np.arange(check_shapes(self.patterns, self.layout, metric))
+        self.seen = check_seen(seen, len(self.patterns), len(self.rows))
         noise = {
             "noise_precision": noise_precision,
             "noise_covariance": noise_covariance,
             "noise_residuals": noise_residuals,
         }
-        self._whiteners = _whiteners(metric, self.n_channels, several, shrinkage, noise)
+        self._whiteners = whiteners(metric, self.n_channels, several, shrinkage, noise)
         for subject, array in enumerate(self.patterns):
             if is_in_memory(array):
                 for _ in self._blocks(subject):
@@ -188,7 +192,7 @@ default="correlation"
             index = places = np.asarray(AllPairs(len(self)))
             used = np.arange(len(self))
         else:
-            index = _check_pairs(index, len(self))
+            index = check_pairs(index, len(self))
             used, places = np.unique(index, return_inverse=True)
         columns = [
             [_pairs_of(features, known, places.reshape(index.shape)) for features in courses]
@@ -217,27 +221,40 @@ default="correlation"
         rdms[..., every, every] = 0
         return rdms if self.n_times else rdms[:, 0]
 
-    def to_pairs(self, images: Any, **per_image: Any) -> tuple[ImagePairs, np.ndarray]:
-        """Make all pairs of the images and their dissimilarities, for tools that need pairs.
+    def to_pairs(
+        self, images: Any, *, n_pairs: int | None = None, random_state: Any = None, **per_image: Any
+    ) -> tuple[ImagePairs, np.ndarray]:
+        """Make pairs of the images and their dissimilarities, all or a random part.
+
+        Every tool of this package takes them. A random part is for tools that would need all pairs
+        of too many images: other regressors, Kendall's tau-a, permutation tests and bootstraps.
+        :func:`~sklearn_rdm.metrics.rdm_sampling_error` tells how far a score of the part may be
+        from that of all pairs.
 
         Parameters
         ----------
         images : array-like of shape (n_images, ...)
             The images that the responses are to, in the same order.
+        n_pairs : int, default=None
+            How many of the ``n_images (n_images - 1) / 2`` pairs are drawn, each as likely and
+            once. None, or as many as there are, takes all.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draw. Give an int, and the same for all models that you compare.
         **per_image : dict
             ``image_groups`` and ``background``, as in :class:`ImagePairs`.
 
         Returns
         -------
         pairs : ImagePairs
-            The pairs that at least one subject has seen, upper triangle row by row.
+            The pairs, upper triangle row by row, without those that no subject has seen.
         dissim : ndarray of float64, shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
             Their dissimilarities.
 
         Raises
         ------
         ValueError
-            If the numbers of images differ, or no subject has seen two of them.
+            If the numbers of images differ, no subject has seen both images of one of the pairs, or
+            ``n_pairs`` is no whole number above 0.
 
         Warns
         -----
@@ -245,9 +262,11 @@ default="correlation"
             If the dissimilarities take more than 4 GB.
         """
         self._check_images(images)
-        self._warn_of_size()
-        pairs = ImagePairs(images, **per_image)
-        dissim = self.dissimilarities()
+        index = _draw_pairs(len(self), n_pairs, random_state)
+        if index is None:
+            self._warn_of_size()
+        pairs = ImagePairs(images, index, **per_image)
+        dissim = self.dissimilarities(index)
         known = ~np.isnan(dissim).reshape(len(dissim), -1).all(axis=1)
         if not known.any():
             raise ValueError("no subject has seen two of these images: there is no dissimilarity.")
@@ -262,12 +281,20 @@ default="correlation"
         if n_bytes > LARGE:
             warnings.warn(
                 f"the dissimilarities of all {n_pairs:,} pairs of {len(self):,} images take "
-                f"{n_bytes / 1e9:.1f} GB. Only SiameseRDMRegressor, FixedRSARegressor and scores "
-                "of estimators need no list of all pairs: give other tools a random part of the "
-                "images, patterns[rows].",
+                f"{n_bytes / 1e9:.1f} GB. SiameseRDMRegressor, FixedRSARegressor, noise_ceiling "
+                "and the scores of estimators need no list of all pairs. Give other tools a random "
+                "part of them: patterns.to_pairs(images, n_pairs=10**6, random_state=0).",
                 UserWarning,
                 stacklevel=3,
             )
+
+    def _of_subjects(self, subjects: np.ndarray) -> ResponsePatterns:
+        """The responses of some of the subjects."""
+        some = copy.copy(self)
+        some.patterns = [self.patterns[subject] for subject in subjects]
+        some._whiteners = [self._whiteners[subject] for subject in subjects]
+        some.seen = None if self.seen is None else self.seen[subjects]
+        return some
 
     def _check_images(self, images: Any) -> None:
         """Raise an error unless there is one image for each row of responses."""
@@ -317,6 +344,11 @@ default="correlation"
                 seen[subject, places] = True
         return seen
 
+    def _paired_images(self) -> np.ndarray:
+        """Images that a subject has seen together with another one."""
+        seen = self._seen_images()
+        return np.flatnonzero(seen[seen.sum(axis=1) > 1].any(axis=0))
+
     def _courses(self, subject: int) -> tuple[np.ndarray, list[Features]]:
         """Images that a subject has seen, and their features at each time point, all in memory.
 
@@ -330,7 +362,7 @@ default="correlation"
         rows = self.rows[places]
         known = np.ones(len(rows), bool) if self.seen is None else self.seen[subject, rows].copy()
         x = self._read(subject, rows[known])
-        known[known] = filled = _check_gaps(x, rows[known], subject, self.metric)
+        known[known] = filled = check_gaps(x, rows[known], subject, self.metric)
         x = x[:, filled]
         if self.metric != "crossnobis":  # an image is averaged over the runs that have it
             x = _mean_of_runs(x)
@@ -338,7 +370,7 @@ default="correlation"
         courses = [
             signed_features(x[..., time], self.metric, whitener) for time in range(x.shape[3])
         ]
-        _check_directions(courses, rows[known], subject, self.metric)
+        check_directions(courses, rows[known], subject, self.metric)
         return known, courses
 
     def _read(self, subject: int, rows: np.ndarray) -> np.ndarray:
@@ -399,7 +431,7 @@ default="correlation"
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(
             "ResponsePatterns is not an array: this tool needs numbers. Use an estimator or score "
-            "of sklearn_rdm, or patterns.to_rdms()."
+            "of sklearn_rdm, or give patterns.dissimilarities() or patterns.to_rdms()."
         )
 
     def __repr__(self) -> str:
@@ -424,6 +456,18 @@ def check_fit_images(X: Any, y: ResponsePatterns) -> tuple[ImagePairs, ResponseP
     return ImagePairs(X), y
 
 
+def _draw_pairs(n_images: int, n_pairs: int | None, random_state: Any) -> np.ndarray | None:
+    """Index of a random part of all pairs, in their order; None if it is all of them."""
+    if n_pairs is None:
+        return None
+    if not isinstance(n_pairs, Integral) or isinstance(n_pairs, bool) or n_pairs < 1:
+        raise ValueError(f"n_pairs must be a whole number of pairs, 1 or more, got {n_pairs!r}.")
+    every = AllPairs(n_images)
+    if n_pairs >= len(every):
+        return None
+    return every.draw(n_pairs, random_state)
+
+
 def _pairs_of(features: Features, known: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Distances of pairs of images, of which some have no features."""
     distances = np.full(len(index), np.nan)
@@ -445,159 +489,3 @@ def _average(courses: Sequence[Features]) -> Features:
 def _mean_of_runs(x: np.ndarray) -> np.ndarray:
     missing = np.isnan(x).all(axis=(2, 3))[..., np.newaxis, np.newaxis]
     return (np.where(missing, 0, x).sum(axis=0) / (~missing).sum(axis=0))[np.newaxis]
-
-
-def _check_layout(layout: str | None, metric: str, patterns: Sequence[Any]) -> str:
-    if not patterns:
-        raise ValueError("patterns must be an array or a list of one array per subject, got none.")
-    n_axes = len(patterns[0].shape)
-    if layout is None:
-        three = "run image channel" if metric == "crossnobis" else "image channel time"
-        layout = {2: "image channel", 3: three, 4: "run image channel time"}.get(n_axes)
-    if layout not in LAYOUTS or len(layout.split()) != n_axes:
-        shape = tuple(patterns[0].shape)
-        raise ValueError(
-            f"patterns of shape {shape} do not fit layout={layout!r}: it names each axis, one of "
-            f"{[*LAYOUTS]}."
-        )
-    return layout
-
-
-def _check_shapes(patterns: Sequence[Any], layout: str, metric: str) -> int:
-    """Refuse arrays that do not fit the layout or one another; return the number of images."""
-    axes = layout.split()
-    for subject, array in enumerate(patterns):
-        if array.dtype.kind not in "uif":
-            raise TypeError(
-                f"patterns of subject {subject} must be real numbers, got {array.dtype}."
-            )
-        if len(array.shape) != len(axes) or 0 in array.shape:
-            raise ValueError(
-                f"patterns of subject {subject} must have the axes {layout!r}, none of them empty, "
-                f"got the shape {tuple(array.shape)}."
-            )
-        for axis in {"image", "time"} & {*axes}:
-            sizes = [int(p.shape[axes.index(axis)]) for p in (patterns[0], array)]
-            if len({*sizes}) > 1:
-                raise ValueError(
-                    f"subject {subject} has {sizes[1]} {axis}s and subject 0 has {sizes[0]}: give "
-                    f"the same {axis}s for all, and a row of NaN for an image not seen."
-                )
-        n_runs = int(array.shape[0]) if axes[0] == "run" else 1
-        if metric == "crossnobis" and n_runs < 2:
-            raise ValueError(
-                f"crossnobis compares runs, and subject {subject} has {n_runs}: give patterns of "
-                "shape (n_runs, n_images, n_channels) with 2 runs or more, or use 'mahalanobis'."
-            )
-    return int(patterns[0].shape[axes.index("image")])
-
-
-def _check_seen(seen: Any, n_subjects: int, n_images: int) -> np.ndarray | None:
-    if seen is None:
-        return None
-    seen = np.asarray(seen)
-    if seen.dtype != bool or seen.shape not in {(n_subjects, n_images), (n_images,)}:
-        raise ValueError(
-            f"seen must hold True or False for each subject and image, shape ({n_subjects}, "
-            f"{n_images}), got {seen.dtype} of shape {seen.shape}."
-        )
-    return np.broadcast_to(seen, (n_subjects, n_images))
-
-
-def _whiteners(
-    metric: str, n_channels: list[int], several: bool, shrinkage: str, noise: dict[str, Any]
-) -> list[np.ndarray | None]:
-    """The matrix that whitens each subject's patterns, None for the identity."""
-    given = {name: value for name, value in noise.items() if value is not None}
-    if len(given) > 1 or (given and metric not in WHITENED):
-        raise ValueError(f"metric={metric!r} takes {_noise_kinds(metric)}, got {[*given]}.")
-    if metric == "mahalanobis" and not given:
-        raise ValueError(
-            f"metric='mahalanobis' needs one of {[*noise]}; without noise it is 'euclidean'."
-        )
-    if not given:
-        return [None] * len(n_channels)
-    ((name, values),) = given.items()
-    values = list(values) if several else [values]
-    if len(values) != len(n_channels):
-        raise ValueError(
-            f"{name} must be a list with one array per subject, {len(n_channels)} here, got "
-            f"{len(values)}."
-        )
-    return [
-        _whitener(name, value, shrinkage, p, subject)
-        for subject, (value, p) in enumerate(zip(values, n_channels, strict=True))
-    ]
-
-
-def _whitener(name: str, value: Any, shrinkage: str, n_channels: int, subject: int) -> np.ndarray:
-    if name == "noise_residuals":
-        return whitener_of_residuals(value, shrinkage, n_channels, subject)
-    whitener_of = {
-        "noise_precision": whitener_of_precision,
-        "noise_covariance": whitener_of_covariance,
-    }[name]
-    return whitener_of(value, n_channels, subject)
-
-
-def _noise_kinds(metric: str) -> str:
-    return "one kind of noise" if metric in WHITENED else f"no noise, only {WHITENED} do"
-
-
-def _check_gaps(x: np.ndarray, rows: np.ndarray, subject: int, metric: str) -> np.ndarray:
-    """Whether each image was seen; refuse infinity, and rows or runs that are NaN in part."""
-    missing = np.isnan(x)
-    whole = missing.all(axis=(2, 3))
-    partial = (missing.any(axis=(2, 3)) & ~whole).any(axis=0)
-    if partial.any():
-        raise ValueError(
-            f"the pattern of image {rows[partial.argmax()]} of subject {subject} is NaN in some "
-            "channels or time points: leave these channels out for all images, or make the whole "
-            "row NaN."
-        )
-    infinite = np.isinf(x).any(axis=(0, 2, 3))
-    if infinite.any():
-        raise ValueError(
-            f"the pattern of image {rows[infinite.argmax()]} of subject {subject} is infinite."
-        )
-    unbalanced = whole.any(axis=0) & ~whole.all(axis=0)
-    if metric == "crossnobis" and unbalanced.any():
-        image = unbalanced.argmax()
-        raise ValueError(
-            f"image {rows[image]} of subject {subject} lacks run {whole[:, image].argmax()}: "
-            "crossnobis needs every image in every run. Leave the image or the run out."
-        )
-    return ~whole.all(axis=0)
-
-
-def _check_directions(
-    courses: Sequence[Features], rows: np.ndarray, subject: int, metric: str
-) -> None:
-    for features in courses:
-        undefined = np.isnan(features.values[:, 0])
-        if undefined.any():
-            what, other = {
-                "correlation": ("the same in all channels", "no correlation"),
-                "cosine": ("0 in all channels", "no direction"),
-            }[metric]
-            raise ValueError(
-                f"the pattern of image {rows[undefined.argmax()]} of subject {subject} is {what}: "
-                f"it has {other}. Make its row NaN, or use metric='euclidean'."
-            )
-
-
-def _check_pairs(index: Any, n_images: int) -> np.ndarray:
-    index = np.asarray(index)
-    if index.ndim != 2 or index.shape[1] != 2 or index.dtype.kind not in "ui":
-        raise ValueError(
-            "index must be whole numbers of shape (n_pairs, 2), the two images of each pair, got "
-            f"{index.dtype} of shape {index.shape}."
-        )
-    wrong = ((index < 0) | (index >= n_images)).any(axis=1) | (index[:, 0] == index[:, 1])
-    if wrong.any():
-        pair = int(wrong.argmax())
-        raise ValueError(
-            f"pair {pair} is {index[pair].tolist()}: it must be two different images from 0 to "
-            f"{n_images - 1}."
-        )
-    return index.astype(np.intp)

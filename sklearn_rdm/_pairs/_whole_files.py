@@ -183,5 +183,5 @@ def _is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:  # another user's
-        return True
+        pass
     return True

@@ -105,7 +105,7 @@ def _convert(parent: Any, key: Any, budget: Budget, depth: int = 0) -> np.ndarra
     if isinstance(item, h5py.Group):
         return _convert_struct(item, budget, depth)
     kind = item.attrs.get("MATLAB_class", b"double")
-    if item.dtype == h5py.ref_dtype:
+    if h5py.check_ref_dtype(item.dtype) is not None:  # text is of dtype object as well
         return _follow(item, budget, depth)
     if item.dtype.kind not in "uif" or item.attrs.get("MATLAB_empty", 0):
         return None

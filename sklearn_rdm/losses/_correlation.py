@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sklearn_rdm.losses._pair_loss import PairLoss
 from sklearn_rdm.losses._weighted import centred, to_unit_scale, unit, weigh
 
 __all__ = ["CorrelationLoss", "CosineLoss"]
 
 
-class CorrelationLoss(nn.Module):
+class CorrelationLoss(PairLoss):
     """One minus the Pearson correlation of predicted and observed dissimilarities of a batch.
 
-    ``1 - r(y_pred, y_true)`` over the pairs of the mini-batch, from 0 to 2. Unlike the squared
-    error it asks for the pattern of dissimilarities only, which is what representational
-    similarity analysis scores, and not for their mean and scale, which depend on the measurement.
+    ``1 - r(y_pred, y_true)`` over the pairs of the mini-batch, from 0 (same pattern) to 2
+    (opposite). Unlike the squared error, it compares the pattern of dissimilarities only, as
+    representational similarity analysis does, and not their mean and scale, which depend on the
+    measurement.
     Needs mini-batches of several pairs: ``batching="images"``.
 
     See Also
@@ -24,6 +26,11 @@ class CorrelationLoss(nn.Module):
     CosineLoss : When the zero of the dissimilarities has a meaning.
     ScaledMSELoss : Equally free of scale and offset, in the units of the target.
     RankLoss : When only the order of the dissimilarities is to be trusted.
+
+    Notes
+    -----
+    The loss is 1, without gradient, where the predicted or the observed dissimilarities of the
+    batch are all equal.
 
     References
     ----------
@@ -40,46 +47,22 @@ class CorrelationLoss(nn.Module):
     tensor(0.)
     """
 
-    any_unit = True
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(
-        self, y_pred: Tensor, y_true: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        y_pred, y_true : Tensor of shape (n_pairs,)
-            Predicted and observed dissimilarities.
-        sample_weight : Tensor of shape (n_pairs,), default=None
-            How much each pair counts, above 0: a weight of 2 is a pair given twice. None: all
-            alike.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            0 (same pattern) to 2 (opposite); 1, without gradient, where the predicted or the
-            observed ones of the batch are all equal.
-        """
+    def _loss(self, y_pred: Tensor, y_true: Tensor, weights: Tensor | None) -> Tensor:
         predicted, observed = (
-            weigh(centred(to_unit_scale(values), sample_weight), sample_weight)
-            for values in (y_pred, y_true)
+            weigh(centred(to_unit_scale(values), weights), weights) for values in (y_pred, y_true)
         )
         return 1 - nn.functional.cosine_similarity(predicted, observed, dim=0)
 
 
-class CosineLoss(nn.Module):
+class CosineLoss(PairLoss):
     """One minus the cosine of predicted and observed dissimilarities of a batch.
 
     ``1 - sum(y_pred * y_true) / (|y_pred| |y_true|)`` over the pairs of the mini-batch, from 0
-    (proportional) to 1 for dissimilarities that are not negative, to 2 for those that are, such
-    as crossvalidated distances. Free of scale as :class:`CorrelationLoss`, but not of offset: for
-    distances whose zero means "not different". Correlation distances that are all about 1 are
-    nearly proportional to anything: their cosine says little. Needs mini-batches of several pairs:
-    ``batching="images"``.
+    (proportional) to 1, or to 2 (opposite) if some are negative, as crossvalidated distances may
+    be. Like :class:`CorrelationLoss` it does not depend on the scale, but it depends on the zero:
+    use it for distances whose zero means "not different". Correlation distances that are all about
+    1 are nearly proportional to each other: their cosine says little. Needs mini-batches of several
+    pairs: ``batching="images"``.
 
     See Also
     --------
@@ -89,7 +72,8 @@ class CosineLoss(nn.Module):
 
     Notes
     -----
-    One pair, or predictions or targets that are all 0, have no gradient.
+    One pair, or predictions or targets that are all 0, have no gradient. The loss is 1 where all
+    predictions or all targets are 0.
 
     References
     ----------
@@ -106,30 +90,8 @@ class CosineLoss(nn.Module):
     tensor(0.4000)
     """
 
-    any_unit = True
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(
-        self, y_pred: Tensor, y_true: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        y_pred, y_true : Tensor of shape (n_pairs,)
-            Predicted and observed dissimilarities.
-        sample_weight : Tensor of shape (n_pairs,), default=None
-            How much each pair counts, above 0: a weight of 2 is a pair given twice. None: all
-            alike.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            0 (proportional) to 2 (opposite); 1 where all predicted or all observed ones are 0.
-        """
+    def _loss(self, y_pred: Tensor, y_true: Tensor, weights: Tensor | None) -> Tensor:
         predicted, observed = (
-            unit(weigh(to_unit_scale(values), sample_weight)) for values in (y_pred, y_true)
+            unit(weigh(to_unit_scale(values), weights)) for values in (y_pred, y_true)
         )
         return 1 - predicted @ observed

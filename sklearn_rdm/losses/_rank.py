@@ -7,19 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sklearn_rdm.losses._pair_loss import PairLoss
+
 __all__ = ["RankLoss"]
 
 RANK_BLOCK = 512  # pairs compared with all others at a time; 14 MB per matrix for 118 images
 
 
-class RankLoss(nn.Module):
+class RankLoss(PairLoss):
     """Pairwise logistic rank loss: of two dissimilarities, the larger is to be predicted larger.
 
     The mean of ``log(1 + exp(scale * (y_pred[j] - y_pred[i]))) / scale`` over all ``(i, j)`` of
     the mini-batch with ``y_true[i] > y_true[j]`` [1]_. Only the order of the observed
-    dissimilarities is read, never their values; ties are left out. From 0 (predicted in the same
-    order, far apart), through ``log(2) / scale`` for equal predictions, without upper bound: a
-    comparison in the wrong order costs about the difference of its two predictions. Needs
+    dissimilarities matters, not their values; ties are left out. The loss is 0 or more, without
+    upper bound: near 0 for predictions in the same order and far apart, ``log(2) / scale`` for
+    equal predictions. Two predictions in the wrong order cost about their difference. Needs
     mini-batches of many pairs: ``batching="images"``.
 
     Parameters
@@ -41,6 +43,8 @@ class RankLoss(nn.Module):
 
     Notes
     -----
+    The loss is 0 where the observed dissimilarities of the batch are all equal.
+
     CoSENT [2]_ takes the logarithm of the sum of ``exp(scale * (y_pred[j] - y_pred[i]))`` in place
     of the mean of logistic losses, so that the worst comparisons dominate; of measured
     dissimilarities these are mostly noise, hence the mean.
@@ -68,37 +72,18 @@ class RankLoss(nn.Module):
     tensor(0.6670)
     """
 
-    any_unit = True
-
     def __init__(self, scale: float = 20.0) -> None:
         super().__init__()
         if not 0 < scale < float("inf"):
             raise ValueError(f"scale must be a positive, finite number, got {scale!r}.")
         self.scale = scale
 
-    def forward(
-        self, y_pred: Tensor, y_true: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        y_pred, y_true : Tensor of shape (n_pairs,)
-            Predicted and observed dissimilarities.
-        sample_weight : Tensor of shape (n_pairs,), default=None
-            How much each pair counts, above 0: a weight of 2 is a pair given twice. None: all
-            alike.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            0 or more; 0 where the observed ones of the batch are all equal.
-        """
-        counts = torch.ones_like(y_true) if sample_weight is None else sample_weight
+    def _loss(self, y_pred: Tensor, y_true: Tensor, weights: Tensor | None) -> Tensor:
+        counts = torch.ones_like(y_true) if weights is None else weights
         _, place = y_true.unique(return_inverse=True)
         tied = torch.zeros_like(counts).index_add(0, place, counts).square().sum()
         ordered = (counts.sum().square() - tied) / 2
-        total = _RankLossSum.apply(y_pred, y_true, sample_weight, self.scale)
+        total = _RankLossSum.apply(y_pred, y_true, weights, self.scale)
         return total / torch.where(place.any(), ordered, 1)
 
 

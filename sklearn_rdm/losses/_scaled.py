@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from sklearn_rdm.losses._pair_loss import PairLoss
 from sklearn_rdm.losses._weighted import centred, exponent, to_unit_scale, weigh
 
 __all__ = ["ScaledMSELoss"]
 
 
-class ScaledMSELoss(nn.Module):
+class ScaledMSELoss(PairLoss):
     """Squared error after the best scale and offset of the predictions of a batch.
 
     ``min over a >= 0 and b of mean((a * y_pred + b - y_true)^2)``, in squared units of the target.
     The least squares have a closed form: with means, covariance and (population) variances over
     the pairs of the mini-batch, ``a = max(cov(y_pred, y_true), 0) / var(y_pred)`` and
     ``b = mean(y_true) - a * mean(y_pred)``, so that the loss is
-    ``var(y_true) * (1 - max(r, 0)^2)`` with Pearson's ``r``. The squared error of the paper,
-    for targets in any unit: the network need not learn the scale of the measurement. (In ``fit``
-    the unit is a power of two near the largest target.) Batches in
-    which dissimilarities vary more count more. Needs mini-batches of several pairs:
-    ``batching="images"``.
+    ``var(y_true) * (1 - max(r, 0)^2)`` with Pearson's ``r``: from 0 (same pattern) to the variance
+    of the target (no or a negative correlation). This is the squared error of the paper for targets
+    in any unit: the network need not learn the scale of the measurement. (In ``fit`` the unit is a
+    power of two near the largest target.) Batches in which dissimilarities vary more count more.
+    Needs mini-batches of several pairs: ``batching="images"``.
 
     See Also
     --------
@@ -52,36 +53,13 @@ class ScaledMSELoss(nn.Module):
     tensor(50.)
     """
 
-    any_unit = True
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(
-        self, y_pred: Tensor, y_true: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        y_pred, y_true : Tensor of shape (n_pairs,)
-            Predicted and observed dissimilarities.
-        sample_weight : Tensor of shape (n_pairs,), default=None
-            How much each pair counts, above 0: a weight of 2 is a pair given twice. None: all
-            alike.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            0 (same pattern) to the variance of the observed ones (no or a negative correlation).
-        """
+    def _loss(self, y_pred: Tensor, y_true: Tensor, weights: Tensor | None) -> Tensor:
         predicted, observed = (
-            weigh(centred(to_unit_scale(values), sample_weight), sample_weight)
-            for values in (y_pred, y_true)
+            weigh(centred(to_unit_scale(values), weights), weights) for values in (y_pred, y_true)
         )
         with torch.no_grad():  # at the best scale, a change of the scale does not change the loss
             power = predicted @ predicted
             scale = (predicted @ observed).clamp(min=0) / torch.where(power > 0, power, 1)
-        total = len(y_true) if sample_weight is None else sample_weight.sum()
+        total = len(y_true) if weights is None else weights.sum()
         loss = (scale * predicted - observed).square().sum() / total
         return torch.ldexp(loss, 2 * exponent(y_true))

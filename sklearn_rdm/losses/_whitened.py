@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -10,14 +12,57 @@ from sklearn_rdm.losses._weighted import centred, to_unit_scale, unit
 __all__ = ["WhitenedCorrelationLoss", "WhitenedCosineLoss"]
 
 
-class WhitenedCorrelationLoss(nn.Module):
+class _WhitenedLoss(nn.Module):
+    """One minus the cosine of whitened dissimilarities, prepared as the subclasses say."""
+
+    needs_index = True
+    any_unit = True
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(
+        self, y_pred: Tensor, y_true: Tensor, index: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        y_pred, y_true : Tensor of shape (n_pairs,)
+            Predicted and observed dissimilarities.
+        index : Tensor of int64, shape (n_pairs, 2)
+            The two images of each pair, in any numbering.
+        sample_weight : Tensor of shape (n_pairs,), default=None
+            How much each pair counts, above 0. Noise that a pair has for itself, 2 in ``V``, is
+            divided by its weight, as for the mean of that many trials. None: each pair 1.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+            In the range that the class states.
+
+        Raises
+        ------
+        ValueError
+            If ``index`` has another shape.
+        """
+        predicted, observed = (self._prepared(y, sample_weight) for y in (y_pred, y_true))
+        return _whitened_cosine_loss(predicted, observed, index, sample_weight)
+
+    @abstractmethod
+    def _prepared(self, values: Tensor, weights: Tensor | None) -> Tensor:
+        """Values in unit scale, with or without their mean."""
+
+
+class WhitenedCorrelationLoss(_WhitenedLoss):
     """One minus the whitened Pearson correlation of predicted and observed dissimilarities.
 
     ``1 - y' V^-1 p / sqrt(y' V^-1 y  p' V^-1 p)`` over the pairs of the mini-batch, with ``y`` and
     ``p`` the observed and predicted dissimilarities less their means and ``V`` the covariance of
     noise of estimated squared distances [1]_: up to a factor 4 for a pair with itself, 1 for two
-    pairs that share an image, 0 for others. Unlike :class:`CorrelationLoss` it does not count again
-    with each of its pairs what is due to one image. From 0 to 2, free of scale and offset. Needs
+    pairs that share an image, 0 for others. Unlike :class:`CorrelationLoss`, it does not count what
+    is due to one image again with each of its pairs. From 0 (same pattern) to 2 (opposite); scale
+    and offset do not matter. Needs
     mini-batches of several pairs that share images: ``batching="images"``.
 
     Attributes
@@ -37,6 +82,9 @@ class WhitenedCorrelationLoss(nn.Module):
 
     Notes
     -----
+    The loss is 1, without gradient, where the predicted or the observed dissimilarities of the
+    batch are all equal.
+
     With ``B = 1`` where a pair has an image, ``V = B B' + 2 I``, and
     ``y' V^-1 p = (y - B s(y))' (p - B s(p)) / 2 + s(y)' s(p)`` with ``s(y)`` the ridge regression
     of ``y`` on ``B`` with penalty 2: a solve as large as the number of images, for any set of
@@ -61,51 +109,18 @@ class WhitenedCorrelationLoss(nn.Module):
     tensor(0.1810)
     """
 
-    needs_index = True
-    any_unit = True
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(
-        self, y_pred: Tensor, y_true: Tensor, index: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        y_pred, y_true : Tensor of shape (n_pairs,)
-            Predicted and observed dissimilarities.
-        index : Tensor of int64, shape (n_pairs, 2)
-            The two images of each pair, in any numbering.
-        sample_weight : Tensor of shape (n_pairs,), default=None
-            How much each pair counts, above 0: what noise of a pair is its own, 2 in ``V``, is
-            divided by its weight, as for the mean of so many trials. None: each pair 1.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            0 (same pattern) to 2 (opposite); 1, without gradient, where the predicted or the
-            observed ones of the batch are all equal.
-
-        Raises
-        ------
-        ValueError
-            If ``index`` has another shape.
-        """
-        predicted, observed = (
-            centred(to_unit_scale(values), sample_weight) for values in (y_pred, y_true)
-        )
-        return _whitened_cosine_loss(predicted, observed, index, sample_weight)
+    def _prepared(self, values: Tensor, weights: Tensor | None) -> Tensor:
+        return centred(to_unit_scale(values), weights)
 
 
-class WhitenedCosineLoss(nn.Module):
+class WhitenedCosineLoss(_WhitenedLoss):
     """One minus the whitened cosine of predicted and observed dissimilarities of a batch.
 
     As :class:`WhitenedCorrelationLoss`, of the dissimilarities as they are:
-    ``1 - y' V^-1 p / sqrt(y' V^-1 y  p' V^-1 p)``. From 0 to 2, free of scale. For all pairs of
-    some images it is one minus the linear centred kernel alignment (CKA) of the double-centred
-    matrices [1]_. Needs mini-batches of several pairs that share images: ``batching="images"``.
+    ``1 - y' V^-1 p / sqrt(y' V^-1 y  p' V^-1 p)``. From 0 (proportional) to 2 (opposite); scale
+    does not matter. For all pairs of some images it is one minus the linear centred kernel
+    alignment (CKA) of the double-centred matrices [1]_. Needs mini-batches of several pairs that
+    share images: ``batching="images"``.
 
     Attributes
     ----------
@@ -121,6 +136,10 @@ class WhitenedCosineLoss(nn.Module):
     WhitenedCorrelationLoss : When the zero of the dissimilarities means nothing.
     sklearn_rdm.metrics.rdm_whitened_cosine_score : The score that it optimises, ``cosine_cov`` in
         rsatoolbox; also with a covariance between the images.
+
+    Notes
+    -----
+    The loss is 1 where all predicted or all observed dissimilarities of the batch are 0.
 
     References
     ----------
@@ -138,39 +157,8 @@ class WhitenedCosineLoss(nn.Module):
     tensor(0.0130)
     """
 
-    needs_index = True
-    any_unit = True
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(
-        self, y_pred: Tensor, y_true: Tensor, index: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss.
-
-        Parameters
-        ----------
-        y_pred, y_true : Tensor of shape (n_pairs,)
-            Predicted and observed dissimilarities.
-        index : Tensor of int64, shape (n_pairs, 2)
-            The two images of each pair, in any numbering.
-        sample_weight : Tensor of shape (n_pairs,), default=None
-            How much each pair counts, above 0: what noise of a pair is its own, 2 in ``V``, is
-            divided by its weight, as for the mean of so many trials. None: each pair 1.
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            0 (proportional) to 2 (opposite); 1 where all predicted or all observed ones are 0.
-
-        Raises
-        ------
-        ValueError
-            If ``index`` has another shape.
-        """
-        predicted, observed = to_unit_scale(y_pred), to_unit_scale(y_true)
-        return _whitened_cosine_loss(predicted, observed, index, sample_weight)
+    def _prepared(self, values: Tensor, weights: Tensor | None) -> Tensor:  # noqa: ARG002
+        return to_unit_scale(values)
 
 
 def _whitened_cosine_loss(

@@ -19,6 +19,7 @@ from sklearn_rdm.metrics._noise_ceiling import NoiseCeilingConvention, noise_cei
 from sklearn_rdm.metrics._normalized import noise_normalized_r2_score
 from sklearn_rdm.metrics._partition import rdm_partial_score, rdm_variance_partition
 from sklearn_rdm.metrics._permutation import rdm_permutation_test
+from sklearn_rdm.metrics._sampling import rdm_sampling_error
 from sklearn_rdm.metrics._scorers import (
     get_rdm_scorer,
     make_rdm_scorer,
@@ -65,6 +66,7 @@ __all__ = [
     "rdm_permutation_test",
     "rdm_rho_a_score",
     "rdm_rho_a_scorer",
+    "rdm_sampling_error",
     "rdm_spearman_score",
     "rdm_spearman_scorer",
     "rdm_variance_partition",

@@ -39,7 +39,8 @@ def rdm_bootstrap(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares; or the images, if ``y_true`` is
         :class:`~sklearn_rdm.ResponsePatterns`.
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities; NaN: this subject has no value for the pair. Of time courses, each
         subject's score is its mean over time points.
     y_pred : array-like of shape (n_pairs,)

@@ -41,7 +41,8 @@ def rdm_ceiling_report(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares; or the images, if ``y_true`` is
         :class:`~sklearn_rdm.ResponsePatterns`.
-    y_true : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times), or \
+ResponsePatterns
         Measured dissimilarities of two or more subjects; NaN: this subject has no value for the
         pair. A pair that one subject alone has is left out of all three.
     y_pred : array-like of shape (n_pairs,)
@@ -86,7 +87,7 @@ def rdm_ceiling_report(
     (3, True)
     """
     choices = get_convention(convention, scoring)
-    index, observed, predicted, tests = check_inputs(pairs, y_true, [y_pred], folds)
+    index, observed, predicted, tests, _ = check_inputs(pairs, y_true, [y_pred], folds)
     rows = [_fold_row(choices, observed[t], predicted[t], index[t]) for t in tests]
     mean = {
         name: float(np.mean([row[name] for row in rows]))

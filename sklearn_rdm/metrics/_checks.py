@@ -11,8 +11,39 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._dissimilarities import as_real, count_images
+from sklearn_rdm._pairs._image_pairs import pairs_within
+from sklearn_rdm._pairs._weights import check_samples_are_pairs
 
 MIN_PAIRS = 2
+
+
+def to_pairs(
+    pairs: Any,
+    y_true: Any,
+    y_preds: Sequence,
+    folds: Sequence | None = None,
+    sample_weight: Any = None,
+) -> tuple[Any, Any, list, Sequence | None]:
+    """The same by pairs, if they are images, response patterns, matrices and rows of images.
+
+    Predictions may be matrices (n_images, n_images) where the images of the pairs are known.
+    """
+    if hasattr(y_true, "to_pairs"):
+        check_samples_are_pairs(y_true, sample_weight)
+        n_images = len(y_true)
+        pairs, y_true = y_true.to_pairs(np.zeros((n_images, 1)) if pairs is None else pairs)
+        if folds is not None:
+            folds = [pairs_within(pairs.index, rows) for rows in check_folds(folds, n_images)]
+    if not isinstance(pairs, ImagePairs):
+        return pairs, y_true, list(y_preds), folds
+    return pairs, y_true, [_values_of(y_pred, pairs) for y_pred in y_preds], folds
+
+
+def _values_of(y_pred: Any, pairs: ImagePairs) -> np.ndarray:
+    """Predictions of the pairs, which a matrix of all their images holds."""
+    y_pred = y_pred if isinstance(y_pred, np.ndarray) else as_real(y_pred, "y_pred")
+    is_matrix = y_pred.shape == (len(pairs.images),) * 2
+    return as_real(y_pred[tuple(pairs.index.T)] if is_matrix else y_pred, "y_pred")
 
 
 def check_observed(y_true: Any) -> np.ndarray:
@@ -29,9 +60,9 @@ def check_observed(y_true: Any) -> np.ndarray:
     return y_true[:, np.newaxis] if y_true.ndim == 1 else y_true
 
 
-def check_time_average(time_average: bool, observed: np.ndarray) -> None:
+def check_time_average(time_average: bool, has_times: bool) -> None:
     """Refuse to keep time points apart where there are none."""
-    if not time_average and observed.ndim < 3:
+    if not time_average and not has_times:
         raise ValueError(
             "time_average=False needs y_true of shape (n_pairs, n_subjects, n_times), got no time "
             "axis. For one subject: y_true[:, np.newaxis, :]."

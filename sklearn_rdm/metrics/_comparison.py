@@ -48,7 +48,8 @@ def compare_rdm_scores(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares; or the images, if ``y_true`` is
         :class:`~sklearn_rdm.ResponsePatterns`.
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities; NaN: this subject has no value for the pair. Of time courses, each
         subject's score is its mean over time points.
     *y_preds : array-likes of shape (n_pairs,), or one dict of them
@@ -151,37 +152,11 @@ def compare_rdm_scores(
         n_jobs=n_jobs,
         verbose=verbose,
     )
-    n_models = len(names)
-    fold_scores = average(estimator.scores.full[:n_models])
+    fold_scores = average(estimator.scores.full[: len(names)])
     scores = average_folds(fold_scores, names)
-    alone = [estimator.estimate(model) for model in range(n_models)]
+    alone = [estimator.estimate(model) for model in range(len(names))]
     estimator.warn_of_gaps(alone, stacklevel=4)
-    between = {
-        (first, second): estimator.estimate(first, second)
-        for first, second in combinations(range(n_models), 2)
-    }
-    rows = correct([_row(names[i], names[j], each) for (i, j), each in between.items()])
-    matrices = _matrices(list(between), rows, n_models)
-    if estimator.measure is not None and estimator.measure.zero_by_chance:
-        rows += correct([_row(names[i], CHANCE, each, True) for i, each in enumerate(alone)])
-    ceiling = None
-    if estimator.has_ceiling and not np.isnan(average(estimator.scores.full[-1])).any():
-        ceiling = float(estimator.estimate(n_models).value)
-        below = [estimator.estimate(model, n_models) for model in range(n_models)]
-        rows += correct([_row(names[i], CEILING, each) for i, each in enumerate(below)])
-    result = InferenceResult(
-        records=rows,
-        names=names,
-        scores=scores,
-        fold_scores=fold_scores,
-        subject_scores=np.array([estimator.scores.contrast(i).full for i in range(n_models)]),
-        confidence_intervals=np.array([[each.low, each.high] for each in alone]),
-        noise_ceiling=ceiling,
-        **matrices,
-    )
-    if n_models == 2:
-        _add_difference(result, between[0, 1], rows[0])
-    return result
+    return _compare(names, estimator, alone, scores=scores, fold_scores=fold_scores)
 
 
 def compare_fold_scores(
@@ -251,9 +226,7 @@ def compare_fold_scores(
         raise ValueError(f"n_train and n_test must be positive, got {n_train} and {n_test}.")
     couples = list(combinations(range(len(values)), 2))
     estimates = [_estimate_folds(values[i] - values[j], n_test / n_train) for i, j in couples]
-    records = correct(
-        [_row(names[i], names[j], each) for (i, j), each in zip(couples, estimates, strict=True)]
-    )
+    records = _rows_between(names, couples, estimates)
     return InferenceResult(
         records=records,
         names=names,
@@ -261,6 +234,60 @@ def compare_fold_scores(
         fold_scores=values,
         **_matrices(couples, records, len(values)),
     )
+
+
+def _compare(
+    names: Sequence[str], estimator: Estimator, alone: Sequence[Estimate], **scores: np.ndarray
+) -> InferenceResult:
+    """All comparisons of models that were scored on the same samples, and ``alone``."""
+    n_models = len(names)
+    couples = list(combinations(range(n_models), 2))
+    between = [estimator.estimate(first, second) for first, second in couples]
+    rows = _rows_between(names, couples, between)
+    below, ceiling = _rows_below_ceiling(names, estimator)
+    result = InferenceResult(
+        records=[*rows, *_rows_against_chance(names, estimator, alone), *below],
+        names=names,
+        **scores,
+        subject_scores=np.array([estimator.scores.contrast(i).full for i in range(n_models)]),
+        confidence_intervals=np.array([[each.low, each.high] for each in alone]),
+        noise_ceiling=ceiling,
+        **_matrices(couples, rows, n_models),
+    )
+    if n_models == 2:
+        _add_difference(result, between[0], rows[0])
+    return result
+
+
+def _rows_between(
+    names: Sequence[str], couples: Sequence[tuple[int, int]], estimates: Sequence[Estimate]
+) -> list[dict[str, Any]]:
+    """A row for each couple of models."""
+    given = zip(couples, estimates, strict=True)
+    return correct([_row(names[i], names[j], each) for (i, j), each in given])
+
+
+def _rows_against_chance(
+    names: Sequence[str], estimator: Estimator, alone: Sequence[Estimate]
+) -> list[dict[str, Any]]:
+    """A row for each model, none if chance alone lifts the score above 0."""
+    if estimator.measure is None or not estimator.measure.zero_by_chance:
+        return []
+    given = zip(names, alone, strict=True)
+    return correct([_row(name, CHANCE, each, one_sided=True) for name, each in given])
+
+
+def _rows_below_ceiling(
+    names: Sequence[str], estimator: Estimator
+) -> tuple[list[dict[str, Any]], float | None]:
+    """A row for each model, and the ceiling; none if there is no ceiling."""
+    n_models = len(names)
+    if not estimator.has_ceiling or np.isnan(average(estimator.scores.full[-1])).any():
+        return [], None
+    below = [estimator.estimate(model, n_models) for model in range(n_models)]
+    given = zip(names, below, strict=True)
+    rows = correct([_row(name, CEILING, each) for name, each in given])
+    return rows, float(estimator.estimate(n_models).value)
 
 
 def _estimate_folds(differences: np.ndarray, test_share: float) -> Estimate:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import delayed
 
-from sklearn_rdm._pairs._dissimilarities import as_real
-from sklearn_rdm._pairs._image_pairs import pairs_within
 from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.metrics._checks import (
@@ -24,15 +22,40 @@ from sklearn_rdm.metrics._checks import (
     check_index,
     check_observed,
     check_predicted,
+    to_pairs,
 )
 
 BATCH_SIZE = 32  # draws that share one seed and one task, whatever n_jobs is
 
 
+class Inputs(NamedTuple):
+    """What is known of the pairs that are in a fold.
+
+    Attributes
+    ----------
+    pairs : ndarray of shape (n_pairs, 2)
+        The images of each pair, numbered from 0 on.
+    observed : ndarray of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        Measured dissimilarities.
+    predicted : ndarray of shape (n_pairs, n_predictions)
+        Predicted ones.
+    folds : list of ndarray
+        Rows of the pairs of each fold.
+    images : ndarray
+        The number that each image has in what was given.
+    """
+
+    pairs: np.ndarray
+    observed: np.ndarray
+    predicted: np.ndarray
+    folds: list[np.ndarray]
+    images: np.ndarray
+
+
 def check_inputs(
-    pairs: Any, y_true: Any, y_preds: list, folds: Sequence | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Image numbers from 0 on, targets, predictions and folds of the pairs that are in a fold."""
+    pairs: Any, y_true: Any, y_preds: Sequence, folds: Sequence | None = None
+) -> Inputs:
+    """Check pairs, measurements and predictions, and leave out the pairs that are in no fold."""
     pairs, y_true, y_preds, folds = to_pairs(pairs, y_true, y_preds, folds)
     observed = check_observed(y_true)
     n_pairs = len(observed)
@@ -45,27 +68,10 @@ def check_inputs(
         if np.shape(y_pred) == (n_pairs,):
             y_pred = np.where(untested, 0, y_pred)
         predicted.append(check_predicted(y_pred, n_pairs)[tested])
-    numbers = np.unique(index[tested], return_inverse=True)[1].reshape(-1, 2)
+    images, numbers = np.unique(index[tested], return_inverse=True)
     places = [np.searchsorted(tested, rows) for rows in tests]
-    return numbers, observed[tested], np.column_stack(predicted), places
-
-
-def to_pairs(
-    pairs: Any, y_true: Any, y_preds: list, folds: Sequence | None
-) -> tuple[Any, Any, list, Sequence | None]:
-    """The same by pairs, if they are images, response patterns, matrices and rows of images."""
-    if not hasattr(y_true, "to_pairs"):
-        return pairs, y_true, y_preds, folds
-    n_images = len(y_true)
-    pairs, y_true = y_true.to_pairs(np.zeros((n_images, 1)) if pairs is None else pairs)
-    if folds is not None:
-        folds = [pairs_within(pairs.index, rows) for rows in check_folds(folds, n_images)]
-    y_preds = [as_real(y_pred, "y_pred") for y_pred in y_preds]
-    y_preds = [
-        y_pred[tuple(pairs.index.T)] if y_pred.shape == (n_images, n_images) else y_pred
-        for y_pred in y_preds
-    ]
-    return pairs, y_true, y_preds, folds
+    columns = np.column_stack(predicted)
+    return Inputs(numbers.reshape(-1, 2), observed[tested], columns, places, images)
 
 
 def members_of_sets(index: np.ndarray) -> list[np.ndarray]:

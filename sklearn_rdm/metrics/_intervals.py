@@ -91,7 +91,7 @@ class Estimator:
         if n_resamples < 1:
             raise ValueError(f"n_resamples must be at least 1, got {n_resamples}.")
         self.over, self.method, self.confidence_level = over, method, confidence_level
-        index, observed, predicted, folds = check_inputs(*data)
+        index, observed, predicted, folds, _ = check_inputs(*data)
         if over != "images" and observed.shape[1] < 2:
             raise ValueError(
                 f"over={over!r} needs two or more subjects, got one: use over='images'."

@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from sklearn_rdm._pairs import ResponsePatterns
 from sklearn_rdm._pairs._dissimilarities import average
-from sklearn_rdm._pairs._weights import check_weights, keep_weighted, take_weights
+from sklearn_rdm._pairs._weights import (
+    check_samples_are_pairs,
+    check_weights,
+    keep_weighted,
+    take_weights,
+)
 from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,
     check_folds,
@@ -19,7 +25,6 @@ from sklearn_rdm.metrics._checks import (
     check_time_average,
     warn_undefined,
 )
-from sklearn_rdm.metrics._draws import to_pairs
 from sklearn_rdm.metrics._measures import (
     Measure,
     average_scores,
@@ -28,6 +33,9 @@ from sklearn_rdm.metrics._measures import (
     score_columns,
     to_unit_scale,
 )
+from sklearn_rdm.metrics._streamed import STREAMED
+from sklearn_rdm.metrics._streamed_ceiling import streamed_bounds
+from sklearn_rdm.metrics._strips import is_large
 
 POOLINGS = ("auto", "mean", "rank", "rms", "zscore")
 
@@ -163,7 +171,7 @@ ResponsePatterns
         How much each pair counts, as in the score: give both the same. None: all alike.
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2), default=None
         Which images each pair compares; only the whitened scores need it. None: all pairs of
-        the images, upper triangle row by row. With response patterns not needed.
+        the images, upper triangle row by row. Not used with response patterns.
     folds : sequence of array-like of int, default=None
         Rows of ``y`` of each test fold, ``[test for _, test in cv.split(pairs)]`` (of response
         patterns, ``cv.split(images)``): the bounds are
@@ -191,6 +199,13 @@ ResponsePatterns
     --------
     noise_normalized_r2_score : Score of a model as a fraction of the ceiling of the same pairs.
 
+    Notes
+    -----
+    Response patterns of some thousand images and more are compared strip by strip, so that memory
+    does not grow with the number of pairs. Pearson, cosine and whitened bounds are exact; for
+    Spearman and rho_a, ranks are counted in 1,024 bins, within 1e-5. Kendall's tau-a needs all
+    pairs, or a random part: ``noise_ceiling(patterns.to_pairs(images, n_pairs=10**5)[1])``.
+
     References
     ----------
     .. [1] Cichy, R. M. et al. The Algonauts Project: a platform for communication between the
@@ -216,9 +231,13 @@ ResponsePatterns
     (0.661, 0.76)
     """
     choices = get_convention(convention, scoring)
-    pairs, y, _, folds = to_pairs(pairs, y, [], folds)
+    if isinstance(y, ResponsePatterns):
+        check_samples_are_pairs(y, sample_weight)
+        check_time_average(time_average, bool(y.n_times))
+        parts = [y] if folds is None else [y[rows] for rows in check_folds(folds, len(y))]
+        return _mean_bounds([_ceilings_of_images(part, choices, time_average) for part in parts])
     observed = check_observed(y)
-    check_time_average(time_average, observed)
+    check_time_average(time_average, observed.ndim == 3)
     index = check_index(pairs, len(observed)) if choices.needs_pairs else None
     weights = check_weights(sample_weight, len(observed))
     if folds is None:
@@ -233,8 +252,7 @@ ResponsePatterns
         )
         for rows in check_folds(folds, len(observed))
     ]
-    lower, upper = (np.mean(bounds, axis=0) for bounds in zip(*by_fold, strict=True))
-    return (lower, upper) if np.ndim(lower) else (float(lower), float(upper))
+    return _mean_bounds(by_fold)
 
 
 def get_convention(
@@ -297,6 +315,24 @@ def _ceilings(
     lower, upper = (score_bound(bound, observed, choices, index, weights) for bound in BOUNDS)
     warn_undefined(lower + upper)
     return mean_ceiling(lower, choices, time_average), mean_ceiling(upper, choices, time_average)
+
+
+def _ceilings_of_images(
+    y: ResponsePatterns, choices: NoiseCeilingConvention, time_average: bool
+) -> tuple[Any, Any]:
+    """Both bounds of all pairs of images; of many, strip by strip."""
+    if not (is_large(y) and choices.measure in STREAMED):
+        pairs, dissim = y.to_pairs(np.zeros((len(y), 1)))
+        return _ceilings(dissim, pairs.index, None, choices, time_average)
+    lower, upper = streamed_bounds(choices.measure, choices.resolved_pooling, y)
+    warn_undefined(lower + upper)
+    return mean_ceiling(lower, choices, time_average), mean_ceiling(upper, choices, time_average)
+
+
+def _mean_bounds(by_fold: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Means over folds."""
+    lower, upper = (np.mean(bounds, axis=0) for bounds in zip(*by_fold, strict=True))
+    return (lower, upper) if np.ndim(lower) else (float(lower), float(upper))
 
 
 def mean_ceiling(scores: np.ndarray, choices: NoiseCeilingConvention, time_average: bool) -> Any:

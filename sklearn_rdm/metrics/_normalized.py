@@ -14,6 +14,7 @@ from sklearn_rdm.metrics._checks import (
     check_index,
     check_predicted,
     check_time_average,
+    to_pairs,
     warn_undefined,
 )
 from sklearn_rdm.metrics._measures import group_columns, score_columns
@@ -50,13 +51,14 @@ def noise_normalized_r2_score(
 
     Parameters
     ----------
-    y_true : ndarray of shape (n_pairs, n_subjects[, n_times]), or list of such
+    y_true : ndarray of shape (n_pairs, n_subjects[, n_times]), ResponsePatterns, or list of such
         Measured dissimilarities of two or more subjects; a list for several targets, such as the
         two MEG windows of the challenge. NaN: this subject has no value for the pair, which is then
         left out for this subject only. A pair that one subject alone has is left out: it has no
         ceiling.
     y_pred : array-like of shape (n_pairs,), or list of such
-        Predicted dissimilarities, finite; one vector per target.
+        Predicted dissimilarities, finite; one vector per target. With response patterns also
+        (n_images, n_images).
     convention : str or NoiseCeilingConvention, default="algonauts2019"
         As in :func:`noise_ceiling`; it must be one that squares.
     scoring : str, default=None
@@ -104,11 +106,10 @@ def noise_normalized_r2_score(
     0.877
     """
     choices = get_convention(convention, scoring)
-    targets = _pair_targets(y_true, y_pred)
     squares, ceilings = [], []
-    for observed, predicted in targets:
-        check_time_average(time_average, observed)
-        index = check_index(pairs, len(observed)) if choices.needs_pairs else None
+    for given_pairs, observed, predicted in _targets(pairs, y_true, y_pred, sample_weight):
+        check_time_average(time_average, observed.ndim == 3)
+        index = check_index(given_pairs, len(observed)) if choices.needs_pairs else None
         weights = check_weights(sample_weight, len(observed))
         given = keep_weighted(weights, observed, predicted[:, np.newaxis], index)
         observed, columns, index, weights = given
@@ -153,17 +154,28 @@ def normalized_r2_columns(
     return scores
 
 
-def _pair_targets(y_true: Any, y_pred: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+def _targets(
+    pairs: Any, y_true: Any, y_pred: Any, sample_weight: Any
+) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+    """Pairs, measurements and predictions of each target."""
     is_list = isinstance(y_true, list | tuple) and len(y_true) > 0
-    if not is_list or any(np.ndim(target) not in (2, 3) for target in y_true):
+    if not is_list or not all(map(_is_target, y_true)):
         y_true, y_pred = [y_true], [y_pred]
     if len(y_true) != len(y_pred):
         raise ValueError(f"got {len(y_true)} targets and {len(y_pred)} predictions.")
-    observed = [check_subjects(target) for target in y_true]
-    return [
-        (target, check_predicted(prediction, len(target)))
-        for target, prediction in zip(observed, y_pred, strict=True)
-    ]
+    targets = []
+    for measured, prediction in zip(y_true, y_pred, strict=True):
+        of_target, measured, (prediction,), _ = to_pairs(
+            pairs, measured, [prediction], None, sample_weight
+        )
+        observed = check_subjects(measured)
+        targets.append((of_target, observed, check_predicted(prediction, len(observed))))
+    return targets
+
+
+def _is_target(each: Any) -> bool:
+    """Whether it is a whole target, no row of one."""
+    return hasattr(each, "to_pairs") or np.ndim(each) in (2, 3)
 
 
 def _scores_and_ceiling(

@@ -14,6 +14,7 @@ from sklearn_rdm.metrics._checks import (
     check_folds,
     check_observed,
     check_predicted,
+    to_pairs,
     warn_undefined,
 )
 from sklearn_rdm.metrics._measures import average_scores, rank_columns, to_unit_scale
@@ -43,11 +44,12 @@ def rdm_partial_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities; NaN: this subject has no value for the pair. Of time courses, each
         subject's score is its mean over time points.
     y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite.
+        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
     *controls : array-likes of shape (n_pairs,)
         Predictions of other models, or any measure of the pairs, finite. Without any, the plain
         correlation.
@@ -109,7 +111,8 @@ def rdm_variance_partition(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities; NaN: this subject has no value for the pair. Of time courses, each
         subject's shares are means over time points.
     *y_preds : array-likes of shape (n_pairs,), or one dict of them
@@ -211,6 +214,7 @@ def _check_data(
     y_true: Any, predictions: list, folds: Sequence | None
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Targets, predictions (n_pairs, n_models), which are finite within folds, and the folds."""
+    _, y_true, predictions, folds = to_pairs(None, y_true, predictions, folds)
     observed = check_observed(y_true)
     n_pairs = len(observed)
     tests = [np.arange(n_pairs)] if folds is None else check_folds(folds, n_pairs)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm._pairs._dissimilarities import as_real, average, check_symmetric
 from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._rounding import TIE
 from sklearn_rdm.metrics._draws import average_folds, check_inputs, run_batches, score_folds
@@ -45,11 +45,15 @@ def rdm_permutation_test(
     pairs : ImagePairs or array-like of int of shape (n_pairs, 2)
         Which images each pair compares; or the images, if ``y_true`` is
         :class:`~sklearn_rdm.ResponsePatterns`.
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities; NaN: this subject has no value for the pair. Of time courses, each
         subject's score is its mean over time points; give ``y_true[:, :, t]`` for one of them.
-    y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
+    y_pred : array-like of shape (n_pairs,) or (n_images, n_images)
+        Predicted dissimilarities, finite. A matrix (a memory map is read where needed) of the
+        images of ``ImagePairs`` or of response patterns says what is predicted for every pair that
+        takes another's place. Give it for a random part of the pairs, ``patterns.to_pairs(images,
+        n_pairs=10**5)``: without it, pairs count only if their place is in the part as well.
     scoring : str or scorer, default="spearman"
         A name of :func:`get_rdm_scorer`, or a scorer that it or :func:`make_rdm_scorer` made; one
         with a ``pattern_covariance`` raises an error.
@@ -132,7 +136,11 @@ def rdm_permutation_test(
     >>> result.pvalue
     0.01
     """
-    index, observed, predicted, tests = check_inputs(pairs, y_true, [y_pred], folds)
+    index, observed, predicted, tests, images = check_inputs(pairs, y_true, [y_pred], folds)
+    if np.ndim(y_pred) == 2:
+        relabel = partial(_read, _check_rdm(y_pred), images, index)
+    else:
+        relabel = partial(_relabel, predicted[:, 0], index)
     score_all = columns_of(scoring, observed)
     sets = _members_of_folds(index, tests)
     if max(map(len, sets)) < 3:
@@ -145,7 +153,7 @@ def rdm_permutation_test(
     once = np.ones(index.max() + 1, dtype=int)
     fold_scores = average(score_folds(score_all, observed, predicted, index, tests, once))
     score = average_folds(fold_scores, ["y_pred"])[0]
-    draw = partial(_score_permuted, score_all, observed, predicted[:, 0], index, tests, sets)
+    draw = partial(_score_permuted, score_all, observed, relabel, index, tests, sets)
     null, n_pairs = run_batches(draw, n_permutations, random_state, n_jobs, verbose).T
     n_reached = np.sum(~(null < score - TIE))
     row = {
@@ -165,7 +173,7 @@ def rdm_permutation_test(
 def _score_permuted(
     score_all: Callable,
     observed: np.ndarray,
-    predicted: np.ndarray,
+    relabel: Callable[[np.ndarray, np.ndarray], np.ndarray],
     index: np.ndarray,
     folds: list[np.ndarray],
     sets: list[np.ndarray],
@@ -180,18 +188,38 @@ def _score_permuted(
             order[members] = rng.permutation(members)
     scores, n_pairs = [], np.zeros(n_draws)
     for fold in folds:
-        shuffled = _relabel(predicted[fold], index[fold], orders)
+        shuffled = relabel(fold, orders)
         scores.append(average(score_all(observed[fold], shuffled, index[fold])))
         n_pairs += np.sum(~np.isnan(shuffled), axis=0)
     return np.column_stack([np.mean(scores, axis=0), n_pairs])
 
 
-def _relabel(predicted: np.ndarray, index: np.ndarray, orders: np.ndarray) -> np.ndarray:
+def _relabel(
+    predicted: np.ndarray, index: np.ndarray, fold: np.ndarray, orders: np.ndarray
+) -> np.ndarray:
     """Predictions (n_pairs, n_draws) of the pairs that take each pair's place; NaN if unknown."""
-    first, second = index.T
+    first, second = index[fold].T
     rdm = np.full((orders.shape[1],) * 2, np.nan)
-    rdm[first, second] = rdm[second, first] = predicted
+    rdm[first, second] = rdm[second, first] = predicted[fold]
     return np.ascontiguousarray(rdm[orders[:, first], orders[:, second]].T)
+
+
+def _read(
+    rdm: np.ndarray, images: np.ndarray, index: np.ndarray, fold: np.ndarray, orders: np.ndarray
+) -> np.ndarray:
+    """The same, of a matrix that holds what is predicted for any pair."""
+    first, second = index[fold].T
+    places = images[orders]
+    values = rdm[places[:, first], places[:, second]].astype(np.float64)
+    if np.isinf(values).any():
+        raise ValueError("y_pred is infinite for some pairs: the model diverged.")
+    return np.ascontiguousarray(values.T)
+
+
+def _check_rdm(y_pred: Any) -> np.ndarray:
+    rdm = y_pred if isinstance(y_pred, np.ndarray) else as_real(y_pred, "y_pred")
+    check_symmetric(rdm, "y_pred")
+    return rdm
 
 
 def _members_of_folds(index: np.ndarray, folds: list[np.ndarray]) -> list[np.ndarray]:
@@ -208,11 +236,11 @@ def _members_of_folds(index: np.ndarray, folds: list[np.ndarray]) -> list[np.nda
 
 def _training_images(index: np.ndarray, image_set: np.ndarray) -> np.ndarray:
     """Images of a fold that no pair joins, in a set whose other images are paired with all."""
-    tested = np.zeros((len(image_set),) * 2, dtype=bool)
-    first, second = index.T
-    tested[first, second] = tested[second, first] = True
+    n_images, (first, second) = len(image_set), index.T.astype(np.int64)
+    pairs = np.unique(np.minimum(first, second) * n_images + np.maximum(first, second))
+    n_others = np.bincount(np.concatenate(np.divmod(pairs, n_images)), minlength=n_images)
     size = np.bincount(image_set[image_set >= 0])[image_set]
-    rest = (image_set >= 0) & (tested.sum(axis=1) < size - 1)
+    rest = (image_set >= 0) & (n_others < size - 1)
     joined = image_set[first[rest[first] & rest[second]]]
     n_rest = np.bincount(image_set[rest], minlength=len(image_set))
     stays = rest & ~np.isin(image_set, joined) & (n_rest[image_set] > 1)

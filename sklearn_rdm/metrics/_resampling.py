@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs._dissimilarities import average, average_times
-from sklearn_rdm.metrics._draws import members_of_sets, repeat_pairs, run_batches
+from sklearn_rdm.metrics._draws import BATCH_SIZE, members_of_sets, repeat_pairs, run_batches
 from sklearn_rdm.metrics._measures import score_columns, score_draws
 from sklearn_rdm.metrics._noise_ceiling import pool_others
 from sklearn_rdm.metrics._scorers import as_pairs_scorer
@@ -170,7 +170,18 @@ def resample(score: DrawnScores, index: np.ndarray, n_draws: int, **drawing: Any
     image_set = np.empty(n_images, dtype=int)
     for number, members in enumerate(sets):
         image_set[members] = number
-    return Scores(score(once)[0], score(once - np.eye(n_images, dtype=int)), drawn, image_set)
+    return Scores(score(once)[0], _leave_out(score, n_images), drawn, image_set)
+
+
+def _leave_out(score: DrawnScores, n_images: int) -> np.ndarray:
+    """Scores without each image; some images at a time, as each takes a weight per pair."""
+    scores = []
+    for start in range(0, n_images, BATCH_SIZE):
+        images = np.arange(start, min(start + BATCH_SIZE, n_images))
+        counts = np.ones((len(images), n_images), dtype=int)
+        counts[np.arange(len(images)), images] = 0
+        scores.append(score(counts))
+    return np.concatenate(scores)
 
 
 def draw_images(sets: list[np.ndarray], rng: np.random.RandomState, n_draws: int) -> np.ndarray:

@@ -125,7 +125,9 @@ rdm_whitened_pearson_scorer = _SCORERS["whitened_pearson"]
 noise_normalized_r2_scorer = _SCORERS["noise_normalized_r2"]
 
 
-def get_rdm_scorer(name: str | Callable, **params: Any) -> Callable[..., Any]:
+def get_rdm_scorer(
+    name: str | Callable, *, n_pairs: int | None = None, random_state: Any = None, **params: Any
+) -> Callable[..., Any]:
     """Get a scorer by name, for ``scoring=`` of scikit-learn's tools.
 
     Parameters
@@ -134,6 +136,13 @@ def get_rdm_scorer(name: str | Callable, **params: Any) -> Callable[..., Any]:
         "spearman", "pearson", "kendall_tau_a", "rho_a", "cosine", "whitened_pearson",
         "whitened_cosine" or "noise_normalized_r2", with or without the leading ``rdm_`` of the
         score function; a callable is returned as it is.
+    n_pairs : int, default=None
+        Score a random part of the pairs of images and :class:`~sklearn_rdm.ResponsePatterns`: so
+        many, drawn as by ``patterns.to_pairs(images, n_pairs=n_pairs)``. Needed for Kendall's tau-a
+        and normalised scores of many images; the other scores are computed from all pairs, strip by
+        strip. :func:`rdm_sampling_error` estimates the error. None scores all pairs.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draw.
     **params : dict
         Keyword arguments of the score function, such as ``pattern_covariance`` or ``convention``.
 
@@ -165,7 +174,8 @@ def get_rdm_scorer(name: str | Callable, **params: Any) -> Callable[..., Any]:
     short_name = name.removeprefix("rdm_") if isinstance(name, str) else name
     if short_name not in _SCORERS:
         raise ValueError(f"{name!r} is no RDM scorer; the names are {sorted(_SCORERS)}.")
-    return _SCORERS[short_name].with_params(**params)
+    scorer = _SCORERS[short_name].with_params(**params)
+    return scorer if n_pairs is None else scorer.of_part(n_pairs, random_state)
 
 
 def columns_of(scoring: Any, observed: np.ndarray) -> Callable[..., np.ndarray]:

@@ -13,6 +13,7 @@ from sklearn_rdm.metrics._checks import (
     check_observed,
     check_predicted,
     check_time_average,
+    to_pairs,
     warn_undefined,
 )
 from sklearn_rdm.metrics._measures import (
@@ -48,11 +49,12 @@ def rdm_spearman_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities, on any scale. NaN: this subject has no value for the pair, which
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite.
+        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
     sample_weight : array-like of shape (n_pairs,), default=None
         How much each pair counts, 0 or more: a weight of 2 is a pair given twice. None: all alike.
     subject_average : bool, default=True
@@ -115,11 +117,12 @@ def rdm_pearson_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities, on any scale. NaN: this subject has no value for the pair, which
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite.
+        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
     sample_weight : array-like of shape (n_pairs,), default=None
         How much each pair counts, 0 or more: a weight of 2 is a pair given twice. None: all alike.
     subject_average : bool, default=True
@@ -171,12 +174,13 @@ def rdm_cosine_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities with a meaningful zero, such as crossnobis distances; for
         correlation distances every model scores near 1. NaN: this subject has no value for the
         pair, which is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite.
+        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
     sample_weight : array-like of shape (n_pairs,), default=None
         How much each pair counts, 0 or more: a weight of 2 is a pair given twice. None: all alike.
     subject_average : bool, default=True
@@ -230,11 +234,12 @@ def rdm_rho_a_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities, on any scale. NaN: this subject has no value for the pair, which
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite.
+        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
     sample_weight : array-like of shape (n_pairs,), default=None
         How often each pair counts, whole numbers. Repeats of a pair are ties. None: each once.
     subject_average : bool, default=True
@@ -288,11 +293,12 @@ def rdm_kendall_tau_a_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities, on any scale. NaN: this subject has no value for the pair, which
         is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite.
+        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
     sample_weight : array-like of shape (n_pairs,), default=None
         How often each pair counts, whole numbers. Repeats of a pair are ties. None: each once.
     subject_average : bool, default=True
@@ -349,11 +355,12 @@ def rdm_whitened_cosine_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured squared distances, such as crossnobis. NaN: this subject has no value for the pair,
         which is then left out for this subject only.
     y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite.
+        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
     sample_weight : array-like of shape (n_pairs,), default=None
         How much each pair counts, such as its number of trials: the part of its noise that no other
         pair shares is divided by it. Not with ``pattern_covariance``. None: each pair 1.
@@ -414,11 +421,12 @@ def rdm_whitened_pearson_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y_true : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Measured dissimilarities. NaN: this subject has no value for the pair, which is then left
         out for this subject only.
     y_pred : array-like of shape (n_pairs,)
-        Predicted dissimilarities, finite.
+        Predicted dissimilarities, finite; with response patterns also (n_images, n_images).
     sample_weight : array-like of shape (n_pairs,), default=None
         How much each pair counts, such as its number of trials: the part of its noise that no other
         pair shares is divided by it. Not with ``pattern_covariance``. None: each pair 1.
@@ -476,8 +484,9 @@ def _score(
 ) -> float | np.ndarray:
     measure, index = MEASURES[name], None
     options: dict[str, Any] = {}
+    pairs, y_true, (y_pred,), _ = to_pairs(pairs, y_true, [y_pred], None, sample_weight)
     observed = check_observed(y_true)
-    check_time_average(time_average, observed)
+    check_time_average(time_average, observed.ndim == 3)
     predicted = check_predicted(y_pred, len(observed))[:, np.newaxis]
     weights = check_weights(sample_weight, len(observed))
     if measure.needs_pairs:

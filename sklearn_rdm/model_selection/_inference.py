@@ -25,7 +25,7 @@ from sklearn_rdm.metrics._draws import repeat_pairs
 from sklearn_rdm.metrics._results import InferenceResult
 from sklearn_rdm.metrics._scorers import columns_of
 from sklearn_rdm.metrics._variance import dual_variance
-from sklearn_rdm.model_selection._splitters import check_pairs_and_cv
+from sklearn_rdm.model_selection._cv import check_pairs_and_cv
 
 MIN_IMAGES = 3  # that a fold tests
 
@@ -56,7 +56,8 @@ def cross_val_permutation_test(
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`. Each image set
         must have all its pairs, as a relabelled pair needs a measurement.
-    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Their dissimilarities; NaN where a subject has no value.
     cv : int, splitter or iterable of (train, test), default=None
         As in :func:`cross_val_rdm`; the same splits for every permutation.
@@ -167,7 +168,8 @@ def cross_val_bootstrap(
         Cloned for every fit. A pair whose images were drawn several times is given several times.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
-    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Their dissimilarities; NaN where a subject has no value.
     n_folds : int, default=3
         Folds of images, 2 or more; each needs three distinct images.

@@ -2,114 +2,26 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import BaseCrossValidator, GroupKFold, LeaveOneGroupOut, check_cv
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
+from sklearn.utils import check_random_state
 
-from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
-from sklearn_rdm._pairs._dissimilarities import check_dissimilarities
-from sklearn_rdm._pairs._image_pairs import as_pairs, pairs_within
+from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm.model_selection._image_splits import (
     Rows,
-    as_rows,
-    check_split,
     check_split_pairs,
-    connected_images,
-    count_couples,
-    count_pairs_of,
     image_labels,
     k_folds,
-    leaks,
     no_labels,
-    pairs_of,
     shuffled_images,
 )
+from sklearn_rdm.model_selection._image_splitter import ImageSplitter, KFoldSplitter, as_count
 
 
-class _ImageSplitter(BaseCrossValidator):
-    """Turns training and held-out images, which the subclasses choose, into pairs."""
-
-    test_pairs: str
-    _advice = "Use fewer splits"
-
-    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Rows]:
-        """Generate the pairs to train on and to test on, one split after the other.
-
-        Parameters
-        ----------
-        X : ImagePairs of n_pairs, array that ``ImagePairs.from_arrays`` takes, or images
-            Only images that occur in one of these pairs are split. Images, if y are patterns.
-        y : array-like of shape (n_pairs, ...) or ResponsePatterns, default=None
-            Not read; its length is checked.
-        groups : None
-            Must be None: labels belong to images, ``ImagePairs(..., image_groups=labels)``.
-
-        Yields
-        ------
-        train, test : ndarray of int
-            Rows of X, ascending: pairs, or images if y are patterns.
-
-        Raises
-        ------
-        ValueError
-            If a split holds out fewer than 3 images, or leaves no pair to train on or fewer than
-            two to test on. Every split is checked before the first is given.
-        """
-        name = type(self).__name__
-        of_images = isinstance(y, ResponsePatterns)
-        pairs = connected_images(X, y) if of_images else check_split_pairs(X, name)
-        if y is not None and not of_images:
-            check_consistent_length(pairs, y)
-        if groups is not None:
-            raise ValueError(
-                f"{name} takes no groups: a pair has two images, each with its own "
-                "label. Give labels per image: ImagePairs(images, index, image_groups=labels)."
-            )
-        held_out = list(self._iter_images(pairs))
-        for number, (train_images, test_images) in enumerate(held_out):
-            some = (pairs, train_images, test_images)
-            counts = count_couples(*some) if of_images else count_pairs_of(*some, self.test_pairs)
-            check_split(f"split {number} of {name}", test_images, counts, self._advice)
-        for train_images, test_images in held_out:
-            if of_images:
-                yield train_images, test_images
-                continue
-            yield pairs_of(pairs, train_images, test_images, self.test_pairs)
-
-    @abstractmethod
-    def _iter_images(self, pairs: ImagePairs) -> Iterator[Rows]:
-        """Training and held-out rows of ``pairs.images``."""
-
-
-class _KFoldSplitter(_ImageSplitter):
-    """What the splitters with ``n_splits`` folds of images have in common."""
-
-    _advice = "Use a smaller n_splits"
-
-    def __init__(
-        self,
-        n_splits: int = 5,
-        *,
-        shuffle: bool = False,
-        random_state: Any = None,
-        test_pairs: str = "both",
-    ) -> None:
-        self.n_splits = n_splits
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.test_pairs = test_pairs
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
-        """Return the number of folds; the arguments, which scikit-learn gives, are not read."""
-        return _as_count("n_splits", self.n_splits)
-
-
-class ImageKFold(_KFoldSplitter):
+class ImageKFold(KFoldSplitter):
     """K folds of images: test on the pairs of held-out images, train on the pairs of the others.
 
     Folds of *pairs* would test on images that were trained on. Here the images that occur in a
@@ -214,7 +126,7 @@ class StratifiedImageKFold(ImageKFold):
         return image_labels(pairs, type(self).__name__)
 
 
-class GroupImageKFold(_KFoldSplitter):
+class GroupImageKFold(KFoldSplitter):
     """K folds of images that never part the images of one group.
 
     As :class:`ImageKFold`, with :class:`~sklearn.model_selection.GroupKFold` on
@@ -267,7 +179,7 @@ class GroupImageKFold(_KFoldSplitter):
             yield images[train], images[test]
 
 
-class LeaveOneGroupOfImagesOut(_ImageSplitter):
+class LeaveOneGroupOfImagesOut(ImageSplitter):
     """One split per image group: its images are held out.
 
     As :class:`GroupImageKFold` with one group per fold; the groups are ``pairs.image_groups``,
@@ -320,7 +232,7 @@ class LeaveOneGroupOfImagesOut(_ImageSplitter):
             yield images[train], images[test]
 
 
-class RepeatedImageKFold(_ImageSplitter):
+class RepeatedImageKFold(ImageSplitter):
     """:class:`ImageKFold`, shuffled anew ``n_repeats`` times.
 
     A pair is tested in a repeat with a chance of about ``1 / n_splits``, since both images must
@@ -375,15 +287,15 @@ class RepeatedImageKFold(_ImageSplitter):
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
         """Return folds times repeats; the arguments, which scikit-learn gives, are not read."""
-        return _as_count("n_splits", self.n_splits) * _as_count("n_repeats", self.n_repeats)
+        return as_count("n_splits", self.n_splits) * as_count("n_repeats", self.n_repeats)
 
     def _iter_images(self, pairs: ImagePairs) -> Iterator[Rows]:
         rng = check_random_state(self.random_state)
-        for _ in range(_as_count("n_repeats", self.n_repeats)):
+        for _ in range(as_count("n_repeats", self.n_repeats)):
             yield from k_folds(pairs, no_labels(pairs), self.n_splits, True, rng)
 
 
-class ImageShuffleSplit(_ImageSplitter):
+class ImageShuffleSplit(ImageSplitter):
     """Random splits of the images, each drawn anew.
 
     As :class:`ImageKFold`, with :class:`~sklearn.model_selection.ShuffleSplit` over the images.
@@ -446,70 +358,8 @@ class ImageShuffleSplit(_ImageSplitter):
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
         """Return the number of splits; the arguments, which scikit-learn gives, are not read."""
-        return _as_count("n_splits", self.n_splits)
+        return as_count("n_splits", self.n_splits)
 
     def _iter_images(self, pairs: ImagePairs) -> Iterator[Rows]:
         sizes = {"test_size": self.test_size, "train_size": self.train_size}
         return shuffled_images(pairs, no_labels(pairs), self.n_splits, self.random_state, **sizes)
-
-
-def _as_count(name: str, value: Any) -> int:
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an integer, 1 or more, got {value!r}.")
-    return int(value)
-
-
-def check_image_cv(cv: Any, pairs: ImagePairs, y: np.ndarray) -> list[Rows]:
-    """Return the splits of ``cv`` (None and int mean ImageKFold), refusing folds of pairs."""
-    if cv is None or isinstance(cv, int | np.integer):
-        cv = ImageKFold(5 if cv is None else int(cv))
-    splits = [
-        (as_rows(train, len(pairs)), as_rows(test, len(pairs)))
-        for train, test in check_cv(cv).split(pairs, y)
-    ]
-    if not splits:
-        raise ValueError(f"cv={cv!r} gives no split.")
-    for number, (train, test) in enumerate(splits):
-        leaked = leaks(pairs, train, test)
-        if leaked.any():
-            i, j = pairs.index[test[leaked.argmax()]]
-            raise ValueError(
-                f"split {number} of cv tests the pair of images {i} and {j}, which both occur in "
-                f"its training pairs ({leaked.sum()} such pairs): it holds out pairs, not images. "
-                "Use ImageKFold or another splitter of sklearn_rdm.model_selection."
-            )
-    return splits
-
-
-def check_pairs_and_cv(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray, list[Rows]]:
-    """Pairs, dissimilarities and checked splits of pairs, of images and response patterns too.
-
-    Of images and response patterns, samples are images: other splitters than those of this module,
-    and lists of rows, split the images.
-    """
-    if hasattr(y, "to_pairs"):
-        pairs, dissim, cv = pairs_and_cv_of_patterns(X, y, cv)
-    else:
-        pairs = as_pairs(X)
-        dissim = check_dissimilarities(y, len(pairs))
-    return pairs, dissim, check_image_cv(cv, pairs, dissim)
-
-
-def pairs_and_cv_of_patterns(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray, Any]:
-    """Pairs, dissimilarities and splits of pairs, of images, response patterns and their splits."""
-    pairs, dissim = y.to_pairs(X)
-    if not (cv is None or isinstance(cv, int | np.integer | _ImageSplitter)):
-        splits = check_cv(cv).split(np.zeros(len(y)))
-        cv = [tuple(pairs_within(pairs.index, rows) for rows in split) for split in splits]
-    return pairs, dissim, cv
-
-
-def images_of(pairs: ImagePairs, rows: np.ndarray) -> np.ndarray:
-    """Rows of the images of pairs that are all pairs of these images."""
-    images = np.unique(pairs.index[rows])
-    if len(pairs_within(pairs.index, images)) != len(rows):
-        raise ValueError(
-            "a split of images and response patterns must hold all pairs of its images: give "
-            "test_pairs='both', or pairs and their dissimilarities, patterns.to_pairs(images)."
-        )
-    return images

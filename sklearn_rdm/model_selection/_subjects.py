@@ -20,11 +20,12 @@ from sklearn_rdm._pairs._delegation import wrapped_has
 from sklearn_rdm._pairs._dissimilarities import as_real
 from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
+from sklearn_rdm._pairs._patterns import ResponsePatterns
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm._pairs._routing import RoutedFitMixin
-from sklearn_rdm._pairs._weights import check_weights, take_weights
+from sklearn_rdm._pairs._weights import check_samples_are_pairs, check_weights, take_weights
 from sklearn_rdm.metrics import get_rdm_scorer
-from sklearn_rdm.model_selection._splitters import check_image_cv
+from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
 
 
 def cross_val_subjects_score(
@@ -50,11 +51,13 @@ def cross_val_subjects_score(
     estimator : estimator with ``fit(X, y)``
         Cloned for every fold; a search inside sees the training images and subjects only.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
-        The labelled pairs.
-    y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+        The labelled pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
+    y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times), or \
+ResponsePatterns
         One column of dissimilarities per subject; NaN where a subject has no value.
     cv : int, splitter or iterable of (train, test), default=None
-        Over images. None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``.
+        Over images. None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``. With response patterns,
+        scikit-learn's splitters and rows are of images.
     subject_cv : int, splitter or iterable of (train, test), default=None
         Over subjects, any splitter of scikit-learn; None is ``KFold(5)``, an int ``KFold(n)``.
     scoring : str or callable, default=None
@@ -115,6 +118,9 @@ def cross_val_subjects_score(
     >>> scores.shape
     (2, 3)
     """
+    check_samples_are_pairs(y, sample_weight)
+    if hasattr(y, "to_pairs"):
+        X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
     pairs = as_pairs(X)
     y = _check_subjects(y, len(pairs))
     weights = check_weights(sample_weight, len(pairs))
@@ -215,8 +221,8 @@ class SubjectHoldOutRDMRegressor(
         Parameters
         ----------
         X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
-            The labelled pairs.
-        y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            The labelled pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
+        y : array-like of shape (n_pairs, n_subjects[, n_times]), or ResponsePatterns
             One column of dissimilarities per subject.
         sample_weight : array-like of shape (n_pairs,), default=None
             How much each pair counts, given to the estimator's ``fit``. None: all alike.
@@ -233,23 +239,26 @@ class SubjectHoldOutRDMRegressor(
             and tested, or if the training subjects have none of these pairs; and whatever the
             estimator raises.
         """
-        pairs = as_pairs(X)
-        y = _check_subjects(y, len(pairs))
-        test = _check_columns(self.test_subjects, y.shape[1], "test_subjects")
-        others = np.setdiff1d(np.arange(y.shape[1]), test)
-        train = others
+        X, y, weights = _checked(X, y, sample_weight)
+        n_subjects = y.n_subjects if isinstance(y, ResponsePatterns) else y.shape[1]
+        train, test = self._split_subjects(n_subjects)
+        X, y, weights = _columns(X, y, train, weights)
+        self.train_subjects_, self.test_subjects_ = train, test
+        self.estimator_ = clone(self.estimator).fit(X, y, **self._fit_params(weights))
+        return self
+
+    def _split_subjects(self, n_subjects: int) -> tuple[np.ndarray, np.ndarray]:
+        """Columns to fit on and to score on."""
+        test = _check_columns(self.test_subjects, n_subjects, "test_subjects")
+        train = np.setdiff1d(np.arange(n_subjects), test)
         if self.train_subjects is not None:
-            train = _check_columns(self.train_subjects, y.shape[1], "train_subjects")
+            train = _check_columns(self.train_subjects, n_subjects, "train_subjects")
         if len(train) == 0 or np.isin(train, test).any():
             raise ValueError(
                 f"train_subjects {train.tolist()} and test_subjects {test.tolist()} of "
-                f"{y.shape[1]} subjects must have no subject in common, and one each."
+                f"{n_subjects} subjects must have no subject in common, and one each."
             )
-        self.train_subjects_, self.test_subjects_ = train, test
-        weights = check_weights(sample_weight, len(pairs))
-        pairs, y, weights = _columns(pairs, y, train, weights)
-        self.estimator_ = clone(self.estimator).fit(pairs, y, **self._fit_params(weights))
-        return self
+        return train, test
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict dissimilarities by the fitted estimator.
@@ -290,8 +299,8 @@ class SubjectHoldOutRDMRegressor(
         Parameters
         ----------
         X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
-            Pairs; those that no test subject has are left out.
-        y : array-like of shape (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+            Pairs; those that no test subject has are left out. Or images, as in ``fit``.
+        y : array-like of shape (n_pairs, n_subjects[, n_times]), or ResponsePatterns
             All subjects' columns, as in ``fit``; only those of the test subjects are read.
         sample_weight : array-like of shape (n_pairs,), default=None
             How much each pair counts; ``scoring`` must take weights. None: all alike.
@@ -308,16 +317,14 @@ class SubjectHoldOutRDMRegressor(
             of these pairs, or if ``scoring`` is unknown.
         """
         check_is_fitted(self)
-        pairs = as_pairs(X)
-        y = _check_subjects(y, len(pairs))
+        X, y, weights = _checked(X, y, sample_weight)
         scoring = self.scoring
         if isinstance(scoring, str) and scoring not in get_scorer_names():
             scoring = get_rdm_scorer(scoring)
         scorer = check_scoring(self.estimator_, scoring=scoring)
-        weights = check_weights(sample_weight, len(pairs))
-        pairs, y, weights = _columns(pairs, y, self.test_subjects_, weights)
+        X, y, weights = _columns(X, y, self.test_subjects_, weights)
         weighted = {} if weights is None else {"sample_weight": weights}
-        return scorer(self.estimator_, pairs, y, **weighted)
+        return scorer(self.estimator_, X, y, **weighted)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -348,6 +355,18 @@ def _fit_score(
     return regressor.score(pairs[test], y[test], take_weights(weights, test))
 
 
+def _checked(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, np.ndarray | None]:
+    """Pairs, all subjects' dissimilarities and weights; or images and response patterns."""
+    check_samples_are_pairs(y, sample_weight)
+    if isinstance(y, ResponsePatterns):
+        y._check_images(X)
+        if y.n_subjects < 2:
+            raise ValueError(f"holding out subjects needs two or more subjects, got {y!r}.")
+        return X, y, None
+    pairs = as_pairs(X)
+    return pairs, _check_subjects(y, len(pairs)), check_weights(sample_weight, len(pairs))
+
+
 def _check_subjects(y: Any, n_pairs: int) -> np.ndarray:
     """Return y as float64 (n_pairs, n_subjects[, n_times]) of two or more subjects."""
     y = as_real(y, "dissimilarities")
@@ -367,9 +386,14 @@ def _check_columns(subjects: Any, n_subjects: int, name: str) -> np.ndarray:
 
 
 def _columns(
-    pairs: ImagePairs, y: np.ndarray, subjects: np.ndarray, weights: np.ndarray | None
-) -> tuple[ImagePairs, np.ndarray, np.ndarray | None]:
-    """Pairs that one of the subjects has, these subjects' dissimilarities, and the weights."""
+    pairs: Any, y: Any, subjects: np.ndarray, weights: np.ndarray | None
+) -> tuple[Any, Any, np.ndarray | None]:
+    """Pairs that one of the subjects has, these subjects' dissimilarities, and the weights.
+
+    Or images, and these subjects' response patterns.
+    """
+    if isinstance(y, ResponsePatterns):
+        return pairs, y._of_subjects(subjects), None
     y = y[:, subjects]
     has_value = ~np.isnan(y).all(axis=tuple(range(1, y.ndim)))
     if not has_value.any():

@@ -16,6 +16,11 @@ from sklearn.utils.parallel import delayed
 from sklearn_rdm._pairs._dissimilarities import check_dissimilarities, count_pairs
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._progress import collect
+from sklearn_rdm.model_selection._cv import (
+    check_pairs_and_cv,
+    images_of,
+    pairs_and_cv_of_patterns,
+)
 from sklearn_rdm.model_selection._image_splits import (
     as_rows,
     check_split,
@@ -34,9 +39,6 @@ from sklearn_rdm.model_selection._splitters import (
     LeaveOneGroupOfImagesOut,
     RepeatedImageKFold,
     StratifiedImageKFold,
-    check_pairs_and_cv,
-    images_of,
-    pairs_and_cv_of_patterns,
 )
 from sklearn_rdm.model_selection._subjects import (
     SubjectHoldOutRDMRegressor,
@@ -231,10 +233,10 @@ def cross_val_rdm(
 ) -> Bunch:
     """Predict every pair by models that were trained without its images.
 
-    What :func:`~sklearn.model_selection.cross_val_predict` is for samples, which refuses folds
-    of images, since they test a pair never or several times. Predictions of a pair that several
-    splits test are averaged. Each split is another model: where models differ in scale, score
-    split by split (``test_dissims``) or use a rank correlation.
+    What :func:`~sklearn.model_selection.cross_val_predict` is for samples. That one raises an error
+    for folds of images, since they test a pair never or several times; here, predictions of a pair
+    that several splits test are averaged. Each split is another model: where models differ in
+    scale, score split by split (``test_dissims``) or use a rank correlation.
 
     Parameters
     ----------
@@ -242,7 +244,8 @@ def cross_val_rdm(
         Cloned for every split; a search makes this a nested cross-validation.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The labelled pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
-    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, n_times)
+    y : array-like of shape (n_pairs,), (n_pairs, n_subjects) or \
+(n_pairs, n_subjects, n_times), or ResponsePatterns
         Their dissimilarities; NaN where a subject has no value.
     cv : int, splitter or iterable of (train, test), default=None
         None is ``ImageKFold(5)``, an int ``ImageKFold(cv)``. ``RepeatedImageKFold`` or

@@ -13,7 +13,7 @@ from sklearn_rdm._pairs._pattern_moments import mean_and_scale
 from sklearn_rdm.preprocessing._pooling import SubjectPooling, as_pooling
 
 ALL_PAIRS = 2**22  # numbers: of so few, the dissimilarities of all pairs are looked at
-SAMPLE = 2**20  # random pairs that ranks and reliabilities are learned from, beyond
+SAMPLE = 2**20  # random numbers that ranks and reliabilities are learned from, beyond
 NO_PAIR = "no subject has seen two of these images: there is nothing to learn."
 CONSTANT = 1e-12  # of the mean: what rounding leaves of no spread
 
@@ -32,8 +32,7 @@ def pool_patterns(subject_pooling: Any, y: ResponsePatterns) -> Any:
         return pooling.fit(_labelled(y.dissimilarities()))
     if _needs_moments_alone(pooling):
         return _fit_moments(pooling, y)
-    rng = np.random.RandomState(0)
-    sample = index[rng.randint(0, len(index), SAMPLE // y.n_subjects)]
+    sample = index.draw(min(SAMPLE // y.n_subjects, len(index)), 0)
     return pooling.fit(_labelled(y.dissimilarities(sample)))
 
 

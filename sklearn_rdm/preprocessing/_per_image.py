@@ -60,15 +60,15 @@ class PerImage(FitTaskMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
     def __init__(self, transformer: Any) -> None:
         self.transformer = transformer
 
-    def fit(self, X: Any, y: Any = None) -> PerImage:  # noqa: ARG002
+    def fit(self, X: Any, y: Any = None) -> PerImage:
         """Fit the transformer on the images of the pairs.
 
         Parameters
         ----------
         X : ImagePairs, or array-like of shape (n_pairs, 2, ...)
-            The training pairs.
-        y : None
-            Ignored.
+            The training pairs; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
+        y : ResponsePatterns, default=None
+            Says that samples are images; dissimilarities are not looked at.
 
         Returns
         -------
@@ -81,9 +81,11 @@ class PerImage(FitTaskMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
             If X is no pairs of images, and whatever the transformer raises, for example if it
             wants more images than the pairs hold.
         """
-        pairs = as_pairs(X)
+        of_images = hasattr(y, "to_pairs")
+        pairs = ImagePairs(X) if of_images else as_pairs(X)
+        used = y._paired_images() if of_images else pairs.used_images
         features = pairs.images.reshape(len(pairs.images), -1)
-        self.transformer_ = clone(self.transformer).fit(features[pairs.used_images])
+        self.transformer_ = clone(self.transformer).fit(features[used])
         self.n_features_in_ = features.shape[1]
         self._training_pairs_ = TrainingPairs(pairs)
         return self

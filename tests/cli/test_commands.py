@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import sklearn_rdm
-from sklearn_rdm._cli import main
+from sklearn_rdm._cli import _commands, main
 from sklearn_rdm.datasets import make_rdm_regression
 from sklearn_rdm.io import read_rdms, to_long_table, write_rdms
 
@@ -151,3 +151,62 @@ def test_evaluate_reads_tables_and_matrices_alike(study, tmp_path, capsys):
 def test_layers_are_listed(capsys):
     assert main(["layers", "alexnet"]) == 0
     assert {"conv4", "features.3"} <= set(capsys.readouterr().out.split())
+
+
+def demonstrate(monkeypatch, out):
+    """What ``demo`` writes to files, and what it then asks ``fit`` for."""
+    asked = []
+    monkeypatch.setattr(_commands, "fit", asked.append)
+    assert main(["demo", "--out", str(out), "--quiet"]) == 0
+    return asked[0]
+
+
+def test_demo_fits_simulated_subjects_from_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SKLEARN_RDM_DATA", raising=False)
+    asked = demonstrate(monkeypatch, tmp_path / "demo")
+    data = make_rdm_regression(n_images=60, random_state=0)
+    pairs, dissim, names = _commands._read_data(asked)
+    np.testing.assert_array_equal(pairs.images, data.images)
+    np.testing.assert_allclose(pairs.to_rdms(dissim), data.rdms, atol=1e-12)
+    assert names[:2] == ["000.png", "001.png"]
+    assert "simulated subjects (set SKLEARN_RDM_DATA for brain data)" in capsys.readouterr().out
+    search = _commands._search(asked, tmp_path / "demo" / "model")
+    layers = {layer.alias for layer in sklearn_rdm.list_layers("efficientnet_lite0")}
+    assert {search.estimator.layer, *search.param_grid["freeze_up_to"]} <= layers
+    assert (search.estimator.max_epochs, search.get_params()["cv"].get_n_splits()) == (12, 5)
+
+
+@pytest.mark.data
+def test_demo_fits_brains_where_there_are_data(load_algonauts, tmp_path, monkeypatch):
+    asked = demonstrate(monkeypatch, tmp_path / "demo")
+    data = load_algonauts(image_set=92, target="fmri_it")
+    pairs, dissim, _ = _commands._read_data(asked)
+    np.testing.assert_array_equal(pairs.images, data.images)
+    np.testing.assert_allclose(pairs.to_rdms(dissim), data.rdms, atol=1e-12)
+    assert (asked.background, asked.layer) == (data.background, "block14")
+
+
+def test_evaluate_prints_without_writing(study, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, data = study
+    given = ["evaluate", str(folder / "images"), str(folder / "rdm.npz"), *NETWORK]
+    assert main([*given, "--layers", "conv2", "--permutations", "0"]) == 0
+    pairs, dissim = sklearn_rdm.ImagePairs.from_rdms(data.images, data.rdms)
+    table = sklearn_rdm.score_layers(
+        "alexnet", ["conv2"], pairs, dissim, weights=None, n_permutations=0, random_state=0
+    )
+    assert f"{table['score'][0]:.3f}" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_test_set_all_images_are_trained_on(study, model, tmp_path):
+    out = tmp_path / "model"
+    assert main([*model[1][:-1], str(out), "--test-size", "0"]) == 0
+    search = joblib.load(out / "search.joblib")
+    pairs, dissim = sklearn_rdm.ImagePairs.from_rdms(study[1].images, study[1].rdms)
+    params = search.best_estimator_.get_params()
+    network = sklearn_rdm.SiameseRDMRegressor(
+        "alexnet", "conv2", weights=None, image_size=64, max_epochs=1, random_state=0
+    ).set_params(lr=params["lr"])
+    expected = network.fit(pairs, dissim).transform(pairs.images)
+    np.testing.assert_array_equal(search.transform(pairs.images), expected)

@@ -252,3 +252,11 @@ def test_images_and_response_patterns_are_drawn_as_their_pairs():
     drawn = RDMDisplay.from_estimator(model, images, patterns)
     np.testing.assert_array_equal(drawn.rdms[0], expected.rdms[0])
     np.testing.assert_allclose(drawn.rdms[1], model.transform(images), atol=1e-12)
+
+
+def test_a_prediction_of_images_without_a_colour_bar(rdm, pairs):
+    display = RDMDisplay.from_estimator(Doubler(rdm), pairs.images, scale=None, colorbar=False)
+    np.testing.assert_allclose(np.nan_to_num(drawn(display)), 2 * rdm)
+    assert display.colorbar_ is None
+    assert display.image_groups is None
+    assert len(display.figure_.axes) == 1

@@ -187,3 +187,14 @@ def test_differences_are_drawn_on_axes_that_are_given():
         display.plot(plt.subplots()[1])
     with pytest.raises(ValueError, match=r"pvalues must have shape \(2, 2\)"):
         RDMScoresDisplay([1.0, 2.0], names=["a", "b"], pvalues=np.ones((3, 3))).plot()
+
+
+def test_names_that_no_bar_can_hold_are_turned():
+    names = ["feature-reweighted-representational-similarity", "b", "c"]
+    display = RDMScoresDisplay([0.1, 0.2, 0.3], names=names).plot()
+    labels = display.ax_.get_xticklabels()
+    assert [label.get_text() for label in labels] == names
+    assert {label.get_rotation() for label in labels} == {30}
+    assert {label.get_ha() for label in labels} == {"right"}
+    short = RDMScoresDisplay([0.1, 0.2], names=["b", "c"]).plot()
+    assert {label.get_rotation() for label in short.ax_.get_xticklabels()} == {0}

@@ -105,3 +105,9 @@ def test_errors_that_name_the_file_or_another_stay(tmp_path):
         raise ValueError(f"{path} is odd")
     with pytest.raises(FileNotFoundError, match="none"), named(path):
         open(tmp_path / "none")  # noqa: SIM115
+
+
+def test_a_negative_size_is_named(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(10))
+    with pytest.raises(ValueError, match="the array has -3 values"):
+        Budget(tmp_path / "x").spend(-3, "the array")

@@ -116,3 +116,24 @@ def test_struct_and_cell_arrays_of_v73_files(tmp_path):
         data = read_rdms(tmp_path / "x.mat", variable=variable)
         np.testing.assert_array_equal(data.rdms, SQUARE)
         assert data.subjects == subjects
+
+
+def test_structs_in_cells_name_their_subjects(tmp_path):
+    cells = np.empty((1, 3), dtype=object)
+    for k, (rdm, name) in enumerate(zip(SQUARE, ["s1", "s2", "s10"], strict=True)):
+        cells[0, k] = {"RDM": rdm, "name": name}
+    data = read_rdms(save(tmp_path, RDMs=cells))
+    np.testing.assert_array_equal(data.rdms, SQUARE)
+    assert data.subjects == ["s1", "s2", "s10"]
+
+
+def test_numbers_and_truth_values_beside_a_matrix_are_no_matrices(tmp_path):
+    others = {"n_images": np.array(4), "done": np.array(True), "mask": np.eye(4, dtype=bool)}
+    np.savez(tmp_path / "x.npz", measured=SQUARE[0], **others)
+    np.testing.assert_array_equal(read_rdms(tmp_path / "x.npz").rdms, SQUARE[0])
+
+
+def test_a_meadows_participant_without_stimuli_is_named(tmp_path):
+    path = save(tmp_path, rdmutv_shy_fox=VECTORS[:1])
+    with pytest.raises(ValueError, match="has rdmutv_shy_fox, but no text variable stimuli_shy"):
+        read_rdms(path)

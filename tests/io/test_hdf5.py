@@ -6,6 +6,8 @@ import pytest
 from scipy.spatial.distance import squareform
 
 from sklearn_rdm.io import read_rdms, write_rdms
+from sklearn_rdm.io._budget import Budget
+from sklearn_rdm.io._hdf5 import read_parts
 
 RDM = squareform(np.arange(6.0))
 
@@ -47,3 +49,11 @@ def test_texts_of_both_kinds_name_images(tmp_path):
         del names["image"]
         names.create_dataset("image", data=["ä", "b", "c", "d"], dtype=h5py.string_dtype())
     assert read_rdms(tmp_path / "x.h5").image_names == ["ä", "b", "c", "d"]
+
+
+def test_a_dataset_without_a_value_is_none(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["empty"], file["full"] = h5py.Empty(float), np.arange(3.0)
+    parts = read_parts(tmp_path / "x.h5", ["empty", "full"], Budget(tmp_path / "x.h5"))
+    assert parts["empty"] is None
+    np.testing.assert_array_equal(parts["full"], [0, 1, 2])

@@ -125,3 +125,9 @@ def test_values_are_read_to_the_last_bit_and_text_among_them_is_named(tmp_path):
         table.to_csv(tmp_path / "x.csv", index=False)
         with pytest.raises(ValueError, match=rf"x\.csv' cannot be read as a \.csv file.*{text}"):
             from_long_table(tmp_path / "x.csv")
+
+
+def test_a_table_of_a_header_alone_holds_no_pair(tmp_path):
+    (tmp_path / "x.csv").write_text("image_1,image_2,dissimilarity\n")
+    with pytest.raises(ValueError, match="x.csv"):
+        from_long_table(tmp_path / "x.csv")

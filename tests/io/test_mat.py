@@ -12,6 +12,7 @@ from sklearn_rdm.io import (
     to_rsatoolbox,
     write_rdms,
 )
+from sklearn_rdm.io._mat import as_square, read_mat
 
 NAMES = ["cat", "dog", "a longer name", "Überraschung"]
 
@@ -143,3 +144,39 @@ def test_as_many_subjects_last_as_images_are_not_taken_for_subjects_first(tmp_pa
 def test_a_missing_file_is_missing_and_not_broken(tmp_path, suffix):
     with pytest.raises(FileNotFoundError):
         read_rdms(tmp_path / f"none{suffix}")
+
+
+def save_nested_v73(path):
+    """A struct and a cell array that hold nothing in one place, and text of HDF5's own kind."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        empty = file.create_dataset("#refs#/empty", data=np.zeros(2, np.uint64))
+        empty.attrs["MATLAB_empty"] = 1
+        matrix = file.create_dataset("#refs#/matrix", data=1 - np.eye(3))
+        file["cells"] = np.array([[matrix.ref], [empty.ref]], dtype=h5py.ref_dtype)
+        file["cells"].attrs["MATLAB_class"] = np.bytes_("cell")
+        file["struct/value"] = np.array([[2.0]])
+        file["struct/nothing"] = np.zeros(2, np.uint64)
+        file["struct/nothing"].attrs["MATLAB_empty"] = 1
+        file["struct"].attrs["MATLAB_class"] = np.bytes_("struct")
+        file["nothing"] = np.zeros(2, np.uint64)
+        file["nothing"].attrs["MATLAB_empty"] = 1
+        file["words"] = "not MATLAB's"
+
+
+def test_what_is_empty_in_v73_files_is_what_scipy_makes_of_older_ones(tmp_path):
+    save_nested_v73(tmp_path / "new.mat")
+    cells = np.empty((1, 2), dtype=object)
+    cells[0, 0], cells[0, 1] = 1 - np.eye(3), np.zeros((0, 0))
+    struct = {"value": 2.0, "nothing": np.zeros((0, 0))}
+    scipy.io.savemat(tmp_path / "old.mat", {"cells": cells, "struct": struct})
+    new, old = (read_mat(tmp_path / name) for name in ("new.mat", "old.mat"))
+    assert new.keys() == old.keys() == {"cells", "struct"}
+    for ours, theirs in zip(new["cells"].ravel(), old["cells"].ravel(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for field in struct:
+        np.testing.assert_array_equal(new["struct"][field].item(), old["struct"][field].item())
+
+
+def test_one_number_is_no_matrix():
+    with pytest.raises(ValueError, match="x must hold matrices, got one number"):
+        as_square(3.0, "x")

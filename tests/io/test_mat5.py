@@ -94,3 +94,21 @@ def test_cells_nested_without_end_are_named(tmp_path):
     scipy.io.savemat(tmp_path / "x.mat", {"RDMs": cell})
     with pytest.raises(ValueError, match=r"x\.mat.*nested more than 50 deep"):
         read_rdms(tmp_path / "x.mat")
+
+
+def test_a_compressed_variable_that_states_another_size_is_named(path):
+    whole = path.read_bytes()
+    unpacked = bytearray(whole[128:])
+    struct.pack_into("<I", unpacked, 4, len(unpacked) - 8 + 16)
+    packed = zlib.compress(bytes(unpacked))
+    path.write_bytes(whole[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    with pytest.raises(ValueError, match=r"x\.mat.* a variable of \d+ bytes states \d+"):
+        read_rdms(path)
+
+
+def test_a_v4_file_that_ends_within_a_header_is_named(tmp_path):
+    scipy.io.savemat(tmp_path / "x.mat", {"rdms": 1 - np.eye(3)}, format="4")
+    with open(tmp_path / "x.mat", "ab") as file:
+        file.write(bytes(12))
+    with pytest.raises(ValueError, match=r"x\.mat.* ends within the header of a variable"):
+        read_rdms(tmp_path / "x.mat")

@@ -136,3 +136,11 @@ def test_what_a_layout_cannot_hold_is_refused_and_leaves_no_file(tmp_path, given
     with pytest.raises(ValueError, match=r"one of \.mat files, got .*x\.npz"):
         write_rdms(tmp_path / "x.npz", RDMS, layout="rsa_toolbox")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_meadows_subject_without_a_value_is_named(tmp_path):
+    rdms = RDMS.copy()
+    rdms[1][~np.eye(4, dtype=bool)] = np.nan
+    with pytest.raises(ValueError, match="subject 'apt_owl' has no dissimilarity at all"):
+        write_rdms(tmp_path / "x.mat", rdms, image_names=NAMES, subjects=SUBJECTS, layout="meadows")
+    assert list(tmp_path.iterdir()) == []

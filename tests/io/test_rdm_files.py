@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -204,3 +206,22 @@ def test_masked_entries_are_missing(tmp_path, rdms):
     write_rdms(tmp_path / "rdm.npy", masked)
     written = read_rdms(tmp_path / "rdm.npy").rdms
     np.testing.assert_array_equal(np.isnan(written), masked.mask)
+
+
+def test_an_unknown_version_and_objects_of_numpys_format_are_named(tmp_path, rdms):
+    np.save(tmp_path / "x.npy", rdms)
+    content = bytearray((tmp_path / "x.npy").read_bytes())
+    content[6] = 9
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.npy.* unknown version \(9, 0\) of numpy's format"):
+        read_rdms(tmp_path / "x.npy")
+    np.savez(tmp_path / "x.npz", rdms=rdms, image_names=np.array(NAMES, dtype=object))
+    with pytest.raises(ValueError, match=r"x\.npz.*'image_names' holds Python objects"):
+        read_rdms(tmp_path / "x.npz")
+
+
+def test_what_is_no_array_in_an_npz_file_is_left_out(tmp_path, rdms):
+    np.savez(tmp_path / "x.npz", rdms=rdms)
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
+        archive.writestr("read_me.txt", "measured in May")
+    np.testing.assert_array_equal(read_rdms(tmp_path / "x.npz").rdms, rdms)

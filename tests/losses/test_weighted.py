@@ -82,3 +82,12 @@ def test_equal_targets_stay_without_gradient(make):
     y_pred.requires_grad_()
     call(make(), y_pred, torch.ones(15, dtype=torch.float64), slice(None), COUNTS * 0.3).backward()
     assert torch.isfinite(y_pred.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("make", [CorrelationLoss, CosineLoss, ScaledMSELoss])
+def test_half_precision_is_summed_in_single_precision(make, dtype):
+    halved = [values.to(dtype) for values in draw(torch.float32)]
+    found = make()(*halved)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, make()(*(values.float() for values in halved)))

@@ -7,7 +7,7 @@ from sklearn_rdm.metrics import (
     rdm_permutation_test,
     rdm_whitened_pearson_score,
 )
-from sklearn_rdm.metrics._draws import members_of_sets, repeat_pairs
+from sklearn_rdm.metrics._draws import check_inputs, members_of_sets, repeat_pairs
 
 
 def all_pairs(n_images):
@@ -58,3 +58,9 @@ def test_whitening_treats_copies_of_an_image_as_images():
     y = y_true[rows] - y_true[rows].mean(axis=0)
     norms = np.sqrt(x @ whitening @ x * np.einsum("ps,pq,qs->s", y, whitening, y))
     assert score == pytest.approx(np.mean(x @ whitening @ y / norms))
+
+
+def test_predictions_of_another_length_are_named_and_not_cut():
+    pairs, y_true, y_pred = simulate()
+    with pytest.raises(ValueError, match="66"):
+        check_inputs(pairs, y_true, [y_pred[:-1]], [np.arange(10), np.arange(20, 30)])

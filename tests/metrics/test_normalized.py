@@ -16,6 +16,7 @@ from sklearn_rdm.metrics import (
     rdm_spearman_score,
 )
 from sklearn_rdm.metrics._noise_ceiling import CONVENTIONS
+from sklearn_rdm.metrics._normalized import normalized_r2_columns
 from sklearn_rdm.model_selection import ImageKFold
 
 ALGONAUTS = {"convention": "algonauts2019"}
@@ -285,3 +286,14 @@ def test_a_subject_without_a_time_point_is_averaged_over_the_others():
         upper = noise_ceiling(y, **ALGONAUTS)[1]
     expected = np.mean([spearmanr(y[:, 2, t], signal)[0] for t in (0, 2, 3)]) ** 2
     assert scores[2] == pytest.approx(expected / upper)
+
+
+def test_a_prediction_of_nothing_has_no_score_beside_one_that_has():
+    rng = np.random.default_rng(0)
+    observed, predicted = rng.random((15, 4)), rng.random((15, 2))
+    index = np.column_stack(np.triu_indices(6, 1))
+    alone = normalized_r2_columns(observed, predicted[:, :1], index)
+    predicted[:, 1] = np.nan
+    both = normalized_r2_columns(observed, predicted, index)
+    np.testing.assert_array_equal(both[0], alone[0])
+    assert np.isnan(both[1]).all()

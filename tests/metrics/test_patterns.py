@@ -33,6 +33,7 @@ def test_the_same_as_of_their_pairs(unseen, folds):
     patterns = make_patterns(unseen)
     pairs, dissim = patterns.to_pairs(IMAGES)
     rdm = np.random.default_rng(1).random((12, 12))
+    rdm += rdm.T
     predicted = rdm[tuple(pairs.index.T)]
     rows = None
     if folds is not None:

@@ -14,6 +14,7 @@ from sklearn_rdm.metrics import (
     rdm_cosine_score,
     rdm_whitened_cosine_score,
 )
+from sklearn_rdm.metrics._scorers import _score_each
 from sklearn_rdm.model_selection import ImageKFold
 from tests.metrics.averager import Averager
 
@@ -123,3 +124,16 @@ def test_scores_do_not_depend_on_the_unit(name, unit):
     assert function(y_true, unit * y_pred) == pytest.approx(expected, rel=1e-12)
     ceiling = metrics.noise_ceiling(y_true, scoring=name)
     assert metrics.noise_ceiling(unit * y_true, scoring=name) == pytest.approx(ceiling, rel=1e-9)
+
+
+def test_a_function_of_ones_own_does_not_score_a_prediction_of_nothing(problem):
+    def score(y_true, y_pred, *, subject_average=True):
+        errors = -np.abs(y_true - y_pred[:, np.newaxis]).mean(axis=0)
+        return errors.mean() if subject_average else errors
+
+    pairs, dissim = problem
+    observed = dissim.reshape(len(pairs), -1)
+    predicted = np.column_stack([observed[:, 0] + 0.5, np.full(len(pairs), np.nan)])
+    scores = _score_each(score, False, observed, predicted, pairs.index)
+    np.testing.assert_allclose(scores[0], score(observed, predicted[:, 0], subject_average=False))
+    assert np.isnan(scores[1]).all()

@@ -2,21 +2,17 @@
 
 import numpy as np
 import pytest
-from sklearn.model_selection import KFold, cross_validate
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 
 from sklearn_rdm import (
-    CalibratedRDMRegressor,
-    FeatureReweightedRSARegressor,
     FixedRSARegressor,
-    ImagePairs,
     ResponsePatterns,
 )
-from sklearn_rdm.metrics import _streamed, get_rdm_scorer
+from sklearn_rdm.metrics import _rank_bins, _streamed, _strips, get_rdm_scorer
 from sklearn_rdm.metrics._measures import MEASURES
-from sklearn_rdm.metrics._streamed import STREAMED, open_distances
-from sklearn_rdm.preprocessing import PerImage
+from sklearn_rdm.metrics._streamed import STREAMED
+from sklearn_rdm.metrics._strips import open_distances
+from sklearn_rdm.model_selection import ImageKFold
 
 N_IMAGES = 60
 
@@ -24,12 +20,12 @@ N_IMAGES = 60
 @pytest.fixture
 def streaming(monkeypatch):
     """Take any set for a large one, cut it into many blocks, and give each value a bin."""
-    monkeypatch.setattr(_streamed, "N_BINS", 4096)
-    monkeypatch.setattr(_streamed, "BLOCK", 7 * N_IMAGES)
+    monkeypatch.setattr(_rank_bins, "N_BINS", 4096)
+    monkeypatch.setattr(_strips, "BLOCK", 7 * N_IMAGES)
     monkeypatch.setattr(_streamed, "COLUMNS", 2)
 
     def switch(on):
-        monkeypatch.setattr(_streamed, "ALL_PAIRS", 0 if on else 2**24)
+        monkeypatch.setattr(_strips, "ALL_PAIRS", 0 if on else 2**24)
 
     return switch
 
@@ -79,7 +75,9 @@ def test_whitened_scores_need_all_images(streaming):
     features, y = make_data(seen=np.arange(3 * N_IMAGES).reshape(3, -1) > 0)
     model = FixedRSARegressor().fit(features, y)
     streaming(True)
-    with pytest.raises(ValueError, match="of each subject to all of them, and a subject .* 59"):
+    with pytest.raises(
+        ValueError, match="of each subject to all of them, and a subject has not seen all"
+    ):
         get_rdm_scorer("whitened_pearson")(model, features, y)
 
 
@@ -93,7 +91,7 @@ def test_ties_are_counted_as_ties(streaming):
 
 def test_bins_cost_less_than_a_hundred_thousandth(streaming, monkeypatch):
     """Many more pairs than bins."""
-    monkeypatch.setattr(_streamed, "N_BINS", 1024)
+    monkeypatch.setattr(_rank_bins, "N_BINS", 1024)
     rng = np.random.default_rng(0)
     hidden = rng.standard_normal((700, 5))
     features = hidden + 0.5 * rng.standard_normal(hidden.shape)
@@ -101,27 +99,6 @@ def test_bins_cost_less_than_a_hundred_thousandth(streaming, monkeypatch):
     model = FixedRSARegressor("euclidean").fit(features, y)
     score, expected = both_ways(streaming, "spearman", model, features, y)
     assert score == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        FixedRSARegressor("euclidean"),
-        FixedRSARegressor("cosine", noise_ratio=0.5),
-        FeatureReweightedRSARegressor(alphas=10),
-        CalibratedRDMRegressor(FixedRSARegressor()),
-        make_pipeline(PerImage(StandardScaler()), FixedRSARegressor()),
-    ],
-)
-def test_any_estimator_opens_its_distances(model):
-    features, y = make_data()
-    pairs, dissim = y.to_pairs(features)
-    model.fit(pairs, dissim)
-    distances = open_distances(model, features)
-    rows, columns = slice(3, 9), np.arange(20, 31)
-    first, second = np.meshgrid(np.arange(60)[rows], columns, indexing="ij")
-    expected = model.predict(ImagePairs(features, np.column_stack([first.ravel(), second.ravel()])))
-    np.testing.assert_allclose(distances(rows, columns).ravel(), expected, atol=1e-12)
 
 
 def test_cross_validation_of_images_streams(streaming):
@@ -151,3 +128,40 @@ def test_constant_predictions_have_no_score(streaming):
     streaming(True)
     with pytest.warns(UserWarning, match="not defined"):
         assert np.isnan(model.score(np.ones_like(features), y))
+
+
+def test_a_search_opens_the_distances_of_what_it_chose():
+    features, y = make_data()
+    grid = {"metric": ["euclidean", "cosine"]}
+    search = GridSearchCV(FixedRSARegressor(), grid, cv=ImageKFold(2))
+    pairs, dissim = y.to_pairs(features)
+    search.fit(pairs, dissim)
+    ours, theirs = (open_distances(model, features) for model in (search, search.best_estimator_))
+    rows, columns = slice(0, 7), np.arange(8, 20)
+    np.testing.assert_array_equal(ours(rows, columns), theirs(rows, columns))
+
+
+def test_blocks_below_the_diagonal_are_not_predicted():
+    class Counting:
+        n_pairs = 0
+
+        def predict(self, pairs):
+            self.n_pairs += len(pairs)
+            return np.ones(len(pairs))
+
+    model = Counting()
+    distances = open_distances(model, np.zeros((20, 2)))
+    np.testing.assert_array_equal(distances(slice(10, 20), np.arange(10)), np.zeros((10, 10)))
+    assert model.n_pairs == 0
+    np.testing.assert_array_equal(distances(slice(0, 5), np.arange(5)), np.triu(np.ones((5, 5)), 1))
+    assert model.n_pairs == 10
+
+
+def test_noise_is_that_of_the_images_that_were_seen(streaming):
+    features, y = make_data(seen=np.arange(N_IMAGES) != 4)
+    features[4] *= 100
+    noise = []
+    for on in (False, True):
+        streaming(on)
+        noise.append(FixedRSARegressor(noise_ratio=0.5).fit(features, y).noise_)
+    assert noise[0] == pytest.approx(noise[1], rel=1e-12)

@@ -68,3 +68,12 @@ def make_timed_pairs(n_images, n_subjects):
     pairs, dissim = make_pairs(n_images, n_subjects=n_subjects)
     noise = np.random.default_rng(0).standard_normal((*dissim.shape, 3))
     return pairs, dissim[:, :, None] + 0.1 * noise
+
+
+def as_lists(splits):
+    return [(train.tolist(), test.tolist()) for train, test in splits]
+
+
+def clone_with(cv, **changes):
+    params = {k: v for k, v in vars(cv).items() if not k.startswith("_")}
+    return type(cv)(**{**params, **changes})

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sklearn_rdm import ImagePairs
+from sklearn_rdm import ImagePairs, ResponsePatterns
+from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.model_selection._image_splits import (
     as_rows,
     check_split,
@@ -95,3 +96,9 @@ def test_groups_stay_together(pairs):
 def test_labels_must_be_there(pairs):
     with pytest.raises(ValueError, match="StratifiedImageKFold needs a label per image"):
         image_labels(pairs, "StratifiedImageKFold")
+
+
+def test_images_that_nobody_has_seen_together_cannot_be_split():
+    alone = ResponsePatterns(np.random.default_rng(0).random((6, 4)), seen=np.eye(1, 6, dtype=bool))
+    with pytest.raises(ValueError, match="no subject has seen two of these images"):
+        next(ImageKFold(2).split(np.zeros((6, 4)), alone))

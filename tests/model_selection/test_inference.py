@@ -169,3 +169,11 @@ def test_images_and_response_patterns():
     assert by_image.records == by_pair.records
     with pytest.raises(ValueError, match="give test_pairs='both'"):
         cross_val_rdm(MODEL, features, patterns, cv=ImageKFold(3, test_pairs="any"))
+
+
+def test_no_permutation_is_no_test():
+    pairs = ImagePairs(np.random.default_rng(0).random((9, 4)))
+    with pytest.raises(ValueError, match="n_permutations must be at least 1, got 0"):
+        cross_val_permutation_test(
+            FixedRSARegressor(), pairs, np.arange(36.0), cv=3, n_permutations=0
+        )

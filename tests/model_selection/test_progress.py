@@ -93,3 +93,13 @@ def test_search_that_fails_is_put_back(data, capsys):
     with pytest.raises(ValueError, match="3"), search_progress(search):
         search.fit(data[0], data[1][:3])
     assert search.scoring is rdm_spearman_scorer
+
+
+def test_a_number_of_folds_and_a_search_that_is_never_fitted(data, capsys):
+    search = make_search(cv=4)
+    with search_progress(search):
+        assert search.scoring.score_func is rdm_spearman_scorer.score_func
+        assert not hasattr(search.scoring, "no_attribute_of_a_scorer")
+    assert "0/24" in capsys.readouterr().err
+    assert search.scoring is rdm_spearman_scorer
+    assert not hasattr(search, "scorer_")

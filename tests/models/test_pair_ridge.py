@@ -42,3 +42,12 @@ def test_held_out_predictions_are_those_of_the_fitted_weights(n_features, penalt
     expected = np.tensordot(columns, path.coef, 1) - path.offset
     predicted = predict_path(*known, alphas, pairs.index[test], **model)
     np.testing.assert_allclose(predicted, expected, atol=1e-8 * np.abs(expected).max())
+
+
+def test_a_target_that_is_constant_has_no_positive_weights(rng):
+    pairs, y = make_problem(rng, 9, 5, 2)
+    y[:, 1] = 3.0
+    known = pairs.images, pairs.index, y
+    path = fit_path(*known, np.full((1, 2), 0.1), metric="dot", penalty="nonnegative")
+    assert (path.coef[..., 0] > 0).any()
+    np.testing.assert_array_equal(path.coef[..., 1], 0)

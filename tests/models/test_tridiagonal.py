@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sklearn_rdm._models import _tridiagonal
 from sklearn_rdm._models._tridiagonal import Tridiagonal, shrinking_penalties
 
 
@@ -87,3 +88,14 @@ def test_nothing_to_solve(rng):
     np.testing.assert_array_equal(form.solve(2, np.ones(4)), 0.5)
     penalties = shrinking_penalties(form, np.zeros(4), np.array([0.5, 1]), of_rows=False)
     np.testing.assert_array_equal(penalties, 0)
+
+
+def test_steps_that_are_cut_off_have_not_passed_the_penalty(monkeypatch, rng):
+    form, vector = Tridiagonal(gram(rng, 20)), rng.normal(size=20)
+    fractions = np.array([0.05])
+    exact = shrinking_penalties(form, vector, fractions, of_rows=False)
+    reached = []
+    for n_steps in (1, 2, 4):
+        monkeypatch.setattr(_tridiagonal, "MOST_STEPS", n_steps)
+        reached += shrinking_penalties(form, vector, fractions, of_rows=False).tolist()
+    assert 0 < reached[0] < reached[1] < reached[2] <= exact[0] * (1 + 1e-9)

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
 from sklearn_rdm import (
     CalibratedRDMRegressor,
@@ -148,3 +149,10 @@ def test_errors_of_a_member_reach_the_user_and_leave_the_ensemble(features):
     with pytest.raises(ValueError, match="features together, but images have 8"):
         voting.set_params(layers__layers=[3, 4]).fit(pairs, y)
     assert voting.estimators_ is fitted
+
+
+def test_without_estimators_there_are_tags_but_no_fit(features):
+    voting = VotingRDMRegressor([])
+    assert get_tags(voting).target_tags.required
+    with pytest.raises(ValueError, match="estimators must hold at least one"):
+        voting.fit(*features)

@@ -1,8 +1,11 @@
 import importlib.util
 
+import numpy as np
 import pytest
 
+from sklearn_rdm import ImagePairs
 from sklearn_rdm._network import _activations, _forward, _frozen
+from tests.networks import make_pairs
 
 
 @pytest.fixture
@@ -27,3 +30,12 @@ def without_drop_connect(monkeypatch):
         monkeypatch.setattr(
             "efficientnet_lite_pytorch.model.drop_connect", lambda x, p, training: x
         )
+
+
+@pytest.fixture
+def constant_image():
+    """Pairs of the even images of 16; image 10 is uniform, which OneChannel sees as a constant."""
+    pairs, y = make_pairs(8)
+    images = np.repeat(pairs.images, 2, axis=0)
+    images[10] = 77
+    return ImagePairs(images, 2 * pairs.index), y

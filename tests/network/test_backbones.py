@@ -1,4 +1,5 @@
 import hashlib
+import os
 import sys
 import threading
 from functools import partial
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torchvision.models.vgg import VGG, make_layers
 from torchvision.transforms import functional as F
 
+from sklearn_rdm._network import _backbones
 from sklearn_rdm._network._backbones import load_backbone, load_weights, read_state_dict
 from sklearn_rdm._network._preprocessing import Preprocessing
 from sklearn_rdm._network._trunk import Trunk
@@ -717,3 +719,14 @@ def test_weights_of_the_ordinary_network_fit_the_fully_convolutional_one(tmp_pat
 def test_fully_convolutional_is_refused_where_it_means_nothing():
     with pytest.raises(ValueError, match="defined for AlexNet and the VGG networks, got resnet18"):
         load_backbone("resnet18", None, fully_convolutional=True)
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_what_torch_load_is_told_is_put_back(monkeypatch, before):
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv(name, before)
+    with _backbones._tensors_only():
+        assert os.environ[name] == "1"
+    assert os.environ.get(name) == before

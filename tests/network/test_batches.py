@@ -11,10 +11,14 @@ from sklearn_rdm._network import _batches as batches_module
 from sklearn_rdm._network._batches import (
     ImageBatches,
     OrderedBatches,
+    OrderedPatternBatches,
     PairBatch,
     PairBatches,
     PairDataset,
+    ReadAhead,
 )
+from sklearn_rdm._pairs._pair_index import AllPairs
+from tests.networks import make_pairs, same_bits, tiny_net
 
 
 def complete(n_images, start=0):
@@ -213,7 +217,7 @@ def test_sparse_designs_give_the_pairs_that_lie_within_batches(share):
 
 
 def test_pairs_that_no_batch_holds_are_an_error():
-    with pytest.raises(ValueError, match="mini-batches of 1 of 4 images: use batching='pairs'"):
+    with pytest.raises(ValueError, match="mini-batch of 1 of the 4 images: use batching='pairs'"):
         list(ImageBatches(complete(4), 1, RandomState(0)))
 
 
@@ -225,3 +229,41 @@ def test_the_same_seed_gives_the_same_batches(kind):
 
     assert draw(0) == draw(0)
     assert draw(0) != draw(1)
+
+
+def test_what_lies_on_the_processor_is_pinned(dataset, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: pinned.append(t.shape) or t.clone())
+    batch = dataset.__getitems__([3, 1])[0]
+    copied = batch.pin_memory()
+    assert pinned == [batch.inputs.shape, batch.index.shape]
+    assert torch.equal(copied.inputs, batch.inputs)
+    assert torch.equal(copied.index, batch.index)
+    on_device = batch.to("meta")
+    assert on_device.pin_memory().inputs is on_device.inputs
+
+
+@pytest.mark.parametrize("batch_size", [2, 5, 40])
+def test_all_pairs_without_a_list_give_the_batches_of_the_list(batch_size):
+    by_rule, listed = (
+        ImageBatches(index, batch_size, RandomState(3)) for index in (AllPairs(17), complete(17))
+    )
+    for ours, theirs in zip(by_rule, listed, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_all_pairs_of_images_are_not_listed_to_train_on_them():
+    pairs, y = make_pairs()
+    net = tiny_net(max_epochs=2).fit(pairs, y)
+    assert isinstance(net.get_dataset(pairs, y[:, 0]).index, AllPairs)
+    listed = tiny_net(max_epochs=2).fit(ImagePairs(pairs.images, pairs.index), y)
+    assert same_bits(net, listed)
+    np.testing.assert_array_equal(net.predict(pairs), listed.predict(pairs))
+
+
+def test_batches_that_are_read_ahead_or_are_of_patterns_can_be_counted():
+    loader = [3, 1, 2]
+    assert len(ReadAhead(loader)) == 3
+    assert list(ReadAhead(loader)) == loader
+    ordered = OrderedPatternBatches(np.ones((2, 2000), dtype=bool))
+    assert len(ordered) == len(list(ordered)) > 1

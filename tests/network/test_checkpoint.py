@@ -311,7 +311,7 @@ def test_another_call_begins_anew_and_is_told_what_differs(tmp_path, params, nam
     file = cut_fit(tmp_path)
     os.utime(file, (0, 0))  # before this process began
     _checkpoint._named.clear()
-    with pytest.warns(UserWarning, match=f"begins anew: no checkpoint .* differs in .*{named}"):
+    with pytest.warns(UserWarning, match=f"beginning: no checkpoint .* differs in .*{named}"):
         other = make_net(tmp_path, **params).fit(*make_pairs(12))
     assert same_bits(make_net(**params).fit(*make_pairs(12)), other)
     assert file.exists()
@@ -385,7 +385,7 @@ def test_other_weights_to_begin_with_are_another_call(tmp_path):
         (
             {"train_split": ImageShuffleSplit(1, test_size=0.4)},
             ValueError,
-            "cannot tell train_split from others: ImageShuffleSplit has random_state=None",
+            "cannot recognise train_split in .*: ImageShuffleSplit has random_state=None",
         ),
         ({"checkpoint": 3}, TypeError, "checkpoint must be a folder, or None, got 3"),
         ({"checkpoint": __file__}, ValueError, "checkpoint must be a folder, but .* is a file"),
@@ -472,7 +472,7 @@ def test_an_interrupted_fit_goes_on(tmp_path, monkeypatch):
     net.initialize()
     net.callbacks_.append(("interrupts", Interrupts()))
     monkeypatch.setattr(type(net), "initialize_callbacks", lambda net: net)
-    with pytest.warns(UserWarning, match="the same fit goes on from its last checkpoint"):
+    with pytest.warns(UserWarning, match="the same fit from its last checkpoint"):
         net.fit(pairs, dissim)
     assert [path.suffix for path in tmp_path.iterdir()] == [".training"]
     monkeypatch.undo()
@@ -550,3 +550,26 @@ def test_other_patterns_begin_anew(change, tmp_path):
     assert Switch.n_trained == N_EPOCHS
     assert same_bits(net, make_net().fit(other_images, other))
     assert len(list(tmp_path.glob("*.fitted"))) == 2
+
+
+def test_processes_that_find_different_checkpoints_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "are_all_equal", lambda value: False)
+    with pytest.raises(ValueError, match="different checkpoints in .* processes of all machines"):
+        make_net(tmp_path).fit(*make_pairs(12))
+
+
+@pytest.mark.parametrize("content", [b"", b"text\n", b"sklearn_rdm state 1\n{}\n"])
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path, content):
+    theirs = tmp_path / "theirs.training"
+    theirs.write_bytes(content)
+    os.utime(theirs, (0, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_net(tmp_path).fit(*make_pairs(12))
+    assert theirs.read_bytes() == content
+
+
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="may not write to the folder .*Give another one"):
+        make_net(tmp_path).fit(*make_pairs(12))

@@ -152,7 +152,7 @@ def test_steps_say_what_they_take():
     np.testing.assert_allclose(net.evaluation_step(batch), net.predict(pairs), atol=ROUNDING)
     with pytest.raises(ValueError, match="the pairs have no dissimilarities"):
         net.validation_step(batch)
-    with pytest.raises(TypeError, match=r"got a ImagePairs. Of pairs, call predict"):
+    with pytest.raises(TypeError, match=r"got a ImagePairs. To predict pairs, call predict"):
         net.infer(pairs)
     whitened = tiny_net(criterion=WhitenedCosineLoss).initialize()
     with pytest.raises(ValueError, match="WhitenedCosineLoss needs the images of each pair"):
@@ -343,3 +343,10 @@ def test_batch_scoring_of_patterns():
     split = predefined_split(Dataset(images[N_TRAINED:], y_valid))
     net = tiny_net(train_split=split, callbacks=[callback]).fit(images[:N_TRAINED], y)
     assert net.history[-1, "score"] == pytest.approx(-net.history[-1, "valid_loss"], rel=1e-5)
+
+
+def test_a_dataset_of_skorch_is_what_it_holds():
+    net, pairs, y = fitted()
+    ours, theirs = net.get_dataset(pairs, y), net.get_dataset(Dataset(pairs, y))
+    np.testing.assert_array_equal(ours.y, theirs.y)
+    np.testing.assert_array_equal(np.asarray(ours.index), np.asarray(theirs.index))

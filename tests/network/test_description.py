@@ -3,6 +3,7 @@ import functools
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,16 @@ import torch
 from joblib import Parallel, delayed
 from skorch.callbacks import EpochScoring, LRScheduler
 from torch import nn
+from torchvision.transforms import InterpolationMode
 
-from sklearn_rdm import ImagePairs
-from sklearn_rdm._network._description import describe, describe_pairs, differences
+from sklearn_rdm import ImagePairs, ResponsePatterns
+from sklearn_rdm._network import _description
+from sklearn_rdm._network._description import (
+    describe,
+    describe_pairs,
+    differences,
+    installed_versions,
+)
 from sklearn_rdm.callbacks import WeightAveraging
 from sklearn_rdm.metrics import rdm_spearman_scorer
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
@@ -43,6 +51,21 @@ OtherLoss.__qualname__ = Loss.__qualname__
 
 class Slots:
     __slots__ = ()
+
+
+def unfinished():
+    """A function that reads a name which has no value yet."""
+
+    def read():
+        return later
+
+    if not callable(read):
+        later = 1
+    return read
+
+
+def make_patterns(n_images, seen=None):
+    return ResponsePatterns(np.random.default_rng(0).random((n_images, 4)), seen=seen)
 
 
 # All differ, the neighbours in one thing
@@ -79,6 +102,8 @@ DIFFERENT = [
     torch.optim.SGD,
     np.mean,
     len,
+    zlib.crc32,
+    zlib.adler32,
     np.random.RandomState(0),
     np.random.RandomState(1),
     np.random.default_rng(0),
@@ -95,6 +120,18 @@ DIFFERENT = [
     Path("a"),
     torch.device("cpu"),
     nn.Linear(2, 2),
+    ImageKFold(3).split,
+    ImageKFold(4).split,
+    unfinished(),
+    InterpolationMode.BILINEAR,
+    InterpolationMode.BICUBIC,
+    ImagePairs(np.eye(3)),
+    ImagePairs(np.eye(3))[:2],
+    ImagePairs(np.eye(4)),
+    make_patterns(3),
+    make_patterns(4),
+    make_patterns(4)[1:],
+    make_patterns(3, seen=[[True, True, False]]),
 ]
 
 
@@ -158,7 +195,7 @@ def test_other_processes_describe_alike(monkeypatch):
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (Slots(), TypeError, "told from others by its place in memory alone"),
+        (Slots(), TypeError, "shows its address in memory, but no content"),
         (ImageShuffleSplit(1), ValueError, "ImageShuffleSplit has random_state=None"),
         ({"a": [ImageKFold(3, shuffle=True)]}, ValueError, "ImageKFold has random_state=None"),
     ],
@@ -192,3 +229,22 @@ def test_differences_are_named_with_both_values():
         "new (none there, y here)",
         "old (x there, none here)",
     ]
+
+
+def test_images_of_arrays_of_pairs_are_told_by_their_content():
+    """Their digests are there already: images that are equal were found by them."""
+    pairs, _ = make_pairs()
+    given = pairs.images[pairs.index]
+    read = ImagePairs.from_arrays(given)
+    assert read.digests is not None
+    same = ImagePairs(read.images, read.index)
+    assert describe_pairs(read) == describe_pairs(same)
+    given[0, 0, 0, 0] ^= 1
+    changed = describe_pairs(ImagePairs.from_arrays(given))
+    assert changed["images"] != describe_pairs(read)["images"]
+
+
+def test_packages_that_are_not_installed_have_no_version(monkeypatch):
+    before = installed_versions()
+    monkeypatch.setitem(_description.PACKAGES, "none", "no-such-package")
+    assert installed_versions() == before

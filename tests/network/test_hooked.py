@@ -97,6 +97,27 @@ def test_frozen_layers_get_no_gradient_and_later_ones_are_not_run():
     assert not trunk.has_prefix
 
 
+@pytest.mark.filterwarnings("ignore:Branching cannot be cut")
+def test_layers_are_frozen_from_one_on():
+    trunk = build(Branching, "head", freeze_from="block")
+    trunk(X)[0].sum().backward()
+    with_gradient = {n for n, p in trunk.network.named_parameters() if p.grad is not None}
+    assert with_gradient == {"stem.weight", "stem.bias"}
+    trunk.check_frozen()  # nothing is kept, so that anything may be trained
+    before = {part: trunk.key(part) for part in ("prefix", "whole")}
+    with torch.no_grad():
+        trunk.network.stem.bias += 1
+    assert trunk.key("prefix") == before["prefix"]  # the photographs as they are
+    assert trunk.key("whole") != before["whole"]
+    trunk.network.head.requires_grad_(True)
+    trunk.check_frozen()
+
+
+def test_the_last_layer_of_a_network_that_is_not_cut_must_be_named():
+    with pytest.raises(ValueError, match="last layer is not known: name the layer. Valid .*head"):
+        build(Branching, None)
+
+
 def test_a_random_network_is_refused():
     with pytest.raises(ValueError, match="random in evaluation mode"):
         build(Random, "last")

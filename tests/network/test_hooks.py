@@ -81,3 +81,35 @@ def test_items_are_picked_by_number_key_and_attribute():
     value = {"a": (1, Named((2, 3)))}
     assert pick(value, ("a", 1, "hidden")) == 3
     assert pick(value, ()) is value
+
+
+class Catching(nn.Module):
+    """Goes on without a part that fails within another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.outer, self.last = Outer(), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.last(self.outer(x))
+
+
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.failing = Failing()
+
+    def forward(self, x):
+        try:
+            return self.failing(x)
+        except RuntimeError:
+            return 2 * x
+
+
+def test_a_call_that_failed_has_no_value_and_those_around_it_have():
+    network = Catching()
+    install_hooks(network)
+    calls = all_calls(network, X)
+    assert list(calls.ends) == [("outer", 0), ("last", 0)]
+    torch.testing.assert_close(calls.values["outer", 0], 2 * X)
+    torch.testing.assert_close(calls.values["last", 0], network.last(2 * X))

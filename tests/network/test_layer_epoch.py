@@ -307,3 +307,11 @@ def test_whole_weights_equal_repeated_pairs():
     assert np.abs(weighted.scores_ - clone(search).fit(pairs, y).scores_).max() > 1e-3
     with pytest.raises(ValueError, match="one weight per pair"):
         search.fit(pairs, y, sample_weight=weights[:-1])
+
+
+def test_without_a_defined_score_no_epoch_of_one_split_is_kept():
+    pairs, y = make_pairs(12)
+    search = LayerEpochSearchCV(tiny_net(), LAYERS, cv=ONE_SPLIT, refit=False)
+    with pytest.raises(ValueError, match="no score of the layers"):
+        search.set_params(scoring=lambda *_: np.nan).fit(pairs, y)
+    assert not hasattr(search, "best_estimator_")

@@ -37,7 +37,7 @@ def test_off_is_as_not_given():
         ({"iterator_valid__shuffle": True}, "pairs are read in their order"),
         (
             {"iterator_train__drop_last": True, "batching": "pairs", "batch_size": 48},
-            "28 pairs are no whole mini-batch of 48",
+            "28 pairs do not fill a mini-batch of 48",
         ),
     ],
     ids=str,

@@ -263,12 +263,14 @@ def test_wrong_input_raises_an_error():
             make_net(criterion=criterion).fit(triplets, choices)
     with pytest.raises(ValueError, match=r"batching must be one of \['images', 'triplets'\]"):
         make_net(batching="pairs").fit(triplets, choices)
-    with pytest.raises(ValueError, match="no labelled triplet .* batching='triplets'"):
+    with pytest.raises(ValueError, match="no measured triplet .* batching='triplets'"):
         make_net(batch_size=2).fit(triplets, choices)
     with pytest.raises(TypeError, match="choices must be whole numbers"):
         net.fit(triplets, choices.astype(str))
     with pytest.raises(TypeError, match=r"only sample_weight and epochs besides triplets"):
         net.fit(triplets, choices, epoch=3)
+    with pytest.raises(ValueError, match="other triplets to validate on cannot be given"):
+        make_net(train_split=lambda X, y: (X, None)).fit(triplets, choices)
     assert not net.initialized_
 
 

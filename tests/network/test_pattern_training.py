@@ -9,7 +9,7 @@ from sklearn_rdm import LazyImages, ResponsePatterns
 from sklearn_rdm._network import _batches
 from sklearn_rdm._pairs._pair_index import image_sets, sets_of_seen
 from sklearn_rdm.losses import CorrelationLoss
-from sklearn_rdm.metrics import _streamed
+from sklearn_rdm.metrics import _rank_bins, _strips
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.preprocessing import SubjectPooling
 from sklearn_rdm.preprocessing._pattern_pooling import pool_patterns, target_of_patterns
@@ -110,17 +110,17 @@ def test_pairs_of_random_pairs_are_all_made():
 
 @pytest.mark.parametrize("cv", [KFold(3), ImageKFold(3)], ids=["scikit-learn's", "ours"])
 def test_cross_validation_holds_out_images(cv, monkeypatch):
-    monkeypatch.setattr(_streamed, "N_BINS", 4096)
+    monkeypatch.setattr(_rank_bins, "N_BINS", 4096)
     images, y = make_data(N_IMAGES).images, make_patterns()
     expected = cross_val_score(tiny_net(), images, y, cv=cv)
-    monkeypatch.setattr(_streamed, "ALL_PAIRS", 0)
+    monkeypatch.setattr(_strips, "ALL_PAIRS", 0)
     found = cross_val_score(tiny_net(), images, y, cv=cv)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_nothing_of_all_pairs_is_made(monkeypatch):
     monkeypatch.setattr(ResponsePatterns, "to_pairs", None)
-    monkeypatch.setattr(_streamed, "ALL_PAIRS", 0)
+    monkeypatch.setattr(_strips, "ALL_PAIRS", 0)
     images, y = make_data(N_IMAGES).images, make_patterns()
     assert -1 <= tiny_net().fit(images, y).score(images, y) <= 1
 
@@ -173,3 +173,22 @@ def test_lazy_images_are_read_batch_by_batch(monkeypatch):
     )
     tiny_net(batch_size=4).fit(LazyImages(images), y)
     assert max(read) <= 8
+
+
+def test_one_image_of_patterns_is_no_batch():
+    net = tiny_net().fit(make_data(N_IMAGES).images, make_patterns())
+    dataset = net.get_dataset(make_data(N_IMAGES).images, make_patterns())
+    assert len(dataset) == N_IMAGES
+    with pytest.raises(ValueError, match="one image makes no pair: take two or more"):
+        dataset[3]
+
+
+def test_validation_images_of_which_no_subject_saw_two():
+    seen = np.zeros((3, N_IMAGES), dtype=bool)
+    seen[0, :20], seen[1, 20], seen[2, 21] = True, True, True
+    split = type("Split", (), {"split": lambda self, X, y: [(np.arange(20), np.arange(20, 22))]})
+    with (
+        pytest.warns(UserWarning, match="fewer than two"),
+        pytest.raises(ValueError, match="no two validation images were seen by a subject that"),
+    ):
+        tiny_net(train_split=split()).fit(make_data(N_IMAGES).images, make_patterns(seen))

@@ -88,17 +88,26 @@ def test_different_data_and_shares_that_need_the_batch_raise_in_all_processes(tr
             assert "module__freeze_batch_norm=True" in messages[name]
 
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes")
+
+
+def run_the_script_of_the_guide(folder, *command):
+    """The network that it saves."""
+    shutil.copy(ROOT / "docs" / "_static" / "train.py", folder)
+    assert start(*command, folder / "train.py", folder=folder).wait(timeout=200) == 0
+    saved = torch.load(folder / "network.pt")
+    (folder / "network.pt").unlink()
+    return saved
+
+
 @pytest.mark.slow
-def test_the_script_of_the_guide_runs_under_torchrun(tmp_path):
-    shutil.copy(ROOT / "docs" / "_static" / "train.py", tmp_path)
-    run = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
-    saved = {}
-    for n_processes in (1, 2):
-        process = start(*run, n_processes, tmp_path / "train.py", folder=tmp_path)
-        assert process.wait(timeout=200) == 0
-        saved[n_processes] = torch.load(tmp_path / "network.pt")
-        (tmp_path / "network.pt").unlink()
-    assert same_bits(saved[1], saved[2])
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_the_script_of_the_guide_trains_the_bits_of_one_process(tmp_path, launcher):
+    if launcher is ACCELERATE:
+        pytest.importorskip("accelerate")
+    alone = run_the_script_of_the_guide(tmp_path, *TORCHRUN, 1)
+    assert same_bits(alone, run_the_script_of_the_guide(tmp_path, *launcher, 2))
 
 
 def test_one_process_is_the_first_and_agrees_with_itself():

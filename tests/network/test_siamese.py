@@ -1,33 +1,15 @@
-import warnings
-
 import numpy as np
 import pytest
 import torch
 from joblib import Parallel, delayed
-from PIL import Image
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV
 from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs, LayerActivations, SiameseRDMRegressor
 from sklearn_rdm._network._twin_network import TwinNetwork
-from sklearn_rdm.metrics import (
-    rdm_spearman_score,
-)
+from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.model_selection import ImageShuffleSplit
-from sklearn_rdm.preprocessing import SubjectPooling
-from tests.network.textbook import (
-    BACKBONES,
-    BATCHES,
-    REFUSED,
-    _names,
-    initialised,
-    load_anew,
-    plain_inputs,
-    plain_network,
-)
+from tests.network.textbook import BACKBONES, BATCHES, _names, load_anew
 from tests.networks import (
     OneChannel,
     TinyNetwork,
@@ -60,34 +42,9 @@ def test_pretrained_weights_are_those_of_the_package():
     assert all(torch.equal(value, pretrained[name]) for name, value in state.items())
 
 
-@pytest.mark.usefixtures("without_drop_connect")
-def test_prediction_is_one_minus_corrcoef_of_extracted_activations(backbone):
-    net = initialised(backbone)
-    pairs, _ = make_pairs(6, BACKBONES[backbone]["image_size"])
-    network = plain_network(backbone, pairs.images.shape[1])
-    network.load_state_dict(plain_state(net), strict=False, assign=True)
-    (layer,) = net.module_.trunk.layers
-    with torch.no_grad():
-        inputs = plain_inputs(pairs.images, backbone)
-        extracted = (
-            create_feature_extractor(network, [layer], suppress_diff_warning=True)(inputs)[layer]
-            .flatten(1)
-            .numpy()
-        )
-    embedded = net.embed(pairs)
-    assert embedded.dtype == np.float32
-    np.testing.assert_allclose(embedded, extracted, atol=1e-5 * np.abs(extracted).max())
-    for features in (embedded, extracted):
-        rdm = 1 - np.corrcoef(features.astype(float))
-        np.testing.assert_allclose(net.predict(pairs), rdm[tuple(pairs.index.T)], atol=5e-6)
-        np.testing.assert_allclose(net.transform(pairs), rdm, atol=5e-6)
-
-
 @pytest.mark.parametrize("reference", [None, "background"])
 @pytest.mark.parametrize(
-    "params",
-    [{}, {"freeze_up_to": "relu1"}, {"batching": "pairs"}, {"read_out": "relu2"}],
-    ids=str,
+    "params", [{}, {"freeze_up_to": "relu1"}, {"batching": "pairs"}, {"read_out": "relu2"}], ids=str
 )
 def test_noise_attenuates_the_correlation(reference, params):
     pairs, y = make_pairs(10)
@@ -172,48 +129,6 @@ def test_another_read_out_does_not_change_the_training(read_out):
         by_name = dict(zip(net.module_.trunk.layers, net.module_.trunk(inputs), strict=True))
     expected = by_name[read_out].flatten(1).numpy()
     np.testing.assert_allclose(net.embed(pairs.images), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_a_subject_without_training_pairs_changes_nothing():
-    pairs, y = make_pairs(10)
-    empty = np.column_stack([y, np.full(len(y), np.nan)])
-    with pytest.warns(UserWarning, match=rf"subjects \[{y.shape[1]}\] .* left out"):
-        net = tiny_net().fit(pairs, empty)
-    np.testing.assert_allclose(
-        net.predict(pairs), tiny_net().fit(pairs, y).predict(pairs), rtol=1e-5, atol=1e-6
-    )
-
-
-def test_prediction_depends_on_the_pair_alone():
-    net = tiny_net().fit(*make_pairs())
-    pairs, _ = make_pairs(12)
-    predicted = net.predict(pairs)
-    for rows in ([5], [40, 3, 3], slice(None, None, -1), predicted > np.median(predicted)):
-        np.testing.assert_allclose(net.predict(pairs[rows]), predicted[rows], atol=5e-6)
-    flipped = ImagePairs(pairs.images, pairs.index[:, ::-1])
-    np.testing.assert_allclose(net.predict(flipped), predicted, atol=5e-6)
-    assert net.predict(pairs[:1]).shape == (1,)
-    assert net.predict(pairs[:0]).shape == (0,)
-
-
-@pytest.fixture
-def image_files(tmp_path):
-    images = make_data().images
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{number:02d}.png")
-    return images, folder
-
-
-def test_pairs_may_be_arrays_or_paths(image_files):
-    images, folder = image_files
-    pairs, y = make_pairs()
-    net = tiny_net().fit(pairs, y)
-    paths = np.array([str(path) for path in sorted(folder.iterdir())])
-    for given in (images[pairs.index], paths[pairs.index]):
-        assert same_bits(tiny_net().fit(given, y), net)
-        np.testing.assert_allclose(net.predict(given), net.predict(pairs), atol=1e-6)
 
 
 def test_image_size_and_presets_are_those_of_layer_activations():
@@ -310,15 +225,6 @@ def test_seed_orders_batches_when_weights_are_given(tmp_path):
     assert not same_bits(nets[0], nets[2])
 
 
-def test_random_state_instance_goes_on():
-    pairs, y = make_pairs()
-    generator = np.random.RandomState(0)
-    net = tiny_net(random_state=generator)
-    first = weights(net.fit(pairs, y))
-    assert same_bits(first, tiny_net().fit(pairs, y))
-    assert not same_bits(first, net.fit(pairs, y))
-
-
 def test_batches_of_images_hold_all_pairs_among_them():
     pairs, y = make_pairs(10)
     recorder = record_fit(tiny_net(max_epochs=2, batch_size=4), pairs, y)
@@ -373,56 +279,12 @@ def test_image_sets_that_share_no_pair_are_trained_on_together(batching):
     assert net.predict(both).shape == (56,)
 
 
-def test_targets_of_subjects_are_rescaled_as_in_the_paper():
-    pairs, y = make_pairs(6)
-    y = 40 + 7 * y  # any unit
-    y[2, 0] = y[[3, 7], 1] = np.nan
-    z = (y - np.nanmean(y, axis=0)) / np.nanstd(y, axis=0)
-    expected = (np.nanmean(z, axis=1) + 2) / 5
-    recorder = record_fit(tiny_net(batch_size=-1), pairs, y)
-    np.testing.assert_allclose(recorder.steps_[0]["target"], expected, rtol=1e-6)
-    assert recorder.steps_[0]["target"].dtype == torch.float32
-
-
-@pytest.mark.parametrize("pooling", ["mean", "rank", SubjectPooling(subject_weight="reliability")])
-def test_subjects_are_pooled_as_asked(pooling):
-    pairs, y = make_pairs(6)
-    net = tiny_net(batch_size=-1, subject_pooling=pooling)
-    recorder = record_fit(net, pairs, y)
-    own = SubjectPooling(pooling) if isinstance(pooling, str) else pooling
-    expected = own.fit_transform(y)
-    np.testing.assert_allclose(recorder.steps_[0]["target"], expected, rtol=1e-6)
-    np.testing.assert_array_equal(net.subject_pooling_.transform(y), expected)
-
-
-@pytest.mark.parametrize("scale", [1.0, 100.0, -1.0])
-def test_one_target_per_pair_is_taken_as_it_is(scale):
-    pairs, y = make_pairs(6)
-    target = scale * y.mean(axis=1)
-    recorder = record_fit(tiny_net(batch_size=-1, lr=1e-5), pairs, target)
-    np.testing.assert_allclose(recorder.steps_[0]["target"], target, rtol=1e-6)
-    expected = np.mean((recorder.steps_[0]["y_pred"].numpy() - target) ** 2)
-    assert recorder.steps_[0]["loss"] == pytest.approx(expected, rel=1e-5)
-
-
 def test_three_images_are_enough():
     pairs, y = make_pairs(3)
     before = tiny_net(max_epochs=0).fit(pairs, y).predict(pairs)
     after = tiny_net(max_epochs=3).fit(pairs, y).predict(pairs)
     assert np.isfinite(after).all()
     assert not np.allclose(before, after)
-
-
-def test_only_images_of_pairs_are_looked_at():
-    pairs, y = make_pairs(9)
-    kept = (pairs.index < 6).all(axis=1)
-    images = pairs.images.astype(float) / 255
-    images[6:] = 300  # would be refused
-    hidden = ImagePairs(images, pairs.index[kept])
-    net = tiny_net().fit(hidden, y[kept])
-    expected = tiny_net().fit(ImagePairs(images[:6], hidden.index), y[kept])
-    assert same_bits(net, expected)
-    np.testing.assert_array_equal(net.predict(hidden), expected.predict(hidden))
 
 
 def test_own_network_and_own_distance_may_be_given():
@@ -434,31 +296,6 @@ def test_own_network_and_own_distance_may_be_given():
     recorder = record_fit(tiny_net(module=Halved, batch_size=-1), pairs, y)
     whole = record_fit(tiny_net(batch_size=-1), pairs, y)
     torch.testing.assert_close(2 * recorder.steps_[0]["y_pred"], whole.steps_[0]["y_pred"])
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused_fit_leaves_the_net_as_it_was(name):
-    params, spoil, error, match = REFUSED[name]
-    pairs, y = make_pairs(8)
-    spoiled = (pairs, y) if spoil is None else spoil(pairs, y)
-    first = tiny_net(**params)
-    with pytest.raises(error, match=match):
-        first.fit(*spoiled)
-    with pytest.raises(NotFittedError):
-        first.predict(pairs)
-
-    net = tiny_net(max_epochs=2, optimizer__momentum=0.9).fit(pairs, y)
-    fitted, history, predicted = weights(net), list(net.history), net.predict(pairs)
-    good = {key: getattr(net, key) for key in params}
-    net.set_params(**params)
-    with pytest.raises(error, match=match):
-        net.fit(*spoiled)
-    assert same_bits(net, fitted)
-    assert list(net.history) == history
-    net.set_params(**good)
-    np.testing.assert_array_equal(net.predict(pairs), predicted)
-    longer = tiny_net(max_epochs=4, optimizer__momentum=0.9).fit(pairs, y)
-    assert same_bits(net.partial_fit(pairs, y), longer)
 
 
 def test_fully_connected_layers_slide_in_few_networks():
@@ -474,87 +311,6 @@ def test_unknown_parameters_are_refused():
         tiny_net().set_params(learning_rate=1)
 
 
-def test_a_network_is_no_backbone():
-    with pytest.raises(TypeError, match="leak between folds"):
-        tiny_net(backbone=TinyNetwork()).fit(*make_pairs())
-
-
-@pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
-def test_weights_that_do_not_fit_are_refused(change, tmp_path):
-    state = TinyNetwork().state_dict()
-    if change == "missing":
-        del state["conv2.weight"]
-    elif change == "unknown":
-        state["conv9.weight"] = torch.zeros(1)
-    else:
-        state["conv2.weight"] = torch.zeros(12, 9, 3, 3)
-    torch.save(state, tmp_path / "weights.pth")
-    name = "conv9" if change == "unknown" else "conv2"
-    with pytest.raises(ValueError, match=rf"weights do not fit the network.*{name}\.weight"):
-        tiny_net(weights=tmp_path / "weights.pth").fit(*make_pairs())
-
-
-def test_subjects_must_be_those_of_the_first_fit():
-    pairs, y = make_pairs()
-    net = tiny_net().fit(pairs, y)
-    with pytest.raises(ValueError, match="fitted on 3 subject"):
-        net.partial_fit(pairs, y[:, :2])
-
-
-@pytest.fixture
-def constant_image():
-    """Pairs of the even images of 16; image 10 is uniform, which OneChannel sees as a constant."""
-    pairs, y = make_pairs(8)
-    images = np.repeat(pairs.images, 2, axis=0)
-    images[10] = 77
-    return ImagePairs(images, 2 * pairs.index), y
-
-
-@pytest.mark.parametrize("batching", BATCHES)
-@pytest.mark.parametrize("reference", [None, "white"])
-def test_constant_activations_are_refused_by_image(constant_image, batching, reference):
-    good, y = make_pairs(8)
-    params = {"batching": batching, "reference": reference}
-    net = tiny_net(backbone=OneChannel, layer="conv", **params).fit(good, y)
-    predicted = net.predict(good)
-    bad = constant_image[0]
-    message = "image 10 has constant activations at layer 'conv'"
-    for verb in (net.fit, net.partial_fit):
-        with pytest.raises(ValueError, match=message):
-            verb(bad, y)
-    with pytest.raises(ValueError, match=message):
-        net.predict(bad)
-    with pytest.raises(ValueError, match=message):
-        net.transform(bad)
-    with pytest.raises(ValueError, match=message):
-        net.score(bad, y)
-    without = (bad.index != 10).all(axis=1)
-    expected = predicted[without]
-    np.testing.assert_allclose(net.predict(bad[without]), expected, atol=5e-6)
-    np.testing.assert_array_equal(net.predict(good), predicted)
-
-
-def test_truncated_files_are_named(image_files):
-    images, folder = image_files
-    pairs, y = make_pairs()
-    net = tiny_net().fit(pairs, y)
-    predicted = net.predict(pairs)
-    Image.fromarray(images[3]).save(folder / "03.jpg")
-    broken = folder / "03.jpg"
-    broken.write_bytes(broken.read_bytes()[:700])
-    (folder / "03.png").unlink()
-    paths = sorted(folder.iterdir())
-    for verb, given in (
-        (net.transform, folder),
-        (net.embed, paths),
-        (net.predict, np.array([str(path) for path in paths])[pairs.index]),
-        (lambda X: net.fit(X, y), np.array([str(path) for path in paths])[pairs.index]),
-    ):
-        with pytest.raises(ValueError, match=r"03\.jpg'.* cannot be read.*truncated"):
-            verb(given)
-    np.testing.assert_array_equal(net.predict(pairs), predicted)
-
-
 def test_matrices_and_index_are_checked_before_any_network():
     images = make_data().images
     rdm = make_data().rdms[0].copy()
@@ -563,12 +319,6 @@ def test_matrices_and_index_are_checked_before_any_network():
         ImagePairs.from_rdms(images, rdm)
     with pytest.raises(ValueError, match="there are 8 images"):
         ImagePairs(images, [[0, 1], [0, 8]])
-
-
-@pytest.mark.parametrize("verb", ["predict", "transform", "embed"])
-def test_unfitted_net_says_so(verb):
-    with pytest.raises(NotFittedError, match="not fitted yet"):
-        getattr(tiny_net(), verb)(make_pairs()[0])
 
 
 def test_loaded_weights_keep_that_the_training_images_stated_none(tmp_path):
@@ -600,45 +350,6 @@ def test_a_failure_after_loading_loses_nothing(tmp_path):
     np.testing.assert_array_equal(loaded.predict(pairs), before)
 
 
-@pytest.mark.parametrize("keyword", ["sample_weights", "epoch"])
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_keywords_that_would_do_nothing_are_refused(method, keyword):
-    pairs, y = make_pairs()
-    with pytest.raises(TypeError, match=rf"fit takes no \['{keyword}'\].*SubjectPooling"):
-        getattr(tiny_net(), method)(pairs, y, **{keyword: np.ones(len(pairs))})
-
-
-def test_epochs_of_one_fit():
-    pairs, y = make_pairs()
-    assert len(tiny_net(max_epochs=5).fit(pairs, y, epochs=2).history) == 2
-
-
-@pytest.mark.parametrize(
-    "change", [{"noise_ratio": 1.0}, {"layer": "relu2"}, {"spatial_pooling": 1}]
-)
-def test_training_does_not_go_on_with_a_network_that_parameters_do_not_describe(change):
-    pairs, y = make_pairs()
-    net = tiny_net(warm_start=True).fit(pairs, y)
-    before = net.predict(pairs)
-    net.set_params(**change)
-    for method in (net.fit, net.partial_fit):
-        with pytest.raises(ValueError, match=f"{[*change][0]} was .* fit anew"):
-            method(pairs, y)
-    np.testing.assert_array_equal(net.predict(pairs), before)
-    net.set_params(warm_start=False).fit(pairs, y)
-    assert getattr(net, [*change][0]) == [*change.values()][0]
-
-
-def test_left_out_subjects_are_told_once():
-    pairs, y = make_pairs()
-    y = y.copy()
-    y[1:, 0] = np.nan
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        tiny_net().fit(pairs, y)
-    assert len([w for w in caught if "left out" in str(w.message)]) == 1
-
-
 def test_fits_in_threads_are_those_of_one_after_the_other():
     pairs, y = make_pairs(12)
     random_state = torch.get_rng_state()
@@ -654,32 +365,3 @@ def test_fits_in_threads_are_those_of_one_after_the_other():
         np.testing.assert_array_equal(found, expected)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert torch.get_num_threads() == n_threads
-
-
-def test_what_differs_from_the_defaults_is_shown():
-    net = SiameseRDMRegressor("vgg16", "conv4", lr=0.01, module__dropout=True)
-    shown = "SiameseRDMRegressor(backbone='vgg16', layer='conv4', lr=0.01, module__dropout=True)"
-    assert " ".join(repr(net).split()) == shown
-    assert " ".join(repr(clone(net)).split()) == shown
-    search = GridSearchCV(net, {"lr": [0.1, 0.2]})
-    assert shown in " ".join(repr(search).split())
-    assert repr(SiameseRDMRegressor()) == "SiameseRDMRegressor()"
-
-
-def test_a_fitted_net_is_shown_as_before():
-    net = tiny_net(max_epochs=1)
-    before = repr(net)
-    assert repr(net.fit(*make_pairs())) == before
-
-
-def test_pages_show_no_inner_parameters_of_skorch():
-    page = SiameseRDMRegressor("vgg16", module__dropout=True)._repr_html_()
-    assert "vgg16" in page
-    assert not [name for name in ("_params_to_validate", "compile", "iterator_") if name in page]
-
-
-def test_parameters_that_only_skorch_names_are_kept_if_given():
-    net = clone(SiameseRDMRegressor(iterator_train__num_workers=2, warm_start=True))
-    assert net.iterator_train__num_workers == 2
-    assert net.warm_start
-    assert net.get_params()["iterator_train__num_workers"] == 2

@@ -37,7 +37,6 @@ from sklearn_rdm import (
     LayerActivations,
     LayerWeightedRSARegressor,
     LinearTwinRSARegressor,
-    SiameseRDMRegressor,
 )
 from sklearn_rdm._network._forward import Photographs
 from sklearn_rdm.losses import CorrelationLoss
@@ -338,27 +337,6 @@ def test_splits_of_pairs_keep_images_in_one_array(pairs, y):
 # As a scikit-learn estimator
 
 
-def test_parameters_survive_get_set_and_clone():
-    net = tiny_net(memory="folder", reference="grey", optimizer__momentum=0.9, freeze_up_to="conv1")
-    params = _own(clone(net).get_params())
-    assert params == _own(net.get_params())
-    named = {
-        "backbone",
-        "layer",
-        "weights",
-        "freeze_up_to",
-        "freeze_from",
-        "image_size",
-        "reference",
-    }
-    named |= {"batching", "batch_size", "criterion", "optimizer", "lr", "max_epochs", "memory"}
-    named |= {"subject_pooling", "train_split", "precision", "random_state", "device", "verbose"}
-    assert named <= params.keys()
-    assert params["optimizer__momentum"] == 0.9
-    other = SiameseRDMRegressor().set_params(**{name: params[name] for name in named})
-    assert {name: other.get_params()[name] for name in named} == {n: params[n] for n in named}
-
-
 def _own(params):
     return {name: value for name, value in params.items() if not name.startswith("callbacks")}
 
@@ -369,11 +347,6 @@ def test_fitting_adds_no_parameters(pairs, y):
     net.fit(pairs, y).predict(pairs)
     assert _own(net.get_params()) == before
     assert not hasattr(clone(net), "module_")
-
-
-def test_another_process_knows_the_same_parameters():
-    net = tiny_net(backbone="alexnet")
-    assert pickle.loads(pickle.dumps(net)).get_params().keys() == net.get_params().keys()
 
 
 def test_parameters_may_be_set_between_fits(pairs, y):
@@ -626,16 +599,6 @@ def test_module_parameters_and_iterator_parameters(pairs, y):
 def test_callbacks_may_be_disabled(pairs, y):
     net = tiny_net(callbacks="disable").fit(pairs, y)
     assert same_bits(net, tiny_net().fit(pairs, y))
-
-
-def test_interrupted_training_keeps_what_was_learned(pairs, y):
-    class Interrupt(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            if len(net.history) == 2:
-                raise KeyboardInterrupt
-
-    net = tiny_net(max_epochs=9, callbacks=[Interrupt()]).fit(pairs, y)
-    assert same_bits(net, tiny_net(max_epochs=2).fit(pairs, y))
 
 
 def test_memory_mapped_images_are_not_copied(tmp_path, pairs, y):

@@ -80,7 +80,10 @@ def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path, step):
             read_state(tmp_path / "x", "cpu")
 
 
-@pytest.mark.parametrize("content", [b"", b"text\n", b"\x80\x02", b"sklearn_rdm state 1\n[1]\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"text\n", b"\x80\x02", b"sklearn_rdm state 1\n[1]\n", b"sklearn_rdm state 1\n{\n"],
+)
 def test_other_files_have_no_header(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(DamagedFileError):

@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -157,6 +159,8 @@ DAMAGES = {
     ),
     "half a shape": (lambda store: (store / "shape.json").write_text("[38"), 10),
     "no shape": (lambda store: (store / "shape.json").unlink(), 10),
+    "an empty shape": (lambda store: (store / "shape.json").write_text("[0]"), 10),
+    "no list of numbers": (lambda store: (store / "shape.json").write_text('{"a": 384}'), 10),
     "a shorter shape": (lambda store: (store / "shape.json").write_text("[2]"), 10),
     "a longer shape": (lambda store: (store / "shape.json").write_text("[385]"), 10),
     "nothing but a lock": (lambda s: [f.unlink() for f in s.iterdir() if f.name != "lock"], 10),
@@ -270,7 +274,7 @@ def test_after_a_process_was_killed_while_it_wrote_the_store_is_right(tmp_path):
         assert np.array_equal(stored[places], 2 * images)
         assert n_stored(store.folder) == 60
         left[memory.name] = 60 - len(again)
-    anywhere = left.pop("anywhere")
+    anywhere = left.pop("anywhere", 0)  # it may have been killed before it wrote anything
     # The shape, then for three images at a time two writes: of activations and of records
     assert left == {"shape": 0, "first_row": 0, "activations": 6, "between": 6, "records": 7}
     assert 0 <= anywhere <= 60
@@ -422,7 +426,7 @@ def test_what_cannot_be_written_is_computed_with_one_warning(
     fresh_process(monkeypatch)
     read_only(monkeypatch)
     store, request = open_store(tmp_path, images)
-    with pytest.warns(UserWarning, match="not kept in .*Read-only.*can be written") as caught:
+    with pytest.warns(UserWarning, match="cannot be saved in .*Read-only.*can write to") as caught:
         rows, places = store.rows(*request)
     assert len(caught) == 1
     assert np.array_equal(rows[places], 2 * images)
@@ -432,7 +436,7 @@ def test_a_file_in_the_place_of_the_folder_is_no_error(tmp_path):
     memory = tmp_path / "file"
     memory.write_text("not a folder")
     images = make_images(4)
-    with pytest.warns(UserWarning, match="not kept in"):
+    with pytest.warns(UserWarning, match="cannot be saved in"):
         found = features_of(memory=memory).fit_transform(images)
     assert np.array_equal(found, features_of().fit_transform(images))
 
@@ -465,7 +469,50 @@ def test_who_holds_the_lock_is_named_and_not_waited_for_in_vain(tmp_path, monkey
     assert np.array_equal(rows[places], 2 * images)
 
 
+def test_a_process_that_goes_on_adding_rows_is_waited_for(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).random((5, 100)).astype(np.float32)
+    store, request = open_store(tmp_path, images)
+    store.folder.mkdir(parents=True)
+    monkeypatch.setattr(_store, "PATIENCE", 0.7)
+    locked = threading.Event()
+
+    def add_slowly():
+        with _store.FileLock(store.folder / "lock", is_singleton=False):
+            locked.set()
+            for n_bytes in range(25):
+                store.rows_file.write_bytes(bytes(n_bytes))
+                time.sleep(0.08)
+
+    other = threading.Thread(target=add_slowly)
+    other.start()
+    locked.wait()
+    with pytest.warns(UserWarning, match="waiting for another process") as caught:
+        rows, places = store.rows(*request)
+    other.join()
+    assert len(caught) == 1
+    assert isinstance(rows, StoredRows)  # they were added once it was this process's turn
+    assert np.array_equal(rows[places], 2 * images)
+
+
 def test_activations_of_a_gpu_are_kept_apart(tmp_path):
     trunk = Trunk(load_backbone(Small), ["second"])
     keys = {device: store_key(trunk, "whole", "", device) for device in ("cpu", "cuda", "cuda:1")}
     assert keys["cpu"] != keys["cuda"] == keys["cuda:1"]
+
+
+def test_a_probe_of_another_shape_is_of_another_network(tmp_path, monkeypatch):
+    images = make_images(4)
+    expected = features_of(memory=tmp_path).fit_transform(images)
+    (store,) = stores(tmp_path)
+    np.save(store / "probe.npy", np.ones(3, np.float32))
+    fresh_process(monkeypatch)
+    with pytest.warns(UserWarning, match="code has changed"):
+        found = features_of(memory=tmp_path).fit_transform(images)
+    assert np.array_equal(found, expected)
+    assert [n_stored(each) for each in stores(tmp_path)] == [4, 4]
+
+
+def test_packages_that_are_not_installed_have_no_version(monkeypatch):
+    before = _store._versions()
+    monkeypatch.setattr(_store, "CODE", ("torch", "no-such-package"))
+    assert _store._versions() == [line for line in before if line.startswith("torch ")]

@@ -106,3 +106,45 @@ def test_what_a_callback_cannot_keep_is_warned_of_once(tmp_path):
     first_run = [w for w in caught if "cannot hold" in str(w.message)]
     assert len(first_run) == 2  # of two fits
     assert "give the callback methods state_dict and load_state_dict" in str(first_run[0].message)
+
+
+class WithFunction(Own):
+    """Its state holds what cannot be written, and what is made anew with the callback."""
+
+    def state_dict(self):
+        return {"losses": self.seen_.losses, "function": print}
+
+
+class Late(Callback):
+    """Makes a module only as an epoch ends: a training that goes on has none to fill."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.late_ = torch.nn.Linear(1, 1)
+
+
+class Difference:
+    """A criterion that is no module."""
+
+    def __call__(self, y_pred, y_true):
+        return (y_pred - y_true).square().mean()
+
+
+def test_what_cannot_be_written_of_a_state_is_left_as_it_is_made(tmp_path):
+    whole = make_net(callbacks=[("seen", WithFunction())]).fit(*make_pairs(12))
+    assert same_bits(whole, cut_and_resume(tmp_path, WithFunction()))
+
+
+def test_modules_that_a_callback_has_not_made_yet_are_not_filled(tmp_path):
+    whole = make_net().fit(*make_pairs(12))
+    assert same_bits(whole, cut_and_resume(tmp_path, Late()))
+
+
+def test_a_criterion_that_is_no_module_goes_on(tmp_path):
+    whole = make_net(criterion=Difference).fit(*make_pairs(12))
+    Switch.cut_before, Switch.n_trained = 3, 0
+    with pytest.raises(Cut):
+        make_net(tmp_path, criterion=Difference).fit(*make_pairs(12))
+    Switch.cut_before, Switch.n_trained = None, 0
+    resumed = make_net(tmp_path, criterion=Difference).fit(*make_pairs(12))
+    assert Switch.n_trained == N_EPOCHS - 3
+    assert same_bits(whole, resumed)

@@ -64,3 +64,11 @@ def test_ordered_batches_are_all_triplets_in_their_order(n_triplets, batch_size)
     rows = list(batches)
     assert len(rows) == len(batches) == -(-n_triplets // batch_size)
     np.testing.assert_array_equal(np.concatenate(rows), np.arange(n_triplets))
+
+
+def test_one_item_is_a_batch_of_one(dataset):
+    (batch, choices), (expected, of_expected) = dataset[11], dataset.__getitems__([11])
+    assert len(batch) == 1
+    np.testing.assert_array_equal(batch.images, expected.images)
+    np.testing.assert_array_equal(batch.index, expected.index)
+    np.testing.assert_array_equal(choices, of_expected)

@@ -11,6 +11,7 @@ from torchvision.models.vgg import VGG, make_layers
 
 from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._trunk import Trunk
+from tests.networks import Small
 
 
 def vgg():
@@ -689,3 +690,17 @@ def test_the_key_follows_every_weight_and_statistic_of_its_part():
     assert (
         len({blocks("third", "second").key("whole"), blocks("second", "third").key("whole")}) == 2
     )
+
+
+def test_layers_after_the_read_out_are_exported_as_a_weights_file_has_them(tmp_path):
+    torch.manual_seed(3)
+    pretrained = Small()
+    torch.save(pretrained.state_dict(), tmp_path / "small.pth")
+    trunk = Trunk(load_backbone(Small, tmp_path / "small.pth", image_size=24), ["second"])
+    with torch.no_grad():
+        trunk.network.first.weight.mul_(2)
+    exported = trunk.export_network().state_dict()
+    expected = pretrained.state_dict()
+    expected["first.weight"] = 2 * expected["first.weight"]
+    assert exported.keys() == expected.keys()
+    assert all(torch.equal(exported[name], expected[name]) for name in expected)

@@ -119,7 +119,7 @@ REFUSED = {
     "batching": ({"batching": "all"}, None, ValueError, "batching must be one of .*'all'"),
     "batch size 0": ({"batch_size": 0}, None, ValueError, "batch_size must be a positive int"),
     "batch size 2.5": ({"batch_size": 2.5}, None, ValueError, "batch_size must be .* got 2.5"),
-    "one image a batch": ({"batch_size": 1}, None, ValueError, "no labelled pair lies within"),
+    "one image a batch": ({"batch_size": 1}, None, ValueError, "no measured pair has all its"),
     "precision": ({"precision": "int8"}, None, ValueError, "precision must be one of .*'int8'"),
     "reference": ({"reference": "red"}, None, ValueError, "reference must be .*'red'"),
     "device": ({"device": None}, None, ValueError, "device must name where .* got None"),

@@ -17,7 +17,6 @@ WITHOUT = SimpleNamespace()
         (SimpleNamespace(estimator=WITHOUT), False),
         (SimpleNamespace(estimator=WITHOUT, estimator_=WITH), True),
         (SimpleNamespace(estimator=WITH, estimator_=WITHOUT), False),
-        (SimpleNamespace(estimator=WITHOUT, estimators_=[WITH, WITH]), True),
     ],
 )
 def test_the_fitted_estimator_is_asked_if_there_is_one(wrapper, expected):

@@ -1,7 +1,13 @@
 """scikit-learn's callbacks: handed to our estimators without a warning, told of every epoch."""
 
+import ast
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -11,6 +17,7 @@ from sklearn_rdm import (
     EnsembleRDMRegressor,
     FeatureReweightedRSARegressor,
     FixedRSARegressor,
+    ImagePairs,
     LayerActivations,
     LayerEpochSearchCV,
     LayerWeightedRSARegressor,
@@ -20,6 +27,23 @@ from sklearn_rdm.model_selection import ImageKFold, SubjectHoldOutRDMRegressor
 from tests.networks import TinyNetwork, make_pairs, tiny_net
 
 callback = pytest.importorskip("sklearn.callback")
+ROOT = Path(__file__).parents[2]
+
+WITHOUT_CALLBACKS = """
+import sys
+
+import numpy as np
+import sklearn.linear_model, sklearn.model_selection, sklearn.pipeline
+
+sys.modules["sklearn.callback"] = None  # as in scikit-learn 1.8 and older
+from sklearn_rdm import EnsembleRDMRegressor, ImagePairs, LayerWeightedRSARegressor
+from sklearn_rdm._pairs._fit_tasks import FitTaskMixin
+
+pairs, y = ImagePairs(np.random.default_rng(0).random((8, 4))), np.arange(28.0)
+assert FitTaskMixin.__mro__ == (FitTaskMixin, object)
+model = EnsembleRDMRegressor(LayerWeightedRSARegressor([2, 2]), cv=2).fit(pairs, y)
+print(repr(model.predict(pairs).tolist()))
+"""
 
 
 class Log:
@@ -119,3 +143,17 @@ def test_every_fit_is_one_task(pairs_and_dissim, estimator):
     estimator.set_callbacks(log).fit(*pairs_and_dissim)
     assert log.begun == log.ended == [(type(estimator).__name__, "fit")]
     assert log.n_set_up == 0
+
+
+def test_older_versions_fit_the_same_without_callbacks():
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CALLBACKS],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ran.returncode == 0, ran.stderr
+    pairs, y = ImagePairs(np.random.default_rng(0).random((8, 4))), np.arange(28.0)
+    model = EnsembleRDMRegressor(LayerWeightedRSARegressor([2, 2]), cv=2).fit(pairs, y)
+    assert model.predict(pairs).tolist() == ast.literal_eval(ran.stdout)

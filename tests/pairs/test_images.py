@@ -240,3 +240,20 @@ def test_padded_numbers_are_in_order_without_a_warning(tmp_path, images, recwarn
         Image.fromarray(images[0]).save(tmp_path / name)
     assert len(list_images(tmp_path)) == 4
     assert not recwarn
+
+
+def test_pictures_of_more_pixels_than_pillow_allows_are_named(image_files, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 29)
+    with pytest.raises(ValueError, match=r"a\.png'.* it has 30 pixels, more than 29"):
+        read_images(image_files)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert read_images(image_files).shape == (4, 6, 5, 3)
+
+
+def test_too_little_memory_is_told(image_files, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(images_module, "_as_pixels", fail)
+    with pytest.raises(ValueError, match="a.png' cannot be read: there is not enough memory"):
+        read_images(image_files)

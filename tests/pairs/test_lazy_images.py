@@ -111,3 +111,20 @@ def test_keys_of_pixels_are_refused(array):
         LazyImages(array)[:, 0]
     with pytest.raises(ValueError, match="size is for image files"):
         LazyImages(array, size=3)
+
+
+def test_only_row_numbers_are_in_memory(source, array):
+    lazy = LazyImages(source)
+    assert lazy.nbytes == lazy.rows.nbytes < array.nbytes
+    assert lazy[2:5].nbytes == 3 * lazy.rows.itemsize
+
+
+def test_an_array_whose_rows_cannot_be_read_one_by_one_is_refused(array):
+    class Whole:
+        shape, dtype = array.shape, array.dtype
+
+        def __array__(self, dtype=None, copy=None):
+            return array
+
+    with pytest.raises(TypeError, match="a Whole cannot be read row by row"):
+        LazyImages(Whole())

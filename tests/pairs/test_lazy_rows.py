@@ -67,3 +67,10 @@ def test_lists_and_masked_arrays_become_arrays():
     np.testing.assert_array_equal(as_rows([[1, 2], [3, 4]]), [[1, 2], [3, 4]])
     masked = np.ma.masked_equal(np.array([[1, 2], [3, 4]]), 3)
     np.testing.assert_array_equal(as_rows(masked), [[1, 2], [np.nan, 4]])
+
+
+def test_rows_of_a_dataset_stay_what_they_are(values, tmp_path):
+    with h5py.File(tmp_path / "values.hdf5", "w") as file:
+        rows = as_rows(file.create_dataset("values", data=values))
+        assert isinstance(rows, Hdf5Rows)
+        assert as_rows(rows) is rows

@@ -106,3 +106,11 @@ def test_matrices_are_read_with_little_more_memory_than_the_result(monkeypatch):
     tracemalloc.stop()
     assert peak < rdm.nbytes
     assert len(held[1]) == 600 * 599 // 2
+
+
+def test_sets_are_known_before_the_last_pair_is_read(monkeypatch):
+    monkeypatch.setattr(_pair_index, "BLOCK", 3)
+    first_joins_all = np.array([[0, 1], [1, 2], [2, 3], [0, 2], [3, 1]])
+    np.testing.assert_array_equal(image_sets(first_joins_all), [0, 0, 0, 0])
+    joins_nothing_new = np.array([[0, 1], [2, 3], [1, 0], [1, 0], [3, 2], [0, 1], [4, 2]])
+    np.testing.assert_array_equal(image_sets(joins_nothing_new), [0, 0, 1, 1, 1])

@@ -27,9 +27,9 @@ def reference(patterns, method, noise=None):
     n_runs, n_images, n_channels = patterns.shape
     data = Dataset(
         patterns.reshape(-1, n_channels),
-        obs_descriptors={
-            "image": np.tile(np.arange(n_images), n_runs),
-            "run": np.repeat(np.arange(n_runs), n_images),
+        obs_descriptors={  # floats: rsatoolbox makes arrays of NaN of their type
+            "image": np.tile(np.arange(float(n_images)), n_runs),
+            "run": np.repeat(np.arange(float(n_runs)), n_images),
         },
     )
     options = {"noise": noise} if method in ("mahalanobis", "crossnobis") else {}
@@ -136,7 +136,7 @@ def test_mean_over_the_runs_that_have_an_image(rng):
     y = ResponsePatterns(x, "euclidean", layout="run image channel")
     expected = ResponsePatterns(np.nanmean(x, axis=0), "euclidean")
     np.testing.assert_allclose(y.to_rdms(), expected.to_rdms(), atol=1e-14)
-    with pytest.raises(ValueError, match="image 4 of subject 0 lacks run 0"):
+    with pytest.raises(ValueError, match="image 4 of subject 0 has no pattern in run 0"):
         ResponsePatterns(x, "crossnobis")
 
 
@@ -240,48 +240,43 @@ def test_pairs_of_images(rng):
         y.to_pairs(pairs)
 
 
-X = np.random.default_rng(1).standard_normal((4, 5, 6))
-CONSTANT = np.vstack([X[0], np.full(6, 0.1)])
-PARTIAL = np.where(np.arange(6) == 2, np.nan, X[0])
+def test_a_random_part_of_the_pairs(rng):
+    x = rng.standard_normal((2, 30, 5))
+    x[:, 7] = np.nan
+    x[0, 3] = np.nan
+    y, images = ResponsePatterns(list(x)), rng.random((30, 8))
+    pairs, dissim = y.to_pairs(images, n_pairs=200, random_state=0)
+    again, same = y.to_pairs(images, n_pairs=200, random_state=0)
+    np.testing.assert_array_equal(pairs.index, again.index)
+    np.testing.assert_array_equal(dissim, same)
+    assert len(np.unique(pairs.index @ [30, 1])) == len(pairs) == 200 - pairs.n_left_out
+    rdms = y.to_rdms()
+    np.testing.assert_allclose(dissim, rdms[:, *pairs.index.T].T, atol=1e-14)
+    other = y.to_pairs(images, n_pairs=200, random_state=1)[0]
+    assert not np.array_equal(other.index, pairs.index)
+    every = y.to_pairs(images, n_pairs=10**6)[0]
+    np.testing.assert_array_equal(every.index, y.to_pairs(images)[0].index)
+    for wrong in (0, 2.5, True):
+        with pytest.raises(ValueError, match="n_pairs must be a whole number"):
+            y.to_pairs(images, n_pairs=wrong)
 
 
-@pytest.mark.parametrize(
-    ("patterns", "options", "message"),
-    [
-        (X[0], {"metric": "poisson"}, "metric must be one of"),
-        ([], {}, "got none"),
-        (X[0, 0], {}, "do not fit layout"),
-        (X, {"layout": "image channel"}, "do not fit layout"),
-        ([X[0], X[1, :4]], {}, "subject 1 has 4 images and subject 0 has 5"),
-        ([X[0], X], {}, "subject 1 must have the axes"),
-        (X[:0, 0], {}, "none of them empty"),
-        (CONSTANT, {}, "image 5 of subject 0 is the same in all channels"),
-        (CONSTANT * [[1]] * 5 + [[0]], {"metric": "cosine", "seen": [True]}, "seen must hold"),
-        (np.zeros((3, 4)), {"metric": "cosine"}, "image 0 of subject 0 is 0 in all channels"),
-        (PARTIAL, {}, "image 0 of subject 0 is NaN in some channels"),
-        (np.where(np.eye(5, 6) > 0, np.inf, X[0]), {}, "image 0 of subject 0 is infinite"),
-        (X[0], {"metric": "crossnobis"}, "subject 0 has 1: give patterns of"),
-        (X[0], {"metric": "mahalanobis"}, "needs one of"),
-        (X[0], {"noise_precision": np.eye(6)}, "takes no noise"),
-        (X, {"metric": "crossnobis", "noise_precision": np.eye(5)}, r"shape \(6, 6\)"),
-        (X, {"metric": "crossnobis", "noise_covariance": np.ones((6, 6))}, "positive definite"),
-        (X, {"metric": "crossnobis", "noise_precision": X[0, :6, :6]}, r"shape \(6, 6\)"),
-        (X, {"metric": "crossnobis", "noise_residuals": X[0, :2]}, "3 observations or more"),
-        ([X], {"metric": "crossnobis", "noise_precision": [np.eye(6)] * 2}, "one array per subj"),
-    ],
-)
-def test_what_is_wrong_is_named(patterns, options, message):
-    with pytest.raises(ValueError, match=message):
-        ResponsePatterns(patterns, **options)
+def test_all_pairs_are_as_likely(rng):
+    y, images = ResponsePatterns(rng.standard_normal((12, 4))), np.zeros((12, 1))
+    drawn = np.zeros((12, 12))
+    for seed in range(400):
+        index = y.to_pairs(images, n_pairs=11, random_state=seed)[0].index
+        drawn[tuple(index.T)] += 1
+    counts = drawn[np.triu_indices(12, 1)]  # binomial: 400 draws, 1 in 6
+    assert counts.sum() == 4400
+    assert abs(counts / 400 - 1 / 6).max() < 5 * np.sqrt(5 / 36 / 400)
 
 
-def test_only_real_numbers():
-    for array in (X[0] * 1j, X[0].astype(str), X[0] > 0):
-        with pytest.raises(TypeError, match="must be real numbers"):
-            ResponsePatterns(array)
-
-
-@pytest.mark.parametrize("index", [[[0, 5]], [[1, 1]], [[-1, 0]], [[0.0, 1.0]], [0, 1]])
-def test_wrong_pairs_are_refused(index):
-    with pytest.raises(ValueError, match=r"pair 0 is|index must be whole numbers"):
-        ResponsePatterns(X[0]).dissimilarities(index)
+def test_some_of_the_subjects(rng):
+    x = [rng.standard_normal((3, 6, p)) for p in (4, 5, 6)]
+    seen = rng.random((3, 6)) < 0.8
+    precisions = [precision(rng, p) for p in (4, 5, 6)]
+    y = ResponsePatterns(x, "crossnobis", seen=seen, noise_precision=precisions)
+    some = y._of_subjects(np.array([2, 0]))[[5, 1, 2]]
+    assert (some.n_subjects, some.n_channels) == (2, [6, 4])
+    np.testing.assert_array_equal(some.to_rdms(), y[[5, 1, 2]].to_rdms()[[2, 0]])

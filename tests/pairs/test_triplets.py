@@ -1,4 +1,5 @@
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -113,3 +114,9 @@ def test_triplets_are_split_with_what_belongs_to_them():
     assert (len(X_train), len(X_test)) == (len(y_train), len(y_test))
     scores = cross_val_score(OddOneOutAlignment(), X_train, y_train, cv=ImageKFold(3))
     assert (scores > 0.4).all()
+
+
+def test_their_size_is_that_of_their_arrays():
+    triplets = ImageTriplets(IMAGES, [[0, 1, 2], [3, 4, 5]])
+    arrays = triplets.images.nbytes + triplets.index.nbytes
+    assert arrays <= sys.getsizeof(triplets) < arrays + 200

@@ -43,7 +43,8 @@ rdm += rdm.T
 out = folder / "out"
 tempfile.tempdir = str(out)
 _forward.MEMORY_BUDGET = 1000
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most))
 for write in (
     lambda: write_unit_square_distances(rdm, out / "x.npy"),
     lambda: read_images(folder / "images", size=200, out=out / "x.npy"),
@@ -60,6 +61,7 @@ for write in (
         print("written")
     except OSError as error:
         print(error.filename, "|", error, "|", *out.iterdir())
+resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
 """
 
 
@@ -94,6 +96,37 @@ def test_space_is_taken_also_where_the_file_system_cannot_at_once(tmp_path, monk
     assert os.stat(tmp_path / "x.npy").st_blocks * 512 >= mapped.nbytes
     mapped[:] = 3
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.full((300, 1000), 3.0))
+
+
+def test_space_is_taken_where_the_system_has_no_call_for_it(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    mapped = map_new(str(tmp_path / "x"), np.float32, (700, 500))
+    assert (tmp_path / "x").stat().st_size == mapped.nbytes == 1_400_000
+    np.testing.assert_array_equal(mapped, np.zeros((700, 500), np.float32))
+
+
+@POSIX
+def test_what_a_running_process_writes_is_left_alone(tmp_path):
+    theirs = tmp_path / f"x.npy.{_whole_files.HOST}-{os.getppid()}-00000000.partial"
+    theirs.touch()
+    with whole_file(tmp_path / "x.npy") as partial:
+        partial.touch()
+    assert theirs.exists()
+
+
+@POSIX
+def test_what_a_process_of_another_user_writes_is_left_alone(tmp_path, monkeypatch):
+    theirs = tmp_path / f"x.npy.{_whole_files.HOST}-{os.getppid()}-00000000.partial"
+    theirs.touch()
+
+    def forbid(process, signal):
+        assert (process, signal) == (os.getppid(), 0)
+        raise PermissionError(errno.EPERM, "not yours")
+
+    monkeypatch.setattr(os, "kill", forbid)
+    with whole_file(tmp_path / "x.npy") as partial:
+        partial.touch()
+    assert theirs.exists()
 
 
 @POSIX

@@ -4,7 +4,7 @@ from rsatoolbox.rdm import RDMs
 from rsatoolbox.rdm.combine import rescale
 from scipy.spatial.distance import pdist
 
-from sklearn_rdm.preprocessing import SubjectPooling
+from sklearn_rdm.preprocessing import SubjectPooling, _alignment
 
 
 def partial(noise=0.0, n_subjects=8):
@@ -60,3 +60,15 @@ def test_subjects_without_a_common_pair_are_named():
     y[:3, 0], y[:3, 1], y[3:, 2] = [1, 2, 3], [2, 4, 6], [1, 2, 4]
     with pytest.raises(ValueError, match=r"subjects \[2\] .* share no pair"):
         SubjectPooling("align").fit(y)
+
+
+def test_steps_that_are_cut_off_keep_the_size_of_all_measurements(monkeypatch):
+    y = partial(noise=0.3)[1]
+    exact = SubjectPooling("align").fit(y).factors_
+    distances = []
+    for n_steps in (1, 5):
+        monkeypatch.setattr(_alignment, "MAX_STEPS", n_steps)
+        factors = SubjectPooling("align").fit(y).factors_
+        assert np.nansum((y * factors) ** 2) == pytest.approx(np.nansum(y**2))
+        distances.append(np.abs(factors - exact).max())
+    assert 0 < distances[1] < distances[0]

@@ -5,9 +5,12 @@ import re
 
 import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs, LayerEpochSearchCV, report
+from sklearn_rdm.metrics import rdm_pearson_scorer, rdm_spearman_scorer
+from sklearn_rdm.model_selection import ImageKFold
 from tests.networks import tiny_net
 from tests.report.reader import Page
 
@@ -39,3 +42,13 @@ def test_other_models_are_reported(held_out):
     page = report(model, features, np.arange(21.0), n_draws=20)
     assert "No noise ceiling" in page.html
     assert "Training" not in Page(page.html).text
+
+
+def test_a_search_by_several_scores_names_its_choice_without_a_table(held_out):
+    train, test, y_train, y = held_out
+    scoring = {"rho": rdm_spearman_scorer, "r": rdm_pearson_scorer}
+    search = GridSearchCV(
+        tiny_net(), {"lr": [0.01, 0.1]}, cv=ImageKFold(2), scoring=scoring, refit="r"
+    ).fit(train, y_train)
+    text = Page(report(search, test, y, n_draws=20).html).text
+    assert f"mean score over folds {search.best_score_:.3f}" in " ".join(text.split())

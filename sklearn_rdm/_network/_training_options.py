@@ -1,0 +1,55 @@
+"""What is wanted of a training, looked at before anything is changed."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from sklearn_rdm._network._datasets import gives_validation
+from sklearn_rdm._network._preprocessing import check_photographs
+
+__all__ = ["check_fit_params", "check_options"]
+
+
+def check_fit_params(fit_params: dict[str, Any], besides: str) -> None:
+    """Refuse what ``fit`` does not take ``besides`` its data, named in words."""
+    unknown = sorted(set(fit_params) - {"epochs"})
+    if unknown:
+        raise TypeError(f"fit takes no {unknown}: only sample_weight and epochs besides {besides}")
+
+
+def check_options(net: Any, images: Any) -> None:
+    """Refuse images that are no photographs, and parameters of a training that make no sense."""
+    check_photographs(np.asarray(images[:1]))
+    if net.batching not in net.batchings:
+        raise ValueError(f"batching must be one of {[*net.batchings]}, got {net.batching!r}.")
+    _check_batch_size(net.batch_size)
+    if not 0 <= net.pretrained_penalty < float("inf"):
+        raise ValueError(
+            f"pretrained_penalty must be finite and 0 or more, got {net.pretrained_penalty!r}."
+        )
+    if net.device is None:
+        raise ValueError("device must name where the network runs, such as 'cpu', got None.")
+    _check_train_split(net.train_split)
+    if net.predict_nonlinearity not in ("auto", None):
+        raise ValueError(
+            f"predict_nonlinearity={net.predict_nonlinearity!r} cannot be set: predictions are "
+            "correlation distances. Transform what predict returns."
+        )
+
+
+def _check_batch_size(size: Any) -> None:
+    if not isinstance(size, Integral) or (size != -1 and size < 1):
+        raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
+
+
+def _check_train_split(split: Any) -> None:
+    if not (split is None or hasattr(split, "split") or gives_validation(split)):
+        raise ValueError(
+            "train_split must be None or an image-wise splitter such as ImageShuffleSplit(1, "
+            f"test_size=0.2), or skorch's predefined_split of other images, got {split!r}. "
+            "skorch's own splits cut pairs, so that training and validation pairs would share "
+            "images."
+        )

@@ -1,0 +1,73 @@
+"""The splits of what is given as ``cv``: none may test on images that were trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+from sklearn_rdm._pairs import ImagePairs
+from sklearn_rdm._pairs._dissimilarities import check_dissimilarities
+from sklearn_rdm._pairs._image_pairs import as_pairs, pairs_within
+from sklearn_rdm.model_selection._image_splits import Rows, as_rows, leaks
+from sklearn_rdm.model_selection._image_splitter import ImageSplitter
+from sklearn_rdm.model_selection._splitters import ImageKFold
+
+__all__ = ["check_image_cv", "check_pairs_and_cv", "images_of", "pairs_and_cv_of_patterns"]
+
+
+def check_image_cv(cv: Any, pairs: ImagePairs, y: np.ndarray) -> list[Rows]:
+    """Return the splits of ``cv`` (None and int mean ImageKFold); folds of pairs raise an error."""
+    if cv is None or isinstance(cv, int | np.integer):
+        cv = ImageKFold(5 if cv is None else int(cv))
+    splits = [
+        (as_rows(train, len(pairs)), as_rows(test, len(pairs)))
+        for train, test in check_cv(cv).split(pairs, y)
+    ]
+    if not splits:
+        raise ValueError(f"cv={cv!r} gives no split.")
+    for number, (train, test) in enumerate(splits):
+        leaked = leaks(pairs, train, test)
+        if leaked.any():
+            i, j = pairs.index[test[leaked.argmax()]]
+            raise ValueError(
+                f"split {number} of cv tests the pair of images {i} and {j}, which both occur in "
+                f"its training pairs ({leaked.sum()} such pairs): it holds out pairs, not images. "
+                "Use ImageKFold or another splitter of sklearn_rdm.model_selection."
+            )
+    return splits
+
+
+def check_pairs_and_cv(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray, list[Rows]]:
+    """Pairs, dissimilarities and checked splits of pairs, of images and response patterns too.
+
+    Of images and response patterns, samples are images: other splitters than those of this module,
+    and lists of rows, split the images.
+    """
+    if hasattr(y, "to_pairs"):
+        pairs, dissim, cv = pairs_and_cv_of_patterns(X, y, cv)
+    else:
+        pairs = as_pairs(X)
+        dissim = check_dissimilarities(y, len(pairs))
+    return pairs, dissim, check_image_cv(cv, pairs, dissim)
+
+
+def pairs_and_cv_of_patterns(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray, Any]:
+    """Pairs, dissimilarities and splits of pairs, of images, response patterns and their splits."""
+    pairs, dissim = y.to_pairs(X)
+    if not (cv is None or isinstance(cv, int | np.integer | ImageSplitter)):
+        splits = check_cv(cv).split(np.zeros(len(y)))
+        cv = [tuple(pairs_within(pairs.index, rows) for rows in split) for split in splits]
+    return pairs, dissim, cv
+
+
+def images_of(pairs: ImagePairs, rows: np.ndarray) -> np.ndarray:
+    """Rows of the images of pairs that are all pairs of these images."""
+    images = np.unique(pairs.index[rows])
+    if len(pairs_within(pairs.index, images)) != len(rows):
+        raise ValueError(
+            "a split of images and response patterns must hold all pairs of its images: give "
+            "test_pairs='both', or pairs and their dissimilarities, patterns.to_pairs(images)."
+        )
+    return images
