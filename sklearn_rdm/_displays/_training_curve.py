@@ -149,7 +149,7 @@ class TrainingCurveDisplay:
             label = f"kept: epoch {self.chosen}"
             self.mark_ = self.ax_.axvline(self.chosen, color="0.4", ls=":", label=label)
         self.ax_.set(xlabel="epoch", ylabel=score_name)
-        self.ax_.locator_params(axis="x", integer=True)
+        self.ax_.locator_params(axis="x", integer=True, min_n_ticks=1)
         self.ax_.legend(frameon=False, fontsize="small")
         for side in ("top", "right"):
             self.ax_.spines[side].set_visible(False)

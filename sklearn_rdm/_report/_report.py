@@ -14,7 +14,7 @@ from sklearn_rdm._pairs._image_pairs import check_fit_pairs
 from sklearn_rdm._pairs._whole_files import whole_file
 from sklearn_rdm._report._page import Section, page
 from sklearn_rdm._report._scores import compute_scores
-from sklearn_rdm._report._sections import choices, data, matrices, method, training
+from sklearn_rdm._report._sections import choices, data, heading, matrices, method, training
 
 __all__ = ["RDMReport", "report"]
 
@@ -79,7 +79,7 @@ def report(
     scoring: str = "spearman",
     n_draws: int = 1000,
     random_state: Any = 0,
-    title: str = "Dissimilarities of held-out images",
+    title: str | None = None,
 ) -> RDMReport:
     """Report a fitted search or model on one page.
 
@@ -109,8 +109,9 @@ def report(
         Permutations for chance, and resamples for intervals.
     random_state : int, RandomState or None, default=0
         Seed of these.
-    title : str, default="Dissimilarities of held-out images"
-        Title of the page.
+    title : str, default=None
+        Title of the page. None: "Dissimilarities of held-out images", or "of images" if the model
+        was fitted to some of them, or does not say.
 
     Returns
     -------
@@ -155,6 +156,7 @@ def report(
         training(model),
         method(model, scoring, n_draws, random_state),
     ]
+    title = heading(model, pairs, train) if title is None else title
     html = page(title, [section for section in sections if section is not None])
     return RDMReport(html, str(scores))
 

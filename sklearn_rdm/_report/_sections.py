@@ -28,9 +28,15 @@ from sklearn_rdm._report._page import (
 )
 from sklearn_rdm._versions import installed_versions
 
-__all__ = ["choices", "data", "matrices", "method", "training"]
+__all__ = ["choices", "data", "heading", "matrices", "method", "training"]
 
 MOST_CANDIDATES, MOST_THUMBNAILS, WORST_PAIRS = 50, 40, 10
+
+
+def heading(model: Any, pairs: ImagePairs, train: ImagePairs | None) -> str:
+    """A title that says no more than is known."""
+    n_seen = _count_seen(_known(model, train), pairs)
+    return f"Dissimilarities of {'held-out ' if n_seen == 0 else ''}images"
 
 
 def data(model: Any, pairs: ImagePairs, y: np.ndarray, train: ImagePairs | None) -> Section:
@@ -48,12 +54,8 @@ def data(model: Any, pairs: ImagePairs, y: np.ndarray, train: ImagePairs | None)
         groups, sizes = np.unique(pairs.image_groups[used], return_counts=True)
         listed = ", ".join(f"{group} ({size})" for group, size in zip(groups, sizes, strict=True))
         rows.append(["Image groups", listed])
-    known = training_pairs(model) if train is None else TrainingPairs(train)
-    return Section(
-        "data",
-        "Data",
-        [table("The scored pairs", ["What", "Value"], rows), paragraph(_seen(known, pairs))],
-    )
+    seen = paragraph(_seen(_known(model, train), pairs))
+    return Section("data", "Data", [table("The scored pairs", ["What", "Value"], rows), seen])
 
 
 def choices(model: Any) -> Section | None:
@@ -64,7 +66,7 @@ def choices(model: Any) -> Section | None:
         paragraph(
             f"Chosen by cross-validation, cv = {model.cv!r}: {_listed(model.best_params_)}; mean "
             f"score over folds {model.best_score_:.3f}. The best of several candidates scores too "
-            "high an estimate for new images: report the score of held-out images above."
+            "high an estimate for new images: report the score of images that took no part in it."
         )
     ]
     if hasattr(model, "best_layer_"):
@@ -127,13 +129,24 @@ def method(model: Any, scoring: str, n_draws: int, random_state: Any) -> Section
     )
 
 
-def _seen(known: TrainingPairs | None, pairs: ImagePairs) -> str:
+def _known(model: Any, train: ImagePairs | None) -> TrainingPairs | None:
+    return training_pairs(model) if train is None else TrainingPairs(train)
+
+
+def _count_seen(known: TrainingPairs | None, pairs: ImagePairs) -> int | None:
+    """Scored images that were trained on; None if that is not known."""
     if known is None or known.images() is not pairs.images:
+        return None
+    return int(np.isin(pairs.used_images, known.index).sum())
+
+
+def _seen(known: TrainingPairs | None, pairs: ImagePairs) -> str:
+    n_seen = _count_seen(known, pairs)
+    if known is None or n_seen is None:
         return (
             "The model does not say which images it was fitted to: that these were held out is up "
             "to whoever made this page."
         )
-    n_seen = int(np.isin(pairs.used_images, known.index).sum())
     n_trained = f"The model was fitted to {len(known.index)} pairs of {len(np.unique(known.index))}"
     if n_seen:
         return f"{n_trained} images. WARNING: {n_seen} of them are scored here: not held out."

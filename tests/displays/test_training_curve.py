@@ -24,6 +24,14 @@ def test_draws_the_history(pairs_and_dissim):
     assert display.mark_ is None
 
 
+def test_epochs_are_whole_numbers():
+    for n_epochs in (1, 2, 30):
+        ax = TrainingCurveDisplay({"training": np.ones(n_epochs)}).plot().ax_
+        ticks = ax.get_xticks()
+        assert len(ticks) > 0
+        np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
 def test_search_shows_its_last_training(pairs_and_dissim):
     pairs, y = pairs_and_dissim
     search = GridSearchCV(tiny_net(max_epochs=2), {"lr": [0.1]}, cv=ImageKFold(2)).fit(pairs, y)

@@ -1,6 +1,7 @@
 """What a report says of the data and of the model."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -19,11 +20,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMet
 def test_tells_held_out_images_from_trained_ones(whole_page, search, held_out):
     train, test, y_train, y = held_out
     assert "none of these was seen in training" in whole_page.html
-    assert "WARNING: 8 of them are scored here" in report(search, train, y_train, n_draws=20).html
+    seen = report(search, train, y_train, n_draws=20).html
+    assert "WARNING: 8 of them are scored here" in seen
     loaded = pickle.loads(pickle.dumps(search))
-    assert "does not say which images" in report(loaded, test, y, n_draws=20).html
+    unknown = report(loaded, test, y, n_draws=20).html
+    assert "does not say which images" in unknown
     told = report(loaded, test, y, n_draws=20, train=train).html
     assert "none of these was seen in training" in told
+    headings = [re.search("<h1>(.*)</h1>", html)[1] for html in (seen, unknown, told)]
+    assert headings == [f"Dissimilarities of {kind}images" for kind in ("", "", "held-out ")]
 
 
 def test_other_models_are_reported(held_out):
