@@ -6,7 +6,7 @@ from api_table import API
 from figures import draw_figures
 from jobs import jobs_table
 from packaging.requirements import Requirement
-from promises import promises_table
+from promises import folded_records, promises_table
 
 IN_THE_GUIDE = (
     "agrawal2019",
@@ -31,7 +31,8 @@ def write_pages(docs: Path, project: dict) -> None:
     _write(generated / "api.rst", api_page())
     _write(generated / "requirements.rst", requirements_table(project))
     _write(generated / "jobs.rst", jobs_table(docs))
-    _write(generated / "promises.rst", promises_table(docs / "results"))
+    promised = [promises_table(docs / "results"), folded_records(docs / "results")]
+    _write(generated / "promises.rst", "\n".join(promised))
     draw_figures(docs / "results", generated)
     results = [p for p in sorted((docs / "results").glob("*.md")) if p.stem not in IN_THE_GUIDE]
     _write(generated / "benchmarks.md", "\n".join(map(fold_long_table, results)) or NO_RESULTS)

@@ -40,7 +40,7 @@ JOBS = [
         "save, reload, plain weights",
         "plot_06_save_and_reload",
         "The whole estimator",
-        "All of them",
+        "From photographs",
     ),
     (
         "a network of your own, and timm's",

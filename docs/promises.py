@@ -114,9 +114,19 @@ def measured(results: Path) -> list:
 
 
 def promises_table(results: Path) -> str:
-    lines = [".. csv-table::", "   :header-rows: 1", "   :widths: 42 28 15 15", "   :delim: |", ""]
+    lines = [".. csv-table::", "   :header-rows: 1", "   :widths: 39 27 19 15", "   :delim: |", ""]
     lines += ["   promise|test (``tests/``)|script|measured"]
     for promise, test, script, found in measured(results):
         said = found if isinstance(found, str) else f"{found[1]:,} of {found[0]:,} {found[2]}"
         lines += [f"   {promise}|{f'``{test}``' if test else 'the script'}|``{script}.py``|{said}"]
     return "\n".join(lines) + "\n"
+
+
+def folded_records(results: Path) -> str:
+    """What each script recorded, under its title, to be opened by a click."""
+    lines = []
+    for script in dict.fromkeys(script for _, _, script, _ in PROMISES):
+        title = (results / f"{script}.md").read_text().splitlines()[0].lstrip("# ")
+        lines += [f".. dropdown:: {title}", "", f"   .. include:: /results/{script}.md"]
+        lines += ["      :parser: myst_parser.sphinx_", "      :start-line: 2", ""]
+    return "\n".join(lines)

@@ -59,22 +59,9 @@ OVERRIDES = {
     },
     "vgg16": {"relu3": "relu5_1", "relu4": "relu5_2", "conv5": "conv5_3"},  # in AlexNet's place
 }
-COLUMNS = (
-    "model",
-    "network",
-    "weights",
-    "epochs",
-    "training pairs",
-    "loss at",
-    "momentum",
-    "held out",
-    "image set",
-    "fine-tuned",
-    "before training",
-    "lower ceiling",
-    "upper ceiling",
-    "options",
-)
+HOW = ("network", "weights", "epochs", "training pairs", "loss at", "momentum", "held out")
+SCORES = ("fine-tuned", "before training", "lower ceiling", "upper ceiling")
+COLUMNS = ("model", *HOW, "image set", *SCORES, "options")
 TEXT = f"""
 Mean over 15 subjects of Spearman's correlation of observed and predicted dissimilarities of pairs
 of held-out images, mean over folds. Algonauts 2019; both image sets are one training set
@@ -91,8 +78,9 @@ less.
 *Fine-tuned*: the paper's settings, the published layer read out; the *loss at* the top, as in the
 paper, or at that layer itself. *Momentum*: 0.9 is MatConvNet's default, with a weight decay of
 0.0005. *Before training*: the same layer of the same network. *Ceiling*:
-rsatoolbox's bounds, of the same pairs. *Held out*: `images`, a fifth of each set at a time; `sets`,
-the set that is scored. *Options*: those of the script.
+rsatoolbox's bounds, of the same pairs; of MEG, of matrices averaged over time. *Held out*:
+`images`, a fifth of each set at a time; `sets`, the set that is scored. *Options*: those of the
+script.
 """
 
 
@@ -262,7 +250,7 @@ def resized(net: SiameseRDMRegressor, pixels: int) -> SiameseRDMRegressor:
 
 def earlier(path: Path, without: list[list[Any]]) -> list[list[Any]]:
     """Rows of earlier runs with another network, loss or way to hold out images."""
-    key = itemgetter("model", "network", "weights", "loss at", "momentum", "held out", "image set")
+    key = itemgetter("model", "network", "weights", "loss at", "held out", "image set")
     anew = {key(dict(zip(COLUMNS, row, strict=True))) for row in without}
     recorded = json.loads(path.read_text())["rows"] if path.exists() else []
     return [[*row.values()] for row in recorded if key(row) not in anew]

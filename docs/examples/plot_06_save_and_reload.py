@@ -2,8 +2,8 @@
 Save a tuned network, reload it, take its weights elsewhere
 ===========================================================
 
-Three ways to keep a network: the whole estimator, its weights alone, and a plain torchvision-like
-module for use without this library.
+Four ways to keep a network: the whole estimator, its weights alone, and two modules for use without
+this library.
 """
 
 # %%
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import joblib
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from sklearn.base import clone
 
@@ -60,15 +61,35 @@ plain = SiameseRDMRegressor(
 from_module = plain.initialize().transform(data.images)
 
 # %%
+# From photographs to activations
+# -------------------------------
+# :meth:`~sklearn_rdm.SiameseRDMRegressor.export_embedding` includes the resizing, the scaling and
+# what is subtracted. The file needs nothing but PyTorch, and takes any number of photographs of one
+# size.
+
+embedding = network.export_embedding()
+photographs = torch.from_numpy(np.moveaxis(data.images, -1, 1).copy())
+any_number = ({0: torch.export.Dim.DYNAMIC},)
+program = torch.export.export(embedding, (photographs[:2],), dynamic_shapes=any_number)
+torch.export.save(program, folder / "embedding.pt2")
+activations = torch.export.load(folder / "embedding.pt2").module()(photographs)
+exported = 1 - np.corrcoef(activations)
+
+# %%
+# For ONNX::
+#
+#     torch.onnx.export(embedding, (photographs[:2],), "embedding.onnx", dynamo=True,
+#                       dynamic_shapes=any_number)
+
+# %%
 # All of them predict the same
 # ----------------------------
 
-untuned = SiameseRDMRegressor("efficientnet_lite0", "block4", image_size=96).initialize()
 predictions = {
-    "before tuning": untuned.transform(data.images),
     "reloaded": whole,
     "weights alone": weights,
     "plain module": from_module,
+    "torch.export": exported,
 }
 figure, axes = plt.subplots(2, 2, figsize=(6, 5), layout="constrained", sharex=True, sharey=True)
 for ax, (name, predicted) in zip(axes.flat, predictions.items(), strict=True):

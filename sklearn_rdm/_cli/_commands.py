@@ -18,12 +18,16 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import sklearn_rdm
+from sklearn_rdm._cli._checks import check_candidates, check_layers, check_output
 from sklearn_rdm._cli._settings import read_settings, settings_text
 from sklearn_rdm._pairs._images import list_images
 from sklearn_rdm._pairs._whole_files import whole_file
 from sklearn_rdm.io._labels import in_order
 
 MODEL, SETTINGS, REPORT = "search.joblib", "settings.toml", "report.html"
+CHECKPOINTS = "checkpoints"
+MATRICES = (".mat", ".npz", ".npy", ".csv", ".h5", ".hdf5", ".pkl")
+FIGURES = (".png", ".pdf", ".svg")
 
 
 def demo(arguments: Namespace) -> None:
@@ -52,17 +56,24 @@ def layers(arguments: Namespace) -> None:
 
 
 def evaluate(arguments: Namespace) -> None:
-    pairs, dissim, _ = _read_data(arguments)
+    given = {"weights": _weights(arguments), "device": arguments.device}
+    for path, suffixes in ((arguments.out, (".csv",)), (arguments.figure, FIGURES)):
+        if path:
+            check_output(path, suffixes)
+    sklearn_rdm.metrics.get_rdm_scorer(arguments.scoring)  # a wrong name raises an error
+    paths, rdms = _match(arguments)
+    check_layers(
+        sklearn_rdm.LayerActivations(arguments.backbone, arguments.layers, **given),
+        arguments.background,
+    )
     table = sklearn_rdm.score_layers(
         arguments.backbone,
         arguments.layers,
-        pairs,
-        dissim,
+        *_read_pairs(arguments, paths, rdms),
         scoring=arguments.scoring,
         n_permutations=arguments.permutations,
         random_state=arguments.random_state,
-        weights=_weights(arguments),
-        device=arguments.device,
+        **given,
     )
     print(table.drop(columns="target").to_string(index=False, float_format="{:.3f}".format))
     if arguments.out:
@@ -73,41 +84,48 @@ def evaluate(arguments: Namespace) -> None:
 
 
 def fit(arguments: Namespace) -> None:
-    pairs, dissim, names = _read_data(arguments)
     out = Path(arguments.out)
+    search = _search(arguments, out)
+    paths, rdms = _match(arguments)
+    check_candidates(search.estimator, dict(arguments.set), search.param_grid, arguments.background)
+    pairs, dissim = _read_pairs(arguments, paths, rdms)
     settings = settings_text(arguments, _digest(pairs, dissim))
     if _is_finished(out, settings):
         print(f"{out} holds this fit already: {out / REPORT}")
         return
+    train, test, y_train, y_test = _split(arguments, pairs, dissim)
+    list(search.cv.split(train))  # too few images raise an error before anything is written
     out.mkdir(parents=True, exist_ok=True)
     _write_text(out / SETTINGS, settings)
-    train, test, y_train, y_test = _split(arguments, pairs, dissim)
-    search = _search(arguments, out)
     with sklearn_rdm.model_selection.search_progress(search, verbose=int(not arguments.quiet)):
         search.fit(train, y_train)
     print(f"chosen: {search.best_params_}, {search.best_score_:.3f} on held-out folds")
     search.best_estimator_.set_params(memory=None)  # predicting writes nothing to the folder
-    _report(arguments, search, (train, test, y_test, names), out / REPORT)
+    _report(arguments, search, (train, test, y_test, _names(paths)), out / REPORT)
     with whole_file(out / MODEL) as partial:
         joblib.dump(search, partial)
     print(f"model: {out / MODEL}")
 
 
 def predict(arguments: Namespace) -> None:
+    check_output(arguments.out, MATRICES)
     search, settings = _read_model(arguments.model)
     paths = list_images(arguments.images)
     pairs = sklearn_rdm.ImagePairs(
         sklearn_rdm.read_images(paths, settings.size),
         background=arguments.background or settings.background,
     )
-    names = None if arguments.out.endswith(".npy") else [Path(path).name for path in paths]
+    names = None if arguments.out.lower().endswith(".npy") else _names(paths)
     sklearn_rdm.io.write_rdms(arguments.out, search.transform(pairs), image_names=names)
     print(f"{len(paths)} images, in the order of their names: {arguments.out}")
 
 
 def report(arguments: Namespace) -> None:
+    out = Path(arguments.out or Path(arguments.model) / REPORT)
+    check_output(str(out), (".html",))
     search, settings = _read_model(arguments.model)
-    pairs, dissim, names = _read_data(settings)
+    paths, rdms = _match(settings)
+    pairs, dissim = _read_pairs(settings, paths, rdms)
     kept = (Path(arguments.model) / SETTINGS).read_text(encoding="utf-8")
     if settings_text(settings, _digest(pairs, dissim)) != kept:
         raise ValueError(
@@ -115,8 +133,7 @@ def report(arguments: Namespace) -> None:
             "would be of other data. Put the files back, or fit again."
         )
     train, test, _, y_test = _split(settings, pairs, dissim)
-    out = Path(arguments.out or Path(arguments.model) / REPORT)
-    _report(settings, search, (train, test, y_test, names), out)
+    _report(settings, search, (train, test, y_test, _names(paths)), out)
 
 
 def _write_data(images: Path, rdm: Path, data: Any) -> None:
@@ -127,15 +144,27 @@ def _write_data(images: Path, rdm: Path, data: Any) -> None:
     sklearn_rdm.io.write_rdms(rdm, data.rdms, image_names=names)
 
 
-def _read_data(arguments: Namespace) -> tuple[Any, np.ndarray, list[str]]:
-    """Pairs, their dissimilarities, and the names of the images."""
+def _match(arguments: Namespace) -> tuple[list[str], np.ndarray]:
+    """Image files, and matrices in their order."""
     paths = list_images(arguments.images)
-    names = [Path(path).name for path in paths]
+    rdms = _read_rdms(arguments, _names(paths))
+    if rdms.shape[-1] != len(paths):
+        raise ValueError(
+            f"{arguments.rdm} has matrices of {rdms.shape[-1]} images, but {arguments.images} "
+            f"holds {len(paths)} image files: give a folder of just the images that were measured."
+        )
+    if np.isnan(rdms[..., *np.triu_indices(len(paths), 1)]).all():
+        raise ValueError(f"{arguments.rdm} holds no dissimilarity of these images: all are NaN.")
+    return paths, rdms
+
+
+def _names(paths: list[str]) -> list[str]:
+    return [Path(path).name for path in paths]
+
+
+def _read_pairs(arguments: Namespace, paths: list[str], rdms: np.ndarray) -> Any:
     images = sklearn_rdm.read_images(paths, arguments.size)
-    pairs, dissim = sklearn_rdm.ImagePairs.from_rdms(
-        images, _read_rdms(arguments, names), background=arguments.background
-    )
-    return pairs, dissim, names
+    return sklearn_rdm.ImagePairs.from_rdms(images, rdms, background=arguments.background)
 
 
 def _read_rdms(arguments: Namespace, names: list[str]) -> np.ndarray:
@@ -167,7 +196,8 @@ def _digest(pairs: Any, dissim: np.ndarray) -> str:
 
 def _is_finished(out: Path, settings: str) -> bool:
     """Whether the folder holds what this call would make; another fit is not overwritten."""
-    if not (out / SETTINGS).exists():
+    begun = (out / MODEL).exists() or any((out / CHECKPOINTS).glob("*"))
+    if not (begun and (out / SETTINGS).exists()):
         return False
     if (out / SETTINGS).read_text(encoding="utf-8") != settings:
         raise ValueError(
@@ -192,7 +222,7 @@ def _search(arguments: Namespace, out: Path) -> GridSearchCV:
         arguments.layer,
         weights=_weights(arguments),
         memory=str(out.absolute() / "activations"),
-        checkpoint=str(out.absolute() / "checkpoints"),
+        checkpoint=str(out.absolute() / CHECKPOINTS),
         random_state=arguments.random_state,
         device=arguments.device,
         **dict(arguments.set),

@@ -26,6 +26,11 @@ OTHERS = (
     "random_state",
 )
 TABLES = ("search", "set")
+WHOLE = ("size", "folds", "random_state", "permutations", "jobs")
+TEXTS = (
+    *PATHS,
+    *("background", "backbone", "weights", "layer", "device", "scoring", "out", "figure"),
+)
 
 
 def as_value(text: Any) -> Any:
@@ -42,21 +47,22 @@ def read_toml(path: Any) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file cannot be read, or a table of parameters is none.
+        If the file cannot be read, or a setting has the wrong kind: it is named.
     """
     try:
         read = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path} is no readable TOML file: {error}") from error
     settings = {name.replace("-", "_"): value for name, value in read.items()}
+    for name, value in settings.items():
+        kind, what = _kind(name)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{path}: {name} must be {what}, got {value!r}")
     for name in set(TABLES) & set(settings):
-        table = settings[name]
-        if not isinstance(table, dict):
-            raise ValueError(f"{path}: {name} must be a table, [{name}], got {table!r}")
-        settings[name] = {
-            key: [as_value(v) for v in value] if isinstance(value, list) else as_value(value)
-            for key, value in table.items()
-        }
+        settings[name] = {key: _as_values(value) for key, value in settings[name].items()}
+    for key, value in settings.get("search", {}).items():
+        if not (isinstance(value, list) and value):
+            raise ValueError(f"{path}: {key} of [search] must be a list, got {value!r}")
     return settings
 
 
@@ -74,6 +80,25 @@ def settings_text(arguments: Namespace, data: str) -> str:
 def read_settings(path: Any) -> Namespace:
     """What :func:`settings_text` wrote, as the arguments of the command line."""
     return Namespace(**dict.fromkeys(OTHERS) | read_toml(path))
+
+
+def _kind(name: str) -> tuple[Any, str]:
+    """Type of a setting, and what to call it."""
+    if name in TABLES:
+        return dict, f"a table, [{name}]"
+    if name in ("columns", "layers"):
+        return list, "a list of names"
+    if name == "quiet":
+        return bool, "true or false"
+    if name == "test_size":
+        return int | float, "a number"
+    if name in WHOLE:
+        return int, "a whole number"
+    return (str, "a text") if name in TEXTS else (object, "")
+
+
+def _as_values(value: Any) -> Any:
+    return [as_value(part) for part in value] if isinstance(value, list) else as_value(value)
 
 
 def _line(name: str, value: Any) -> str:

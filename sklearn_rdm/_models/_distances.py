@@ -15,6 +15,7 @@ from sklearn_rdm._pairs._whole_files import map_new_npy, whole_file
 from sklearn_rdm.metrics._strips import Distances
 
 DENSE = 8  # a matrix product makes this many pairs in the time that gathering takes for one
+SAFE = (1e-140, 1e140)  # lengths of rows whose squares neither overflow nor vanish
 BLOCK = 2048  # images; a block of a matrix and its two strips of features fit the cache
 PRODUCTS = ("correlation", "cosine")  # one minus the product of two vectors of unit length
 LEARNING_METRICS = {
@@ -223,7 +224,10 @@ def normalise(
     mean = features.mean(axis=1, keepdims=True, dtype=np.float64) if centre else 0.0
     unit = np.subtract(features, mean, dtype=np.float64)
     length = np.sqrt(np.einsum("ij,ij->i", unit, unit) + noise)[:, None]
-    suspected = np.flatnonzero(length[:, 0] <= FLOAT32_SHARE * np.abs(features[:, 0]))
+    extreme = ~((length[:, 0] > SAFE[0]) & (length[:, 0] < SAFE[1]))
+    suspected = np.flatnonzero(extreme | (length[:, 0] <= FLOAT32_SHARE * np.abs(features[:, 0])))
+    if extreme.any():
+        unit[extreme], length[extreme] = _in_own_unit(features[extreme], centre, noise)
     undefined = np.zeros(len(features), dtype=bool)
     undefined[suspected] = np.ptp(features[suspected], axis=1) == 0
     if undefined.any() and not noise:
@@ -235,3 +239,12 @@ def normalise(
         )
     unit /= length
     return unit.astype(dtype, copy=False)
+
+
+def _in_own_unit(features: np.ndarray, centre: bool, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and their lengths, (n_images, 1), times a power of two each: no square overflows."""
+    exponents = np.frexp(np.abs(features, dtype=np.float64).max(axis=1, keepdims=True))[1]
+    rows = np.ldexp(features.astype(np.float64), -exponents)
+    rows -= rows.mean(axis=1, keepdims=True) if centre else 0.0
+    squares = np.einsum("ij,ij->i", rows, rows)[:, None]
+    return rows, np.sqrt(squares + np.ldexp(noise, -2 * exponents))

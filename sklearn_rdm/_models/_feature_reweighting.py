@@ -83,7 +83,7 @@ class FeatureReweightedRSARegressor(RSARegressor):
         pairs. None fits weights and penalty for every subject (of time courses, its mean over
         time points); predictions are then averaged. A subject with fewer than two training pairs
         is left out: its weights, penalty and scores are NaN.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Draws the held-out images if ``cv`` is None or an int.
     n_jobs : int, default=None
         Splits of ``cv`` that are fitted at the same time, in threads; the result is the same for

@@ -54,7 +54,10 @@ def _match(wanted: list[str], names: list[str], source: str) -> list[int]:
     bare, ours = {_bare(name): row for name, row in rows.items()}, [_bare(name) for name in wanted]
     ambiguous = len(bare) < len(rows) or len(set(ours)) < len(ours)
     if ambiguous or not set(ours) <= set(bare):
-        raise ValueError(f"{source} has no image {unknown[:5]}, but {names[:5]} ...")
+        raise ValueError(
+            f"{source} has no image {unknown[:5]}; it has {names[:5]} ... Give the same names to "
+            "both: folders and file extensions may differ."
+        )
     warnings.warn(
         f"{unknown[0]!r} is taken for {names[bare[_bare(unknown[0])]]!r} of {source}: names were "
         "matched without their folders and file extensions.",

@@ -9,6 +9,16 @@ LEAST_EVIDENCE = 0.2  # of the largest dissimilarity, as in rsatoolbox
 TOLERANCE, MAX_STEPS = 1e-20, 10_000
 
 
+def exponents_of(largest: np.ndarray) -> np.ndarray:
+    """Of the powers of two above the largest magnitudes: 0 for NaN."""
+    return np.asarray(np.frexp(np.nan_to_num(largest))[1])
+
+
+def in_unit(values: np.ndarray) -> np.ndarray:
+    """Values times a power of two, which is exact, so that squares neither overflow nor vanish."""
+    return np.asarray(np.ldexp(values, -exponents_of(np.abs(values).max(initial=0))))
+
+
 def evidence(y: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """Weight of each value, (n_pairs, n_subjects): large distances are judged more precisely."""
     return np.asarray((y / largest) ** 2).clip(LEAST_EVIDENCE**2)
@@ -27,11 +37,16 @@ def align(
     weights = np.where(np.isnan(known), 0, evidence(known, largest[learned]))
     factors = np.full(y.shape[1], np.nan)
     roots = 1 if of_pairs is None else np.sqrt(of_pairs)[:, np.newaxis]
-    factors[learned] = _iterate(np.nan_to_num(known) * roots, weights, ~np.isnan(known))
+    own, common = exponents_of(largest[learned]), exponents_of(largest[learned].max())
+    values = np.nan_to_num(known)
+    aligned = _iterate(np.ldexp(values, -own) * roots, weights, ~np.isnan(known))
+    length = np.linalg.norm(np.ldexp(values, -common) * roots)
+    factors[learned] = np.ldexp(aligned * length, common - own)
     return factors
 
 
 def _iterate(y: np.ndarray, weights: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Factors with which all values have length 1."""
     lengths = np.linalg.norm(y, axis=0)
     mean = _unit_mean(y, present)
     for _ in range(MAX_STEPS):
@@ -39,7 +54,7 @@ def _iterate(y: np.ndarray, weights: np.ndarray, present: np.ndarray) -> np.ndar
         last, mean = mean, _unit_mean(y * factors, weights)
         if ((mean - last) ** 2).sum() <= TOLERANCE:
             break
-    return np.asarray(factors * np.linalg.norm(y) / np.linalg.norm(y * factors))
+    return np.asarray(factors / np.linalg.norm(y * factors))
 
 
 def _unit_mean(y: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from sklearn_rdm._pairs._dissimilarities import (
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._weights import check_weights, take_weights
-from sklearn_rdm.preprocessing._alignment import align, evidence
+from sklearn_rdm.preprocessing._alignment import align, evidence, exponents_of, in_unit
 
 __all__ = ["SubjectPooling"]
 
@@ -192,10 +192,12 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
         self, y: np.ndarray, of_pairs: np.ndarray | None, learned: np.ndarray
     ) -> None:
         known = np.where(learned, _counts(y, of_pairs), np.nan)
-        self.mean_ = _sums(y, of_pairs) / known
-        self.scale_ = np.sqrt(_sums(y, of_pairs, self.mean_) / known)
         largest = np.maximum(np.fmax.reduce(y), -np.fmin.reduce(y))
         self.largest_ = np.where(learned, largest, np.nan)
+        exponents = exponents_of(self.largest_)
+        mean = _sums(y, exponents, of_pairs) / known
+        scale = np.sqrt(_sums(y, exponents, of_pairs, mean) / known)
+        self.mean_, self.scale_ = np.ldexp(mean, exponents), np.ldexp(scale, exponents)
         ranked = learned & (self.method == "rank")
         shares = [
             _sorted_shares(c, of_pairs) if of_one else _sorted_shares(c[:0], None)
@@ -376,16 +378,21 @@ def _counts(y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 
 def _sums(
-    y: np.ndarray, weights: np.ndarray | None, centre: np.ndarray | None = None
+    y: np.ndarray,
+    exponents: np.ndarray,
+    weights: np.ndarray | None,
+    centre: np.ndarray | None = None,
 ) -> np.ndarray:
     """Sums of each subject's values, or of their squared distances from a centre, without NaN.
 
-    Block by block: of many pairs, a copy would be large.
+    In the subject's power of two, so that squares neither overflow nor vanish. Block by block: of
+    many pairs, a copy would be large.
     """
     total = np.zeros(y.shape[1])
     for start in range(0, len(y), BLOCK):
         rows = slice(start, start + BLOCK)
-        block = y[rows] if centre is None else (y[rows] - centre) ** 2
+        block = np.ldexp(y[rows], -exponents)
+        block = block if centre is None else (block - centre) ** 2
         block = block if weights is None else block * weights[rows, np.newaxis]
         total = np.vstack([total, np.where(np.isnan(block), 0, block)]).sum(axis=0)
     return total
@@ -423,7 +430,7 @@ def _reliabilities(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray
     for subject in range(n_subjects):
         others = _weighted_mean(np.delete(values, subject, axis=1), np.ones(n_subjects - 1))
         shared = ~np.isnan(values[:, subject]) & ~np.isnan(others)
-        own, others = values[shared, subject], others[shared]
+        own, others = (in_unit(some[shared]) for some in (values[:, subject], others))
         if shared.sum() > 1 and own.std() > 0 and others.std() > 0:
             covariance = np.cov(own, others, aweights=take_weights(weights, shared))
             scale = np.sqrt(covariance[0, 0] * covariance[1, 1])

@@ -32,7 +32,18 @@ def test_written_settings_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("fold = ", "is no readable TOML file"), ("search = 3", "search must be a table")],
+    [
+        ("fold = ", "is no readable TOML file"),
+        ("search = 3", "search must be a table"),
+        ("folds = 2.5", r"folds must be a whole number, got 2\.5"),
+        ("folds = true", "folds must be a whole number, got True"),
+        ('test-size = "half"', "test_size must be a number, got 'half'"),
+        ("layer = 4", "layer must be a text, got 4"),
+        ('columns = "a"', "columns must be a list of names"),
+        ('quiet = "no"', "quiet must be true or false"),
+        ("[search]\nlr = 0.1", r"lr of \[search\] must be a list, got 0\.1"),
+        ("[search]\nlr = []", r"lr of \[search\] must be a list, got \[\]"),
+    ],
 )
 def test_wrong_files_raise_an_error_that_names_them(tmp_path, text, message):
     path = tmp_path / "study.toml"

@@ -44,12 +44,44 @@ def test_one_matrix_and_sessions_as_structs(tmp_path, rdms, shape, names):
 
 
 @pytest.mark.skipif(shutil.which("octave-cli") is None, reason="Octave is not installed")
-def test_octave_reads_the_struct_array(tmp_path):
-    write_rdms(tmp_path / "x.mat", RDMS, subjects=SUBJECTS, layout="rsa_toolbox")
-    code = "load('x.mat'); printf('%s %g', RDMs(2).name, RDMs(2).RDM(1, 2));"
-    command = ["octave-cli", "--eval", code]
+@pytest.mark.parametrize(
+    ("layout", "code"),
+    [
+        ("arrays", "printf('%s %s %g', subjects{2}, image_names{4}, rdms(2, 1, 3))"),
+        ("rsa_toolbox", "printf('%s %s %g', RDMs(2).name, image_names{4}, RDMs(2).RDM(1, 3))"),
+        ("meadows", "printf('apt-owl %s %g', strtrim(stimuli_apt_owl(4, :)), rdmutv_apt_owl(2))"),
+    ],
+)
+def test_octave_reads_every_layout(tmp_path, layout, code):
+    names = ["cat", "horse", "a longer name", "owl"]  # Octave pads bytes, not letters
+    write_rdms(tmp_path / "x.mat", RDMS, image_names=names, subjects=SUBJECTS, layout=layout)
+    command = ["octave-cli", "--eval", f"load('x.mat'); {code};"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == f"apt-owl {RDMS[1, 0, 1]:g}"
+    assert done.stdout == f"apt-owl owl {RDMS[1, 0, 2]:g}"
+
+
+@pytest.mark.skipif(shutil.which("octave-cli") is None, reason="Octave is not installed")
+@pytest.mark.parametrize("version", ["-v6", "-v7", "-v4"])
+def test_what_octave_writes_is_read(tmp_path, version):
+    rows = "; ".join(" ".join(map(str, row)) for row in RDMS[1])
+    if version == "-v4":
+        code = f"rdm = [{rows}]; save('{version}', 'x.mat', 'rdm')"
+    else:
+        code = f"RDMs(2) = struct('RDM', [{rows}], 'name', 'owl'); RDMs(1).RDM = 2 * RDMs(2).RDM;"
+        code += f" RDMs(1).name = 'fox'; save('{version}', 'x.mat', 'RDMs')"
+    subprocess.run(["octave-cli", "--eval", code], cwd=tmp_path, check=True)
+    data = read_rdms(tmp_path / "x.mat")
+    expected = RDMS[1] if version == "-v4" else np.stack([2 * RDMS[1], RDMS[1]])
+    np.testing.assert_array_equal(data.rdms, expected)
+    assert data.subjects == (None if version == "-v4" else ["fox", "owl"])
+
+
+def test_scipy_reads_structs_as_objects(tmp_path):
+    write_rdms(tmp_path / "x.mat", RDMS, image_names=NAMES, subjects=SUBJECTS, layout="rsa_toolbox")
+    read = scipy.io.loadmat(tmp_path / "x.mat", struct_as_record=False, squeeze_me=True)
+    assert [struct.name for struct in read["RDMs"]] == SUBJECTS
+    np.testing.assert_array_equal([struct.RDM for struct in read["RDMs"]], RDMS)
+    assert list(read["image_names"]) == NAMES
 
 
 def test_a_meadows_file_of_one_participant(tmp_path):
@@ -64,6 +96,16 @@ def test_a_meadows_file_of_one_participant(tmp_path):
     meadows = pytest.importorskip("rsatoolbox.io.meadows")
     theirs = meadows.load_rdms(str(path), sort=False)
     np.testing.assert_array_equal(theirs.get_matrices()[0], RDMS[0])
+
+
+def test_rsatoolbox_reads_a_meadows_file_of_several_participants(tmp_path):
+    meadows = pytest.importorskip("rsatoolbox.io.meadows")
+    path = tmp_path / "Meadows_objects_v_v2_arrangement_1D.mat"
+    write_rdms(path, RDMS, image_names=NAMES, subjects=SUBJECTS, layout="meadows")
+    theirs = meadows.load_rdms(str(path), sort=False)
+    np.testing.assert_array_equal(theirs.get_matrices(), RDMS)
+    assert list(theirs.rdm_descriptors["participant"]) == SUBJECTS
+    assert [name.strip() for name in theirs.pattern_descriptors["conds"]] == NAMES
 
 
 def test_participants_of_a_meadows_file_have_their_own_images(tmp_path):

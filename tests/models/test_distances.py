@@ -113,3 +113,24 @@ def test_other_metrics_raise_an_error_that_says_what_to_give(metric, message):
 def test_noise_is_a_number_from_0_on(noise_ratio):
     with pytest.raises(ValueError, match="noise_ratio must be a number from 0"):
         check_noise_ratio(noise_ratio)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e155, 1e300])
+@pytest.mark.parametrize("metric", ["correlation", "cosine"])
+def test_products_have_no_unit(metric, unit):
+    # squares of such features overflow or vanish
+    features = np.random.default_rng(0).random((6, 20))
+    expected = squareform(pdist(features, metric))
+    features[1:] *= unit  # each row is in a unit of its own
+    np.testing.assert_allclose(square_distances(features, metric), expected, atol=1e-12)
+    index = np.array([[0, 3], [2, 5]])
+    found = pair_distances(features, index, metric)
+    np.testing.assert_allclose(found, expected[tuple(index.T)], atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [1e-310, 1e-170, 3e-5, 1e155, 1e300])
+def test_constant_features_of_any_size_raise(value):
+    features = np.random.default_rng(0).random((3, 20)) * value
+    features[1] = value
+    with pytest.raises(ValueError, match="image 1 are all"):
+        square_distances(features, "correlation")

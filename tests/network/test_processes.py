@@ -1,9 +1,9 @@
 """A network trained by several processes, on the loopback device, against one process."""
 
 import os
+import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -94,9 +94,7 @@ ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processe
 
 def run_the_script_of_the_guide(folder, *command):
     """The network that it saves."""
-    guide = (ROOT / "docs" / "user_guide" / "large_data.rst").read_text()
-    block = guide.split(":name: train.py\n")[1].split("\nStart it by")[0]
-    (folder / "train.py").write_text(textwrap.dedent(block))
+    shutil.copy(ROOT / "docs" / "_static" / "train.py", folder)
     assert start(*command, folder / "train.py", folder=folder).wait(timeout=200) == 0
     saved = torch.load(folder / "network.pt")
     (folder / "network.pt").unlink()

@@ -316,3 +316,27 @@ def test_what_is_no_pooling_is_named(pooling, dissim, pairs):
     )
     with pytest.raises(ValueError, match=message):
         LayerWeightedRSARegressor(subject_pooling=pooling).fit(pairs, dissim[:28])
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e155, 1e300])
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        *map(SubjectPooling, ("zscore", "rank", "align", "mean")),
+        SubjectPooling("mean", subject_weight="reliability"),
+        SubjectPooling("zscore", subject_weight="reliability"),
+    ],
+    ids=str,
+)
+def test_any_unit(pooling, unit):
+    # squares of such values overflow or vanish
+    rng = np.random.default_rng(0)
+    dissim = rng.random((45, 1)) + rng.random((45, 4))
+    dissim[:3, 1] = np.nan
+    expected = pooling.fit_transform(dissim)
+    factor = unit if pooling.method in ("align", "mean") else 1
+    np.testing.assert_allclose(pooling.fit_transform(dissim * unit) / factor, expected, rtol=1e-9)
+    if pooling.method == "align":  # each subject in a unit of its own
+        units = np.array([1.0, unit, 1.0, 1.0])
+        found = pooling.fit_transform(dissim * units)
+        assert np.corrcoef(found / found.max(), expected)[0, 1] > 1 - 1e-9
