@@ -36,9 +36,10 @@ print(images)
 # %%
 # Natural Scenes Dataset: responses
 # ---------------------------------
-# Betas are one HDF5 file for each session: 300 times the percent signal change, on MATLAB's axes x,
-# y, z, trial, which Python reads in reverse. ``nsd_expdesign.mat`` says which image a trial showed,
-# counted from 1. Here a session has 12 trials.
+# `Betas <https://cvnlab.slite.page/p/6CusMRYfk0/Functional-data-NSD>`_ are one HDF5 file for each
+# session: 300 times the percent signal change, on MATLAB's axes x, y, z, trial, which Python reads
+# in reverse. ``nsd_expdesign.mat`` says which image a trial showed, counted from 1. Here a session
+# has 12 trials.
 
 ordering = np.r_[0:9, 0:3, 9:12, 3:12]  # images of the trials of two sessions
 betas = 300 * (responses[ordering] + rng.normal(0, 3, (24, 24)))
