@@ -129,10 +129,8 @@ class StateKeeper:
 
 
 def _modules(net: Any) -> Iterator[tuple[str, nn.Module]]:
-    for name in [*net._modules, *net._criteria]:
-        module = getattr(net, f"{name}_")
-        if isinstance(module, nn.Module):
-            yield name, module
+    for name in [*net._modules, *net._criteria]:  # skorch lists criteria that are modules
+        yield name, getattr(net, f"{name}_")
 
 
 def _optimizers(net: Any) -> Iterator[tuple[str, Any]]:
