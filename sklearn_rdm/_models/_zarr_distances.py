@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,21 @@ def write_zarr_distances(
     try:
         shape, chunks = (sum(sizes),) * 2, (max(sizes),) * 2
         zarr.open(partial, mode="w", shape=shape, chunks=chunks, dtype="float32")
-        dask.compute(_written_blocks(dask, partial, features, sizes))
+        _compute(dask, _written_blocks(dask, partial, features, sizes))
         os.rename(partial, out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return zarr.open(Path(out), mode="r")
+
+
+def _compute(dask: Any, tasks: list[Any]) -> None:
+    """Run all tasks; if one fails in Dask's threads, after those that are at work have ended."""
+    if dask.base.get_scheduler() is not None:  # the user's own, or workers
+        dask.compute(tasks)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool, dask.config.set(pool=pool):
+        dask.compute(tasks)
 
 
 def _features_of_blocks(

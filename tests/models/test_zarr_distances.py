@@ -1,8 +1,12 @@
 """The matrix of a Dask array of images, block by block, against the one in memory."""
 
+import time
+
 import numpy as np
 import pytest
 
+from sklearn_rdm._models import _zarr_distances
+from sklearn_rdm._models._zarr_distances import write_zarr_distances
 from tests.networks import make_data, tiny_net
 
 da = pytest.importorskip("dask.array")
@@ -50,6 +54,26 @@ def test_backgrounds_go_along_with_their_images(images, tmp_path):
     np.testing.assert_allclose(rdm[:], expected, atol=1e-6)
     other = net.transform(lazy, out=tmp_path / "other.zarr", background="white")
     assert np.abs(other[:] - expected).max() > 1e-3
+
+
+def test_blocks_at_work_end_before_a_failed_array_is_removed(tmp_path, monkeypatch):
+    def features(images, background=None):
+        if images[0, 0] == 1:
+            time.sleep(0.1)
+            raise ValueError("a failure")
+        return images
+
+    def write_slowly(path, *block):
+        time.sleep(0.4)
+        (path / "chunk").mkdir(parents=True)
+
+    monkeypatch.setattr(_zarr_distances, "_write_block", write_slowly)
+    images = np.repeat(np.arange(2.0), 2)[:, None] * np.ones(3)
+    lazy = da.from_array(images, chunks=(2, -1))
+    with pytest.raises(ValueError, match="images 2 to 3, counted from 2: a failure"):
+        write_zarr_distances(features, lazy, tmp_path / "rdm.zarr")
+    time.sleep(0.6)
+    assert not any(tmp_path.iterdir())
 
 
 def test_nothing_is_written_over_and_nothing_left_behind(net, images, tmp_path):
