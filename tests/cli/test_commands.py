@@ -165,10 +165,11 @@ def test_demo_fits_simulated_subjects_from_files(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("SKLEARN_RDM_DATA", raising=False)
     asked = demonstrate(monkeypatch, tmp_path / "demo")
     data = make_rdm_regression(n_images=60, random_state=0)
-    pairs, dissim, names = _commands._read_data(asked)
+    paths, rdms = _commands._match(asked)
+    pairs, dissim = _commands._read_pairs(asked, paths, rdms)
     np.testing.assert_array_equal(pairs.images, data.images)
     np.testing.assert_allclose(pairs.to_rdms(dissim), data.rdms, atol=1e-12)
-    assert names[:2] == ["000.png", "001.png"]
+    assert _commands._names(paths)[:2] == ["000.png", "001.png"]
     assert "simulated subjects (set SKLEARN_RDM_DATA for brain data)" in capsys.readouterr().out
     search = _commands._search(asked, tmp_path / "demo" / "model")
     layers = {layer.alias for layer in sklearn_rdm.list_layers("efficientnet_lite0")}
@@ -180,7 +181,7 @@ def test_demo_fits_simulated_subjects_from_files(tmp_path, monkeypatch, capsys):
 def test_demo_fits_brains_where_there_are_data(load_algonauts, tmp_path, monkeypatch):
     asked = demonstrate(monkeypatch, tmp_path / "demo")
     data = load_algonauts(image_set=92, target="fmri_it")
-    pairs, dissim, _ = _commands._read_data(asked)
+    pairs, dissim = _commands._read_pairs(asked, *_commands._match(asked))
     np.testing.assert_array_equal(pairs.images, data.images)
     np.testing.assert_allclose(pairs.to_rdms(dissim), data.rdms, atol=1e-12)
     assert (asked.background, asked.layer) == (data.background, "block14")
