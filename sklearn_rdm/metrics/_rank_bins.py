@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 N_BINS = 1024
+CONTINUOUS = 0.99  # of the values differ, so that no cell joins others to many equal ones
 CELLS = 2**16  # equal parts of the range, of which a table tells the bin: faster than a search
 
 
@@ -21,14 +22,17 @@ class RankBins:
 
     def __init__(self, sample: np.ndarray, n_bins: int | None = None) -> None:
         n_bins = N_BINS if n_bins is None else n_bins
-        values = np.unique(sample)
+        ordered = np.sort(sample)
+        values = ordered[np.diff(ordered, prepend=-np.inf) > 0]
         self.table: np.ndarray | None = None
         if len(values) <= n_bins:
             self.edges = (values[1:] + values[:-1]) / 2
         else:
-            self.edges = np.unique(np.quantile(sample, np.arange(1, n_bins) / n_bins))
-            if len(self.edges) > 1:
-                self._make_table(sample)
+            edges = ordered[np.arange(1, n_bins) * len(ordered) // n_bins]
+            frequent = edges[1:][np.diff(edges) == 0]  # a bin for each alone
+            self.edges = np.unique(np.append(edges, np.nextafter(frequent, np.inf)))
+            if len(values) > CONTINUOUS * len(ordered):
+                self._make_table(ordered)
 
     def __len__(self) -> int:
         return len(self.edges) + 1
@@ -44,15 +48,16 @@ class RankBins:
         np.clip(cells, 0, CELLS + 1, out=cells)
         return self.table[cells.astype(np.int32)]
 
-    def _make_table(self, sample: np.ndarray) -> None:
+    def _make_table(self, ordered: np.ndarray) -> None:
         """Bin of each cell, unless few cells hold most values, as of a long tail."""
         low, high = self.edges[[0, -1]]
         self.cells_per_unit = CELLS / (high - low)
         starts = low + np.arange(CELLS) / self.cells_per_unit
         inner = np.searchsorted(self.edges, starts, side="right")
         self.table = np.concatenate([[0], inner, [len(self.edges)]]).astype(np.intp)
-        exact = np.bincount(np.searchsorted(self.edges, sample, side="right"))
-        if np.bincount(self(sample)).max() > 2 * exact.max():
+        begins = np.searchsorted(ordered, self.edges)
+        exact = np.diff(begins, prepend=0, append=len(ordered))
+        if np.bincount(self(ordered)).max() > 2 * exact.max():
             self.table = None
 
 

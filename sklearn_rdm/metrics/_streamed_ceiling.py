@@ -17,7 +17,6 @@ from sklearn_rdm.metrics._measures import Measure
 from sklearn_rdm.metrics._rank_bins import RankBins
 from sklearn_rdm.metrics._streamed import STREAMED
 from sklearn_rdm.metrics._strips import (
-    SAMPLE,
     Column,
     Observed,
     Strip,
@@ -27,6 +26,7 @@ from sklearn_rdm.metrics._strips import (
 )
 
 FINE = 2**14  # bins of the ranks that are pooled
+SAMPLE = 512  # images, whose pairs tell where bins begin
 
 Rescale = Callable[[np.ndarray], np.ndarray]  # (n_subjects, n_pairs), NaN where one has no value
 

@@ -19,7 +19,7 @@ from sklearn_rdm._pairs._pattern_distances import Features, distances_between
 
 ALL_PAIRS = 2**24  # numbers: scores of so few are computed from all of them
 BLOCK = 2**21  # pairs of a strip
-SAMPLE = 512  # images, whose pairs tell how values are distributed
+SAMPLE = 256  # images, whose pairs tell how values are distributed
 
 Distances = Callable[[Any, Any], np.ndarray]  # of some images (rows) to others (columns)
 Column = tuple[np.ndarray, np.ndarray]  # y, x
