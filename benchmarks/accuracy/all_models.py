@@ -59,7 +59,7 @@ run short: the table compares models, it does not tell how well the best can do.
 
 - *fixed*: the best of blocks 2, 4, 7, 10, 12 and 14; *layers*: non-negative weights of their RDMs;
 - *features*: FR-RSA on the features of block 7 or 14, maps averaged to 2 x 2;
-- *linear twin*: low-rank projection of these, 10 or 30 components, 3 penalties, 1,000 steps at most;
+- *linear twin*: low-rank projection of these, 10 or 30 components, 3 penalties, up to 1,000 steps;
 - *fine-tuned twin*: the estimator's defaults; depth (block 7 behind 4, or 14 behind 10) and epoch
   (of 5) by `LayerEpochSearchCV`.
 """
