@@ -4,7 +4,7 @@ Image-wise 5-fold cross-validation on both training sets of the Algonauts Projec
 model has to choose (layer, penalty, depth, epoch) it chooses in each fold by 2 inner image-wise
 folds of the training images.
 
-    python benchmarks/accuracy/all_models.py            # 25 minutes on 2 cores
+    python benchmarks/accuracy/all_models.py            # a quarter of an hour on one core
     python benchmarks/accuracy/all_models.py --fast     # simulated data, writes nothing
 """
 
@@ -59,7 +59,7 @@ run short: the table compares models, it does not tell how well the best can do.
 
 - *fixed*: the best of blocks 2, 4, 7, 10, 12 and 14; *layers*: non-negative weights of their RDMs;
 - *features*: FR-RSA on the features of block 7 or 14, maps averaged to 2 x 2;
-- *linear twin*: low-rank projection of the same features, 10 or 30 components, three penalties;
+- *linear twin*: low-rank projection of these, 10 or 30 components, 3 penalties, up to 1,000 steps;
 - *fine-tuned twin*: the estimator's defaults; depth (block 7 behind 4, or 14 behind 10) and epoch
   (of 5) by `LayerEpochSearchCV`.
 """
