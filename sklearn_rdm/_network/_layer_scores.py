@@ -30,7 +30,7 @@ def score_layers(
     scoring: str = "spearman",
     metric: str = "correlation",
     n_permutations: int = 1000,
-    random_state: Any = None,
+    random_state: Any = 0,
     n_jobs: int | None = None,
     **params: Any,
 ) -> Any:
@@ -60,8 +60,8 @@ def score_layers(
         Distance of activations, as in :class:`FixedRSARegressor`.
     n_permutations : int, default=1000
         Shuffles of the images for the column ``chance``; 0 leaves it NaN.
-    random_state : int, RandomState or None, default=None
-        Seed of the shuffles, and of random weights (``weights=None``).
+    random_state : int, RandomState or None, default=0
+        Seed of the shuffles, and of random weights (``weights=None``). None: others at each call.
     n_jobs : int, default=None
         Processes that shuffle, as everywhere in joblib.
     **params : dict

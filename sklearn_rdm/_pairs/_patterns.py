@@ -222,7 +222,7 @@ default="correlation"
         return rdms if self.n_times else rdms[:, 0]
 
     def to_pairs(
-        self, images: Any, *, n_pairs: int | None = None, random_state: Any = None, **per_image: Any
+        self, images: Any, *, n_pairs: int | None = None, random_state: Any = 0, **per_image: Any
     ) -> tuple[ImagePairs, np.ndarray]:
         """Make pairs of the images and their dissimilarities, all or a random part.
 
@@ -238,8 +238,8 @@ default="correlation"
         n_pairs : int, default=None
             How many of the ``n_images (n_images - 1) / 2`` pairs are drawn, each as likely and
             once. None, or as many as there are, takes all.
-        random_state : int, RandomState instance or None, default=None
-            Seed of the draw. Give an int, and the same for all models that you compare.
+        random_state : int, RandomState instance or None, default=0
+            Seed of the draw: the same for all models that you compare. None: others at each call.
         **per_image : dict
             ``image_groups`` and ``background``, as in :class:`ImagePairs`.
 

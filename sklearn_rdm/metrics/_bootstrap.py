@@ -24,7 +24,7 @@ def rdm_bootstrap(
     folds: Sequence | None = None,
     n_resamples: int = 1000,
     confidence_level: float = 0.95,
-    random_state: Any = None,
+    random_state: Any = 0,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> InferenceResult:
@@ -60,8 +60,8 @@ def rdm_bootstrap(
         How many samples are drawn.
     confidence_level : float, default=0.95
         Between 0 and 1.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the samples; the same for every ``n_jobs``.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the samples; the same for every ``n_jobs``. None draws others at each call.
     n_jobs : int, default=None
         Processes, as everywhere in joblib.
     verbose : int, default=0

@@ -26,7 +26,7 @@ def rdm_permutation_test(
     scoring: str | Callable = "spearman",
     folds: Sequence | None = None,
     n_permutations: int = 1000,
-    random_state: Any = None,
+    random_state: Any = 0,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> InferenceResult:
@@ -64,8 +64,8 @@ def rdm_permutation_test(
         response patterns, rows of the images. None: all pairs together.
     n_permutations : int, default=1000
         How many relabellings are drawn.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the relabellings; the same for every ``n_jobs``.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the relabellings; the same for every ``n_jobs``. None draws others at each call.
     n_jobs : int, default=None
         Processes, as everywhere in joblib.
     verbose : int, default=0

@@ -126,7 +126,7 @@ noise_normalized_r2_scorer = _SCORERS["noise_normalized_r2"]
 
 
 def get_rdm_scorer(
-    name: str | Callable, *, n_pairs: int | None = None, random_state: Any = None, **params: Any
+    name: str | Callable, *, n_pairs: int | None = None, random_state: Any = 0, **params: Any
 ) -> Callable[..., Any]:
     """Get a scorer by name, for ``scoring=`` of scikit-learn's tools.
 
@@ -141,8 +141,8 @@ def get_rdm_scorer(
         many, drawn as by ``patterns.to_pairs(images, n_pairs=n_pairs)``. Needed for Kendall's tau-a
         and normalised scores of many images; the other scores are computed from all pairs, strip by
         strip. :func:`rdm_sampling_error` estimates the error. None scores all pairs.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the draw.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the draw. None draws others at each call.
     **params : dict
         Keyword arguments of the score function, such as ``pattern_covariance`` or ``convention``.
 

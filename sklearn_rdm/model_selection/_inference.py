@@ -38,7 +38,7 @@ def cross_val_permutation_test(
     cv: Any = None,
     scoring: str | Callable = "spearman",
     n_permutations: int = 100,
-    random_state: Any = None,
+    random_state: Any = 0,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> InferenceResult:
@@ -65,8 +65,8 @@ def cross_val_permutation_test(
         As in :func:`~sklearn_rdm.metrics.rdm_permutation_test`; the score is the mean over folds.
     n_permutations : int, default=100
         How many relabellings are drawn; p is at least ``1 / (1 + n_permutations)``.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the relabellings; the same for every ``n_jobs``.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the relabellings; the same for every ``n_jobs``. None draws others at each call.
     n_jobs : int, default=None
         Processes, as everywhere in joblib.
     verbose : int, default=0
@@ -148,7 +148,7 @@ def cross_val_bootstrap(
     scoring: str | Callable = "spearman",
     n_resamples: int = 200,
     confidence_level: float = 0.95,
-    random_state: Any = None,
+    random_state: Any = 0,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> InferenceResult:
@@ -181,8 +181,8 @@ def cross_val_bootstrap(
         How many samples are drawn.
     confidence_level : float, default=0.95
         Between 0 and 1.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the samples; the same for every ``n_jobs``.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the samples; the same for every ``n_jobs``. None draws others at each call.
     n_jobs : int, default=None
         Processes, as everywhere in joblib.
     verbose : int, default=0

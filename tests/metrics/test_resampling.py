@@ -1,9 +1,18 @@
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import pdist
 
-from sklearn_rdm.metrics import make_rdm_scorer, noise_ceiling, rdm_spearman_score
+from sklearn_rdm import ImagePairs
+from sklearn_rdm.metrics import (
+    compare_rdm_scores,
+    make_rdm_scorer,
+    noise_ceiling,
+    rdm_bootstrap,
+    rdm_permutation_test,
+    rdm_spearman_score,
+)
 from sklearn_rdm.metrics._resampling import DrawnScores, draw_images, resample
 
 N_IMAGES = 8
@@ -62,3 +71,22 @@ def test_images_are_drawn_within_their_set():
     assert_array_equal(counts[:, :3].sum(axis=1), 3)
     assert_array_equal(counts.sum(axis=1), 8)
     assert len(np.unique(counts, axis=0)) > 40
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda pairs, y, p: rdm_permutation_test(pairs, y, p, n_permutations=99).null_distribution,
+        lambda pairs, y, p: rdm_bootstrap(pairs, y, p, over="images").to_frame(),
+        lambda pairs, y, p: rdm_bootstrap(pairs, y, p, method="percentile").to_frame(),
+        lambda pairs, y, p: compare_rdm_scores(
+            pairs, y, {"a": p, "b": p[::-1]}, over="images"
+        ).to_frame(),
+    ],
+)
+def test_what_is_drawn_is_the_same_twice_by_default(draw):
+    rng = np.random.default_rng(0)
+    pairs = ImagePairs(np.arange(12.0)[:, None])
+    y, predicted = rng.random((len(pairs), 4)), rng.random(len(pairs))
+    first, second = (pd.DataFrame(draw(pairs, y, predicted)) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
