@@ -17,6 +17,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.stats import kendalltau
 
 from sklearn_rdm._pairs._dissimilarities import as_real, average
+from sklearn_rdm._pairs._unit_scale import to_unit_scale
 from sklearn_rdm._pairs._weights import take_weights
 from sklearn_rdm.metrics._checks import MIN_PAIRS
 from sklearn_rdm.metrics._weighted import (
@@ -133,12 +134,6 @@ def group_columns(columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]
         groups.setdefault(mask.tobytes(), []).append(column)
     for same in groups.values():
         yield present[:, same[0]], np.array(same)
-
-
-def to_unit_scale(columns: np.ndarray) -> np.ndarray:
-    """Columns times powers of two, which is exact, so that squares neither overflow nor vanish."""
-    largest = np.fmax.reduce(np.abs(columns), axis=0, initial=0)
-    return np.ldexp(columns, -np.frexp(largest)[1])
 
 
 def rank_columns(columns: np.ndarray) -> np.ndarray:

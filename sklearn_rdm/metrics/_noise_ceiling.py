@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from sklearn_rdm._pairs import ResponsePatterns
 from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm._pairs._unit_scale import to_unit_scale
 from sklearn_rdm._pairs._weights import (
     check_samples_are_pairs,
     check_weights,
@@ -31,7 +32,6 @@ from sklearn_rdm.metrics._measures import (
     get_measure,
     rank_weighted,
     score_columns,
-    to_unit_scale,
 )
 from sklearn_rdm.metrics._streamed import STREAMED
 from sklearn_rdm.metrics._streamed_ceiling import streamed_bounds

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs._dissimilarities import average, average_times
+from sklearn_rdm._pairs._unit_scale import to_unit_scale
 from sklearn_rdm.metrics._checks import (
     check_folds,
     check_observed,
@@ -17,7 +18,7 @@ from sklearn_rdm.metrics._checks import (
     to_pairs,
     warn_undefined,
 )
-from sklearn_rdm.metrics._measures import average_scores, rank_columns, to_unit_scale
+from sklearn_rdm.metrics._measures import average_scores, rank_columns
 from sklearn_rdm.metrics._names import name_models
 from sklearn_rdm.metrics._results import InferenceResult
 

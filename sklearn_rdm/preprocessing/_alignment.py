@@ -5,18 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
+from sklearn_rdm._pairs._unit_scale import exponents_of
+
 LEAST_EVIDENCE = 0.2  # of the largest dissimilarity, as in rsatoolbox
 TOLERANCE, MAX_STEPS = 1e-20, 10_000
-
-
-def exponents_of(largest: np.ndarray) -> np.ndarray:
-    """Of the powers of two above the largest magnitudes: 0 for NaN."""
-    return np.asarray(np.frexp(np.nan_to_num(largest))[1])
-
-
-def in_unit(values: np.ndarray) -> np.ndarray:
-    """Values times a power of two, which is exact, so that squares neither overflow nor vanish."""
-    return np.asarray(np.ldexp(values, -exponents_of(np.abs(values).max(initial=0))))
 
 
 def evidence(y: np.ndarray, largest: np.ndarray) -> np.ndarray:

@@ -18,8 +18,9 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_varying,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._unit_scale import exponents_of, to_unit_scale
 from sklearn_rdm._pairs._weights import check_weights, take_weights
-from sklearn_rdm.preprocessing._alignment import align, evidence, exponents_of, in_unit
+from sklearn_rdm.preprocessing._alignment import align, evidence
 
 __all__ = ["SubjectPooling"]
 
@@ -430,7 +431,7 @@ def _reliabilities(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray
     for subject in range(n_subjects):
         others = _weighted_mean(np.delete(values, subject, axis=1), np.ones(n_subjects - 1))
         shared = ~np.isnan(values[:, subject]) & ~np.isnan(others)
-        own, others = (in_unit(some[shared]) for some in (values[:, subject], others))
+        own, others = (to_unit_scale(some[shared]) for some in (values[:, subject], others))
         if shared.sum() > 1 and own.std() > 0 and others.std() > 0:
             covariance = np.cov(own, others, aweights=take_weights(weights, shared))
             scale = np.sqrt(covariance[0, 0] * covariance[1, 1])
