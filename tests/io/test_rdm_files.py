@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rsatoolbox
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import squareform
 
 from sklearn_rdm.io import (
     read_rdms,
@@ -18,14 +18,6 @@ NAMES = ["cat", "dog", "a longer name", "Überraschung"]
 
 ASYMMETRIC = squareform(np.arange(1.0, 7))
 ASYMMETRIC[0, 1] = 9
-
-
-@pytest.fixture
-def rdms():
-    rng = np.random.default_rng(0)
-    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
-    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
-    return rdms
 
 
 def test_csv_is_a_labelled_square_table(tmp_path, rdms):

@@ -22,16 +22,6 @@ from sklearn_rdm.preprocessing import SubjectPooling
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
 
 
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def pairs(images):
-    return ImagePairs.from_rdms(images, SQUARE)[0]
-
-
 def timed(*entries):
     y = np.arange(24.0).reshape(6, 2, 2) ** 2
     for pair, subject, time, value in entries:
