@@ -177,7 +177,7 @@ def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
     infinite = np.argwhere(np.isinf(y)).tolist()
     if infinite:
         raise ValueError(f"dissimilarity y{infinite[0]} of pair {infinite[0][0]} is infinite.")
-    unlabelled = np.isnan(_with_times(y)).all(axis=(1, 2))
+    unlabelled = np.isnan(with_times(y)).all(axis=(1, 2))
     if unlabelled.any():
         raise ValueError(
             f"{unlabelled.sum()} of {n_pairs} pairs have no dissimilarity (NaN), the first is pair "
@@ -198,7 +198,7 @@ def check_varying(y: np.ndarray) -> None:
             f"no subject has two of these {len(y)} pairs: there is nothing to learn. Give more "
             "pairs, or folds that leave more of them."
         )
-    courses = _with_times(y)
+    courses = with_times(y)
     varies = ~learned | (_varies(courses).any(axis=1) & _varies(average(courses)))
     if not varies.all():
         constant = varies.argmin()
@@ -220,7 +220,7 @@ def can_be_learned(y: np.ndarray) -> np.ndarray:
 
 def count_pairs(y: np.ndarray) -> np.ndarray:
     """Pairs that each subject has at one time point or more, (n_subjects,)."""
-    return (~np.isnan(_with_times(y))).any(axis=2).sum(axis=0)
+    return (~np.isnan(with_times(y))).any(axis=2).sum(axis=0)
 
 
 def average(values: np.ndarray) -> np.ndarray:
@@ -243,7 +243,7 @@ def count_images(n_pairs: int) -> int | None:
     return n_images if n_images > 1 and n_images * (n_images - 1) // 2 == n_pairs else None
 
 
-def _with_times(y: np.ndarray) -> np.ndarray:
+def with_times(y: np.ndarray) -> np.ndarray:
     """View of y as (n_pairs, n_subjects, n_times)."""
     return y.reshape(*y.shape, *[1] * (3 - y.ndim))
 

@@ -7,6 +7,7 @@ Of Spearman and rho_a, ranks are counted in 512 bins of about equal mass: within
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def streamed_score(measure: Measure, estimator: Any, images: Any, y: ResponsePat
     return float(average_scores(scores, subject_average=True, time_average=True))
 
 
-def _product_moments(strips: Strips, centred: bool) -> np.ndarray:
+def _product_moments(strips: Strips, *, centred: bool) -> np.ndarray:
     """Correlations, or cosines, (n_columns,)."""
     sums: np.ndarray | None = None
     for _, _, columns in strips:
@@ -70,15 +71,7 @@ def _ratio(xy: np.ndarray, xx: np.ndarray, yy: np.ndarray, n_pairs: np.ndarray) 
     return np.where(defined, np.clip(xy / scale, -1, 1), np.nan)
 
 
-def _pearson(strips: Strips) -> np.ndarray:
-    return _product_moments(strips, True)
-
-
-def _cosine(strips: Strips) -> np.ndarray:
-    return _product_moments(strips, False)
-
-
-def _whitened(strips: Strips, centred: bool) -> np.ndarray:
+def _whitened(strips: Strips, *, centred: bool) -> np.ndarray:
     """Products of the doubly centred matrices, by their row sums."""
     n = strips.n_images
     if not strips.is_complete:
@@ -113,14 +106,6 @@ def _whiten(
         products.append(product - traces[i] * traces[j] / (n - 1) if centred else product)
     xx, yy, xy = (np.array([p]) for p in products)
     return float(_ratio(xy, xx, yy, np.array([n]))[0])
-
-
-def _whitened_cosine(strips: Strips) -> np.ndarray:
-    return _whitened(strips, False)
-
-
-def _whitened_pearson(strips: Strips) -> np.ndarray:
-    return _whitened(strips, True)
 
 
 def _rank_moments(strips: Strips) -> tuple[np.ndarray, ...]:
@@ -159,10 +144,10 @@ def _rho_a(strips: Strips) -> np.ndarray:
 
 
 STREAMED: dict[Measure, Callable[[Strips], np.ndarray]] = {
-    MEASURES["cosine"]: _cosine,
-    MEASURES["pearson"]: _pearson,
+    MEASURES["cosine"]: partial(_product_moments, centred=False),
+    MEASURES["pearson"]: partial(_product_moments, centred=True),
     MEASURES["rho_a"]: _rho_a,
     MEASURES["spearman"]: _spearman,
-    MEASURES["whitened_cosine"]: _whitened_cosine,
-    MEASURES["whitened_pearson"]: _whitened_pearson,
+    MEASURES["whitened_cosine"]: partial(_whitened, centred=False),
+    MEASURES["whitened_pearson"]: partial(_whitened, centred=True),
 }
