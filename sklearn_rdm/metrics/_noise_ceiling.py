@@ -178,7 +178,7 @@ ResponsePatterns
         then means over folds, to be compared with a mean over folds of scores. Pairs of no fold
         are not read. None: all pairs together.
     time_average : bool, default=True
-        False takes every time point of ``y`` by itself, as a target of its own.
+        False takes every time point of ``y`` as a target of its own.
 
     Returns
     -------
