@@ -9,7 +9,7 @@ the noise ceiling and chance. One forward pass gives all layers and targets.
 # %%
 # Images and (simulated) subjects
 # -------------------------------
-# Two targets: of the first, subjects are much alike; of the second, less.
+# Two targets: subjects agree well on the first, and less on the second.
 
 from sklearn_rdm import ImagePairs, LayerScoresDisplay, score_layers
 from sklearn_rdm.datasets import make_rdm_regression

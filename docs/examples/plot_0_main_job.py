@@ -4,7 +4,8 @@ The main job: from images and brains to a predicted matrix
 
 Fine-tune a pretrained network on the dissimilarities of some images, choose what to freeze and how
 fast to learn by cross-validation over *images*, and predict the dissimilarities of images that were
-never seen, beside the same network as it came and the noise ceiling.
+never seen. Compare the score with that of the same network without training, and with the noise
+ceiling.
 
 With the environment variable ``SKLEARN_RDM_DATA`` pointing to the Algonauts 2019 data, these are 92
 photographs and the fMRI responses of human inferior temporal cortex (15 subjects). Without it they
@@ -75,7 +76,7 @@ print(f"Data: {name}\n{pairs}, {dissim.shape[1]} subjects")
 # %%
 # Hold out a quarter of the images
 # --------------------------------
-# Pairs of a training and a held-out image belong to neither side.
+# Pairs of one training and one held-out image are left out.
 
 train_pairs, test_pairs, train_dissim, test_dissim = image_train_test_split(
     pairs, dissim, test_size=0.25, random_state=0
@@ -128,7 +129,7 @@ print(f"fine-tuned   r = {scores[1].mean():.3f}  (p = {null.pvalue:.3f}, images 
 print(f"noise ceiling    {ceiling[0]:.3f} to {ceiling[1]:.3f}")
 
 # %%
-# The band is what the best possible model of these subjects would reach.
+# The grey band is the noise ceiling: what the best possible model of these subjects would reach.
 
 figure, (left, middle, right) = plt.subplots(
     1, 3, figsize=(10, 3.6), width_ratios=[0.8, 1, 1], layout="constrained"

@@ -2,8 +2,9 @@
 Killed, and run again
 =====================
 
-Nights are short, and queues kill. With ``checkpoint=`` a training keeps its state in a folder. Run
-the same script again: it goes on where it was killed, and ends with the bits of one that was not.
+A queue or a crash may kill a long training. With ``checkpoint=`` it saves its state in a folder.
+Run the same script again: it continues where it was killed, and ends with the same weights, bit by
+bit, as one that was not.
 """
 
 # %%

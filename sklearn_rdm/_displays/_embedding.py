@@ -105,7 +105,7 @@ class RDMEmbeddingDisplay:
         image_groups : array-like of shape (n_images,), default=None
             As in the constructor.
         n_init : int, default=8
-            Random starts, of which the best is kept.
+            Random starts; the best is kept.
         random_state : int, RandomState instance or None, default=0
             The random starts.
         ax : matplotlib Axes, default=None

@@ -80,7 +80,7 @@ class LayerScoresDisplay:
         Raises
         ------
         ValueError
-            If the table is empty or lacks a column, or there are more or fewer axes than targets.
+            If the table is empty or a column is missing, or there is not one axes per target.
         """
         missing = [name for name in COLUMNS if name not in self.table]
         if missing or len(self.table) == 0:

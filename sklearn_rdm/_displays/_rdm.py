@@ -21,7 +21,7 @@ class RDMDisplay:
     """One or several RDMs as images beside each other, with one colour scale.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`. The diagonal and
-    the pairs without a value are drawn in grey: they are no measurements.
+    the pairs without a value are drawn in grey: nothing was measured there.
 
     Parameters
     ----------

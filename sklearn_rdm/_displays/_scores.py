@@ -179,7 +179,7 @@ class RDMScoresDisplay:
         Raises
         ------
         ValueError
-            If there are no names or one is no string, or names, errors, ceiling or null do not
+            If there are no names or one is not a string, or names, errors, ceiling or null do not
             match the scores.
         """
         scores, errors, null = self._checked()

@@ -47,7 +47,7 @@ class RDMRegressorMixin(FitTaskMixin):
         Warns
         -----
         ImageLeakWarning
-            If the pairs are no training pairs, but compare images that were trained on.
+            If the pairs are not training pairs, but compare images that were trained on.
         """
         check_samples_are_pairs(y, sample_weight)
         if is_large(y):

@@ -101,8 +101,8 @@ class CalibratedRDMRegressor(RDMMetaRegressor):
         Raises
         ------
         ValueError
-            If ``subject_pooling`` is no method or transformer, if weights are given to an estimator
-            that takes none, and whatever the estimator raises.
+            If ``subject_pooling`` is not a method or transformer, if weights are given to an
+            estimator that takes none, and whatever the estimator raises.
         """
         pairs, y, weights = check_weighted_pairs(X, y, sample_weight)
         pooled_pairs, target, of_pooled = pool_pairs(self.subject_pooling, pairs, y, weights)

@@ -160,8 +160,8 @@ class OddOneOutAlignment(ChoiceScoreMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If X is no ImageTriplets, a choice is no place in its triplet, a parameter is not as
-            documented, or all training images are equal.
+            If X is not an ImageTriplets, a choice is not a place in its triplet, a parameter is not
+            as documented, or all training images are equal.
 
         Warns
         -----

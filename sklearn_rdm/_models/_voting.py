@@ -53,7 +53,7 @@ class VotingRDMRegressor(MemberAverageMixin, RDMRegressorMixin, RegressorMixin, 
     --------
     EnsembleRDMRegressor : Several fits of one estimator.
     CalibratedRDMRegressor : Brings different estimators to one unit before they are averaged.
-    sklearn.ensemble.VotingRegressor : The same for samples that are no pairs.
+    sklearn.ensemble.VotingRegressor : The same for samples that are not pairs.
 
     Notes
     -----

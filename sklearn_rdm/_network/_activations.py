@@ -73,7 +73,7 @@ default="auto"
         ``(n_images, height, width, n_channels)``, ``(n_images, n_tokens, n_channels)``,
         ``(n_images, n_features)``.
     n_prefix_tokens : int, default=None
-        How many tokens stand before those of the patches, the first of them a class token. None
+        How many tokens come before those of the patches, the first of them a class token. None
         detects it.
     device : str, default="cpu"
         Where the network runs.
@@ -234,7 +234,7 @@ default="auto"
         Raises
         ------
         ValueError
-            If these are no RGB photographs, uint8 or float in 0..1, or a file cannot be decoded.
+            If these are not RGB photographs, uint8 or float in 0..1, or a file cannot be decoded.
         """
         check_is_fitted(self, "trunk_")
         X = _pairs_or_images(X)

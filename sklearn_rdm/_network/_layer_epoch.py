@@ -180,7 +180,7 @@ class LayerEpochSearchCV(RDMMetaRegressor):
         Raises
         ------
         TypeError, ValueError
-            If the estimator is no :class:`SiameseRDMRegressor` or has no epoch, if ``layers`` is
+            If the estimator is not a :class:`SiameseRDMRegressor` or has no epoch, if ``layers`` is
             empty, unknown to the network or names a layer twice, if ``cv`` tests pairs whose two
             images are both trained on, if no cell of the surface is defined, and whatever the
             estimator raises.

@@ -87,7 +87,7 @@ def list_layers(
 
     Notes
     -----
-    Functions, such as the sum at the end of a residual block, are no modules. Where
+    Functions, such as the sum at the end of a residual block, are not modules. Where
     :mod:`torch.fx` can follow the network, they can be read out by the node names of
     :func:`torchvision.models.feature_extraction.get_graph_node_names` as well.
 

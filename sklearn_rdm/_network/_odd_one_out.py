@@ -208,8 +208,8 @@ checkpoint, precision, random_state, device, verbose, module : optional
         Raises
         ------
         TypeError, ValueError
-            If X is no ImageTriplets, a choice is no place in its triplet, ``criterion`` is no loss
-            of triplets, or as in :meth:`SiameseRDMRegressor.fit`.
+            If X is not an ImageTriplets, a choice is not a place in its triplet, ``criterion`` is
+            not a loss of triplets, or as in :meth:`SiameseRDMRegressor.fit`.
         """
         super().fit(X, y, sample_weight, **fit_params)
         return self
@@ -260,7 +260,7 @@ checkpoint, precision, random_state, device, verbose, module : optional
         Raises
         ------
         ValueError
-            If ``criterion`` is no loss of triplets.
+            If ``criterion`` is not a loss of triplets.
         """
         super().initialize_criterion()
         if not getattr(self.criterion_, "of_triplets", False):

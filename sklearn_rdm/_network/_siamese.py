@@ -33,7 +33,7 @@ class SiameseRDMRegressor(
     ``1 - Pearson r(f(x1), f(x2))`` with ``f`` the flattened activations of one layer, from 0 to 2;
     gradient descent brings it near the observed dissimilarity [1]_. The defaults are the settings
     that predicted new images best; those of the paper are in :func:`make_agrawal2019`.
-    Each distinct image of a mini-batch is forwarded once, however many pairs contain it.
+    Each image of a mini-batch passes the network once, not once per pair.
 
     It is a :class:`skorch.NeuralNetRegressor`: ``callbacks``, ``optimizer__*``, ``warm_start``,
     ``partial_fit``, ``save_params`` and so on work as documented there, and all its parameters are
@@ -155,7 +155,7 @@ default="auto"
         - ``module__fully_convolutional=False``: of AlexNet and VGG, whether fully connected layers
           slide over larger maps (the paper's toolbox) or see a pooled map (torchvision).
         - ``module__layout=None``, ``module__n_prefix_tokens=None``: which axes of activations are
-          which, and how many tokens are no patches, where this cannot be detected; see
+          which, and how many tokens are not patches, where this cannot be detected; see
           :class:`LayerActivations`.
 
     Attributes

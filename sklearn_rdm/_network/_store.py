@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from joblib import Memory
 
 from sklearn_rdm._pairs._extras import versions_of
+from sklearn_rdm._pairs._progress import counted, one_of
 from sklearn_rdm._pairs._whole_files import whole_file
 
 __all__ = ["ActivationStore", "StoredRows", "has_location"]
@@ -180,9 +181,11 @@ class ActivationStore:
             self._keep_probe()
             place, n_rows = self._whole_rows(wanted), len(self._records())
             missing = [digest for digest in wanted if digest not in place]
-            for start in range(0, len(missing), STORED_AT_ONCE):
+            starts = range(0, len(missing), STORED_AT_ONCE)
+            for start in counted(starts, total=len(starts), desc="activations"):
                 new = missing[start : start + STORED_AT_ONCE]
-                rows = compute([wanted[digest] for digest in new])
+                with one_of(len(starts)):
+                    rows = compute([wanted[digest] for digest in new])
                 n_rows = self._n_rows_to_keep(n_rows, rows)
                 self._append(n_rows, new, rows)
                 place |= {digest: n_rows + i for i, digest in enumerate(new)}

@@ -31,7 +31,7 @@ WARNED_ALREADY = ("PairsScorer._score", "RDMRegressorMixin.score")
 class ImageLeakWarning(UserWarning):
     """Test pairs hold images that were trained on: the score is too high for new images.
 
-    Scorers and ``score`` warn if the scored pairs are no training pairs, but compare images that
+    Scorers and ``score`` warn if the scored pairs are not training pairs, but compare images that
     the estimator was fitted to.
 
     See Also

@@ -228,8 +228,8 @@ default="correlation"
 
         Every tool of this package takes them. A random part is for tools that would need all pairs
         of too many images: other regressors, Kendall's tau-a, permutation tests and bootstraps.
-        :func:`~sklearn_rdm.metrics.rdm_sampling_error` tells how far a score of the part may be
-        from that of all pairs.
+        :func:`~sklearn_rdm.metrics.rdm_sampling_error` estimates how far a score of the part
+        may be from that of all pairs.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ default="correlation"
         ------
         ValueError
             If the numbers of images differ, no subject has seen both images of one of the pairs, or
-            ``n_pairs`` is no whole number above 0.
+            ``n_pairs`` is not a whole number above 0.
 
         Warns
         -----

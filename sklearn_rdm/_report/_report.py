@@ -83,7 +83,7 @@ def report(
 ) -> RDMReport:
     """Report a fitted search or model on one page.
 
-    The page tells of the data, the folds and what they chose, the scores of held-out pairs beside
+    The page shows the data, the folds and what they chose, the scores of held-out pairs beside
     the noise ceiling and chance, the observed and predicted matrices with their images, the pairs
     that are predicted worst, the curves of training, and versions.
 

@@ -117,7 +117,7 @@ def fetch_algonauts2019(
           ``average_time`` is False;
         - ``background``: "white" (92) or "grey" (118), the colour of the display around the images;
         - ``image_groups``: int ndarray of shape (n_images,) or None, from ``categories.csv``
-          (columns ``image``, ``category``) beside the images, which the official download lacks;
+          (columns ``image``, ``category``) beside the images, not part of the official download;
         - ``image_names``, ``subjects``: lists of str;
         - ``description``: str, where the data come from and what to cite.
 

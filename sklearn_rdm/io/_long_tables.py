@@ -43,7 +43,7 @@ def from_long_table(
     subject : str, default=None
         The column that names the subject; None means one subject.
     image_names : sequence of str, default=None
-        All images, in the order wanted, which may include some that the table lacks. None takes
+        All images, in the order wanted; the table need not name every one. None takes
         the images of the table, sorted as text.
     max_bytes : int, default=None
         How much memory a file may take. None allows 50 times its size, and 256 MB at least. A

@@ -54,7 +54,7 @@ def rdm_bootstrap(
         the subjects, each once.
     folds : sequence of array-like of int, default=None
         Rows of ``pairs`` of each test fold, ``[test for _, test in cv.split(pairs)]``, to score
-        each fold by itself: the score is then the mean over folds, and pairs of no fold need no
+        each fold separately: the score is then the mean over folds, and pairs of no fold need no
         prediction. With response patterns, rows of the images. None: all pairs together.
     n_resamples : int, default=1000
         How many samples are drawn.
@@ -121,7 +121,7 @@ def rdm_bootstrap(
     The models are taken as they are fitted; what another sample would have made of them is not in
     the interval: see :func:`~sklearn_rdm.model_selection.cross_val_bootstrap`.
 
-    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+    All pairs count alike: unlike scores and ``fit``, this takes no ``sample_weight``.
 
     References
     ----------

@@ -33,7 +33,7 @@ def rdm_ceiling_report(
 ) -> InferenceResult:
     """Compare the score of each fold with other subjects and the ceiling on the very same pairs.
 
-    A ceiling depends on the pairs: that of small folds is another one than that of all pairs. The
+    A ceiling depends on the pairs: small folds have another ceiling than all pairs. The
     share is the mean score over the mean of the bound with which the convention normalises.
 
     Parameters

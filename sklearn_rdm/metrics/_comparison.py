@@ -65,14 +65,14 @@ def compare_rdm_scores(
     scoring : str or scorer, default="spearman"
         As in :func:`rdm_permutation_test`. Chance is left out for scores that chance alone lifts
         above 0, as cosine and squared ones, and for score functions of your own; the ceiling for
-        score functions that are no measure of this module, and for one subject.
+        score functions that are not of this module, and for one subject.
     folds : sequence of array-like of int, default=None
-        Rows of ``pairs`` of each test fold, to score each fold by itself, as in
+        Rows of ``pairs`` of each test fold, to score each fold separately, as in
         :func:`rdm_bootstrap`; right for predictions of models that were fitted fold by fold.
     n_resamples : int, default=1000
         How many samples are drawn.
     confidence_level : float, default=0.95
-        Between 0 and 1; of each interval by itself.
+        Between 0 and 1; of each interval separately.
     random_state : int, RandomState instance or None, default=0
         Seed of the samples; the same for every ``n_jobs``. None draws others at each call.
     n_jobs : int, default=None
@@ -112,7 +112,7 @@ def compare_rdm_scores(
 
     Notes
     -----
-    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+    All pairs count alike: unlike scores and ``fit``, this takes no ``sample_weight``.
 
     References
     ----------

@@ -72,7 +72,7 @@ def noise_normalized_r2_score(
     subject_average : bool, default=True
         Whether to return the mean over subjects or one score per subject.
     time_average : bool, default=True
-        False takes every time point by itself, as a target of its own with its own ceiling.
+        False takes every time point as a target of its own, with its own ceiling.
 
     Returns
     -------

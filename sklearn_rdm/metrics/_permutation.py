@@ -59,7 +59,7 @@ def rdm_permutation_test(
         with a ``pattern_covariance`` raises an error.
     folds : sequence of array-like of int, default=None
         Rows of ``pairs`` of each test fold, ``[test for _, test in cv.split(pairs)]``, to score
-        each fold by itself, as is right for predictions of models that were fitted fold by fold:
+        each fold separately, as is right for predictions of models that were fitted fold by fold:
         the score is then the mean over folds, and pairs of no fold need no prediction. With
         response patterns, rows of the images. None: all pairs together.
     n_permutations : int, default=1000
@@ -112,7 +112,7 @@ def rdm_permutation_test(
     ``test_pairs="both"``, which predictions for "any" include. An incomplete design hides which
     images were trained on: always take folds of ``test_pairs="both"`` there.
 
-    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+    All pairs count alike: unlike scores and ``fit``, this takes no ``sample_weight``.
 
     References
     ----------

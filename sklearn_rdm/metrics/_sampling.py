@@ -46,8 +46,8 @@ def rdm_sampling_error(
     y_pred : array-like of shape (n_pairs,) or (n_images, n_images)
         Predicted dissimilarities, finite.
     scoring : str or scorer, default="spearman"
-        As in :func:`rdm_permutation_test`, but no whitened score, which is another one of another
-        part of the pairs.
+        As in :func:`rdm_permutation_test`, but not a whitened score, which changes with the part
+        of the pairs.
     n_groups : int, default=50
         Number of groups, 2 or more, each of 10 pairs at least. The estimate has ``n_groups - 1``
         degrees of freedom.

@@ -41,7 +41,7 @@ def make_rdm_scorer(
     needs_pairs : bool, default=False
         Whether it is also given ``pairs=``, the two images of each pair, shape (n_pairs, 2).
     warns_of_leaks : bool, default=True
-        Whether the scorer warns if the scored pairs are no training pairs, but compare images
+        Whether the scorer warns if the scored pairs are not training pairs, but compare images
         that the estimator was fitted to, as after a split of pairs.
     **params : dict
         More keyword arguments of ``score_func``.

@@ -1,7 +1,7 @@
 """Scores of all pairs of many images, strip by strip.
 
 Pearson, cosine and their whitened versions are sums over pairs and images, so that they are exact.
-Of Spearman and rho_a, ranks are counted in 1,024 bins of about equal mass: within 1e-5.
+Of Spearman and rho_a, ranks are counted in 512 bins of about equal mass: within 1e-5.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _rank_moments(strips: Strips) -> tuple[np.ndarray, ...]:
             for values, of_values in ((y, of_y), (x, of_x)):
                 if id(values) not in found:
                     found[id(values)] = of_values(values)
-            cells = found[id(x)] * len(of_y)
+            cells = np.multiply(found[id(x)], len(of_y), dtype=np.intp)
             cells += found[id(y)]
             count += np.bincount(cells, minlength=count.size).reshape(count.shape)
     return tuple(np.array(moments) for moments in zip(*map(_moments, counts), strict=True))

@@ -91,7 +91,7 @@ def cross_val_permutation_test(
 
     Notes
     -----
-    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+    All pairs count alike: unlike scores and ``fit``, this takes no ``sample_weight``.
 
     References
     ----------
@@ -212,7 +212,7 @@ def cross_val_bootstrap(
     -----
     The interval is conservative, as is that of ``method="schuett2023"``.
 
-    All pairs count alike: there is no ``sample_weight``, as there is in scores and in ``fit``.
+    All pairs count alike: unlike scores and ``fit``, this takes no ``sample_weight``.
 
     References
     ----------

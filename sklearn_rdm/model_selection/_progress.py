@@ -25,8 +25,8 @@ POLL = 0.2  # seconds between looks at what the workers have done
 def search_progress(search: Any, *, verbose: int = 1) -> Iterator[Any]:
     """Show one progress bar while a search of scikit-learn is fitted.
 
-    It counts fits, tells the time that is left, and the best score so far: the highest mean over
-    the folds of a candidate. Fits may run here or in processes on this machine (joblib's backends
+    It shows the fits done, the time left, and the best score so far: the highest mean over the
+    folds of a candidate. Fits may run here or in processes on this machine (joblib's backends
     and Dask's).
 
     Parameters
@@ -48,8 +48,8 @@ def search_progress(search: Any, *, verbose: int = 1) -> Iterator[Any]:
     Notes
     -----
     Within the block, ``search.scoring`` is a scorer that writes each score to a temporary file.
-    Fits that fail have no score and are not counted. The number of fits is unknown, and no time
-    left is told, for searches that choose it as they go, such as successive halving.
+    Fits that fail have no score and are not counted. Searches that choose the number of fits as
+    they go, such as successive halving, show no time left.
 
     Examples
     --------

@@ -44,8 +44,8 @@ class ImageKFold(KFoldSplitter):
     random_state : int, RandomState instance or None, default=None
         The order when shuffling. An int gives the same folds at every call.
     test_pairs : {"both", "any"}, default="both"
-        Test on pairs of which both images are held out, or at least one: more pairs, but a pair
-        that shares an image with the training pairs is easier to predict.
+        Whether both images of a test pair are held out, or at least one. "any" tests more pairs,
+        but a pair that shares an image with the training pairs is easier to predict.
 
     Raises
     ------
@@ -96,7 +96,7 @@ class StratifiedImageKFold(ImageKFold):
     random_state : int, RandomState instance or None, default=None
         The order when shuffling. An int gives the same folds at every call.
     test_pairs : {"both", "any"}, default="both"
-        Test on pairs of which both images are held out, or at least one.
+        Whether both images of a test pair are held out, or at least one.
 
     Raises
     ------
@@ -142,7 +142,7 @@ class GroupImageKFold(KFoldSplitter):
     random_state : int, RandomState instance or None, default=None
         The order when shuffling. An int gives the same folds at every call.
     test_pairs : {"both", "any"}, default="both"
-        Test on pairs of which both images are held out, or at least one.
+        Whether both images of a test pair are held out, or at least one.
 
     Raises
     ------
@@ -188,7 +188,7 @@ class LeaveOneGroupOfImagesOut(ImageSplitter):
     Parameters
     ----------
     test_pairs : {"both", "any"}, default="both"
-        Test on pairs of which both images are held out, or at least one.
+        Whether both images of a test pair are held out, or at least one.
 
     Raises
     ------
@@ -247,13 +247,13 @@ class RepeatedImageKFold(ImageSplitter):
     random_state : int, RandomState instance or None, default=None
         The order of the images. An int gives the same folds at every call.
     test_pairs : {"both", "any"}, default="both"
-        Test on pairs of which both images are held out, or at least one.
+        Whether both images of a test pair are held out, or at least one.
 
     Raises
     ------
     ValueError
         By ``split``, as :class:`ImageKFold`; by ``split`` and ``get_n_splits``, if ``n_repeats``
-        is no integer of 1 or more.
+        is not an integer of 1 or more.
 
     See Also
     --------
@@ -286,7 +286,7 @@ class RepeatedImageKFold(ImageSplitter):
         self.test_pairs = test_pairs
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
-        """Return folds times repeats; the arguments, which scikit-learn gives, are not read."""
+        """Return folds times repeats; the arguments, which scikit-learn passes, are ignored."""
         return as_count("n_splits", self.n_splits) * as_count("n_repeats", self.n_repeats)
 
     def _iter_images(self, pairs: ImagePairs) -> Iterator[Rows]:
@@ -314,7 +314,7 @@ class ImageShuffleSplit(ImageSplitter):
     random_state : int, RandomState instance or None, default=None
         An int gives the same splits at every call.
     test_pairs : {"both", "any"}, default="both"
-        Test on pairs of which both images are held out, or at least one.
+        Whether both images of a test pair are held out, or at least one.
 
     Raises
     ------
@@ -357,7 +357,7 @@ class ImageShuffleSplit(ImageSplitter):
         self.test_pairs = test_pairs
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
-        """Return the number of splits; the arguments, which scikit-learn gives, are not read."""
+        """Return the number of splits; the arguments, which scikit-learn passes, are ignored."""
         return as_count("n_splits", self.n_splits)
 
     def _iter_images(self, pairs: ImagePairs) -> Iterator[Rows]:

@@ -233,8 +233,8 @@ class SubjectHoldOutRDMRegressor(
         Raises
         ------
         ValueError
-            If y has no two subjects or more, if a subject is no column of y or is both trained on
-            and tested, or if the training subjects have none of these pairs; and whatever the
+            If y has fewer than two subjects, if a subject is not a column of y or is both trained
+            on and tested, or if the training subjects have none of these pairs; and whatever the
             estimator raises.
         """
         X, y, weights = _checked(X, y, sample_weight)

@@ -65,7 +65,7 @@ def image_train_test_split(
     groups : bool or array-like of shape (n_images,), default=None
         Hold out whole groups of images; True takes ``X.image_groups``. Not with ``stratify``.
     test_pairs : {"both", "any"}, default="both"
-        Test on pairs of which both images are held out, or at least one.
+        Whether both images of a test pair are held out, or at least one.
 
     Returns
     -------

@@ -43,7 +43,7 @@ def choices_to_rdm(
     Raises
     ------
     TypeError, ValueError
-        If ``triplets`` are none, or a choice is no place in its triplet.
+        If ``triplets`` is not an ImageTriplets, or a choice is not a place in its triplet.
 
     See Also
     --------

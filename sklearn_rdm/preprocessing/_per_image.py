@@ -78,7 +78,7 @@ class PerImage(FitTaskMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
         Raises
         ------
         TypeError, ValueError
-            If X is no pairs of images, and whatever the transformer raises, for example if it
+            If X holds no pairs of images, and whatever the transformer raises, for example if it
             wants more images than the pairs hold.
         """
         of_images = hasattr(y, "to_pairs")

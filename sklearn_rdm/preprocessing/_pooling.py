@@ -90,7 +90,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
     See Also
     --------
-    FeatureReweightedRSARegressor : With ``subject_pooling=None`` fits every subject by itself.
+    FeatureReweightedRSARegressor : With ``subject_pooling=None`` fits each subject separately.
 
     Notes
     -----

@@ -35,7 +35,7 @@ def to_dissimilarity(similarity: Any, method: str = "one_minus") -> np.ndarray:
     Raises
     ------
     TypeError, ValueError
-        If the values are no real numbers, the matrices are not square or not symmetric, the method
+        If the values are not real numbers, the matrices are not square or not symmetric, the method
         is unknown, or a value is above 1 where the method is "one_minus".
 
     See Also
