@@ -128,7 +128,8 @@ def check_tested(
     """Predictions (n_pairs, n_predictions), 0 for pairs in no fold, and the rows of each fold."""
     tests = [np.arange(n_pairs)] if folds is None else check_folds(folds, n_pairs)
     untested = np.isin(np.arange(n_pairs), np.concatenate(tests), invert=True)
-    columns = [np.where(untested, 0, y) if np.shape(y) == (n_pairs,) else y for y in y_preds]
+    given = [as_real(y, "y_pred") for y in y_preds]
+    columns = [np.where(untested, 0, y) if y.shape == (n_pairs,) else y for y in given]
     return np.column_stack([check_predicted(y, n_pairs) for y in columns]), tests
 
 
