@@ -5,8 +5,9 @@ Knows neither images nor pairs of them: one row per pair is all that these funct
 
 from __future__ import annotations
 
+import reprlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -46,6 +47,10 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} must be real numbers, got None.")
     if isinstance(values, list | tuple) and _holds_masked(values):
         values = [as_real(value, name) for value in values]
+    if isinstance(values, Mapping):
+        raise TypeError(
+            f"{name} must be real numbers, got a {type(values).__name__} of {[*values]}."
+        )
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
     try:
@@ -80,7 +85,7 @@ def _numbers_of_objects(array: np.ndarray, name: str) -> np.ndarray:
             continue
         if not isinstance(value, Real | np.bool_) or isinstance(value, np.timedelta64):
             raise TypeError(
-                f"{name} must be real numbers, but entry {place.tolist()} is {value!r} "
+                f"{name} must be real numbers, but entry {place.tolist()} is {reprlib.repr(value)} "
                 f"({type(value).__name__})."
             )
         numbers[tuple(place)] = float(value)
@@ -307,9 +312,9 @@ def warn_of_similarity(rdms: np.ndarray, source: str = "rdms") -> None:
     """Warn if square matrices (..., n, n) look like similarities: the diagonal is largest."""
     if any(_looks_like_similarity(rdms[place]) for place in np.ndindex(rdms.shape[:-2])):
         warnings.warn(
-            f"{source} look like similarities: the value of every image with itself is the largest "
-            "of its row. A dissimilarity is 0 there, and large for images that differ. Convert "
-            "them with sklearn_rdm.preprocessing.to_dissimilarity.",
+            f"{source}: these look like similarities, as the value of every image with itself is "
+            "the largest of its row. A dissimilarity is 0 there, and large for images that differ. "
+            "Convert them with sklearn_rdm.preprocessing.to_dissimilarity.",
             UserWarning,
             stacklevel=3,
         )

@@ -169,7 +169,8 @@ def _read_csv(path: Path, budget: Budget) -> dict[str, np.ndarray]:
         )
     if len(set(rows)) != len(rows) or sorted(map(str, rows)) != sorted(map(str, columns)):
         raise ValueError(
-            f"{str(path)!r}: its first row and first column must name the same images."
+            f"{str(path)!r}: its first row and first column must name the same images. A table "
+            "with one row per pair is read by from_long_table (sklearn-rdm: --columns)."
         )
     values = table.mask(table.isin(MISSING)).to_numpy(dtype=object)[1:, 1:]
     with named(path):
