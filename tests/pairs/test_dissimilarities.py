@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist, squareform
+from sklearn.utils import Bunch
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs
 from sklearn_rdm._pairs._dissimilarities import (
@@ -93,6 +94,11 @@ def test_what_is_masked_or_none_is_missing(values):
 def test_what_is_no_real_number_raises_an_error(values):
     with pytest.raises(TypeError, match="y must be real numbers"):
         as_real(values, "y")
+
+
+def test_a_bunch_names_what_it_holds():
+    with pytest.raises(TypeError, match=r"got a Bunch of \['images', 'rdms'\]"):
+        as_real(Bunch(images=np.ones(3), rdms=np.ones(3)), "rdms")
 
 
 def test_ragged_lists_raise_an_error():
