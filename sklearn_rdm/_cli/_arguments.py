@@ -13,6 +13,12 @@ from sklearn_rdm._pairs._images import COLOURS
 
 __all__ = ["parse"]
 
+NEEDED = {
+    "images": "a folder of image files",
+    "rdm": "a file of dissimilarities",
+    "layers": "--layers and names of layers, which 'sklearn-rdm layers BACKBONE' lists",
+    "out": "--out and the folder to write",
+}
 EXAMPLES = {
     "demo": "sklearn-rdm demo",
     "layers": "sklearn-rdm layers alexnet",
@@ -41,9 +47,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         chosen = of_command[arguments.name]
         chosen.set_defaults(**_read_settings(arguments.settings, arguments, chosen))
         arguments = parser.parse_args(argv)
-    for name in ("images", "rdm", "layers", "out"):
+    for name, what in NEEDED.items():
         if getattr(arguments, name, "") is None:
-            of_command[arguments.name].error(f"{name} is missing")
+            of_command[arguments.name].error(f"{name} is missing: give {what}")
     if len(getattr(arguments, "columns", [])) not in (0, 3, 4):
         of_command[arguments.name].error("--columns needs three names, or four with the subject's")
     return arguments

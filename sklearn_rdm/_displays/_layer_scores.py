@@ -11,6 +11,7 @@ from sklearn_rdm._displays._embedding import GROUP_COLORS
 
 COLUMNS = ("target", "layer", "score", "ceiling_lower", "ceiling_upper", "chance")
 PANELS_A_ROW = 3
+LEGEND_ROOM = 0.35  # of the height that scores and ceiling take
 
 
 class LayerScoresDisplay:
@@ -94,8 +95,7 @@ class LayerScoresDisplay:
         drawn = [_draw(a, *target) for a, target in zip(self.axes_, targets, strict=True)]
         self.lines_, self.ceilings_, self.chances_ = map(list, zip(*drawn, strict=True))
         self.axes_[0].set_ylabel(score_name)
-        # Opaque: a legend on the band of the ceiling would hide the band's own entry
-        self.axes_[0].legend(framealpha=1, edgecolor="none", fontsize="small")
+        _add_legend(self.axes_[0])
         return self
 
 
@@ -108,6 +108,13 @@ def _panels(ax: Any, n_targets: int, n_layers: int) -> np.ndarray:
 
     options = {"sharey": True, "layout": "constrained"}
     return panels(ax, n_targets, PANELS_A_ROW, "targets", inches, **options)
+
+
+def _add_legend(ax: Any) -> None:
+    """Above scores and ceiling, which it would hide: the axis is made longer for it."""
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + LEGEND_ROOM * (top - bottom))
+    ax.legend(loc="upper right", frameon=False, fontsize="small")
 
 
 def _draw(ax: Any, target: Any, rows: Any) -> tuple[Any, Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
@@ -169,10 +170,12 @@ def _name_of(backbone: Any) -> Any:
 def _build_torchvision(name: str, weights: Any, size: tuple[int, int] | None) -> Backbone:
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
+        known = [*EFFICIENTNET_LITE_PIXELS, *names]
+        close = difflib.get_close_matches(name.lower(), known, n=3)
+        meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
-            f"unknown backbone {name!r}. {timm_hint(name)}Known: "
-            f"{', '.join([*EFFICIENTNET_LITE_PIXELS, *names])}, timm's as 'timm/...', or give a "
-            "factory that returns a torch.nn.Module."
+            f"unknown backbone {name!r}. {timm_hint(name)}Known: {', '.join(known)}, timm's as "
+            f"'timm/...', or give a factory that returns a torch.nn.Module.{meant}"
         )
     enum = torchvision.models.get_model_weights(name)
     member = enum.DEFAULT if weights is None else _weights_member(enum, name, weights)

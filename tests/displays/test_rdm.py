@@ -241,3 +241,16 @@ def test_a_prediction_of_images_without_a_colour_bar(rdm, pairs):
     assert display.colorbar_ is None
     assert display.image_groups is None
     assert len(display.figure_.axes) == 1
+
+
+def test_masked_values_are_drawn_grey(pairs, rdm):
+    hidden = np.ma.masked_array(rdm[UPPER], mask=np.arange(len(pairs)) == 2)
+    missing = hidden.filled(np.nan)
+    drawn = [RDMDisplay.from_predictions(pairs, y, y).ims_ for y in (hidden, missing)]
+    for ours, expected in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(ours.get_array().filled(-1), expected.get_array().filled(-1))
+
+
+def test_an_asymmetric_matrix_has_no_ranks(rdm):
+    with pytest.raises(ValueError, match="symmetric"):
+        RDMDisplay(np.triu(rdm)).plot(scale="rank")

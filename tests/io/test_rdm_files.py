@@ -30,7 +30,7 @@ def test_csv_is_a_labelled_square_table(tmp_path, rdms):
     table[table.columns[::-1]].to_csv(tmp_path / "rdm.csv")
     np.testing.assert_array_equal(read_rdms(tmp_path / "rdm.csv").rdms, rdms[1])
     (tmp_path / "rdm.csv").write_text(",a,b\na,0,1\nc,1,0\n")
-    with pytest.raises(ValueError, match="must name the same images"):
+    with pytest.raises(ValueError, match="must name the same images.*from_long_table"):
         read_rdms(tmp_path / "rdm.csv")
 
 
@@ -217,3 +217,18 @@ def test_what_is_no_array_in_an_npz_file_is_left_out(tmp_path, rdms):
     with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
         archive.writestr("read_me.txt", "measured in May")
     np.testing.assert_array_equal(read_rdms(tmp_path / "x.npz").rdms, rdms)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (";a;b\na;0;1\nb;1;0\n", "cells are separated by ';', not ','"),
+        (";a;b\na;0,0;1,5\nb;1,5;0,0\n", "cells are separated by ';'.* points in numbers"),
+        (", a, b\na,0,1\nb,1,0\n", r"Only one of them has \[' a', ' b', 'a', 'b'\]"),
+        (",a,a\na,0,1\na,1,0\n", "each once. A name is repeated"),
+    ],
+)
+def test_what_is_wrong_with_a_square_table_is_said(tmp_path, text, match):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"x\.csv'.*{match}"):
+        read_rdms(tmp_path / "x.csv")

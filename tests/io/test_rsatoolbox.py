@@ -66,3 +66,27 @@ def test_several_numberings_are_asked_for():
     with pytest.raises(ValueError, match="image_descriptor="):
         from_rsatoolbox(theirs)
     assert from_rsatoolbox(theirs, image_descriptor="trial").image_names == ["5", "6", "7"]
+
+
+CATEGORIES = {"category": ["face", "face", "house"]}
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "names"),
+    [
+        ({"conds": ["b", "a", "c"]}, ["b", "a", "c"]),
+        ({"index": [2, 0, 1]}, ["2", "0", "1"]),
+        ({"nsd_id": [73, 41, 2], "index": [0, 1, 2]}, ["73", "41", "2"]),
+        ({"index": [0, 1, 2]}, ["face", "face", "house"]),
+    ],
+)
+def test_what_differs_names_the_images_and_no_category(descriptors, names):
+    descriptors = CATEGORIES | descriptors
+    theirs = rsatoolbox.rdm.RDMs(np.array([[1.0, 2, 3]]), pattern_descriptors=descriptors)
+    assert from_rsatoolbox(theirs).image_names == names
+
+
+def test_subjects_have_names_of_their_own_beside_sessions():
+    descriptors = {"session": ["a", "a", "b"], "subj": ["s3", "s1", "s2"]}
+    theirs = rsatoolbox.rdm.RDMs(np.arange(9.0).reshape(3, 3), rdm_descriptors=descriptors)
+    assert from_rsatoolbox(theirs).subjects == ["s3", "s1", "s2"]

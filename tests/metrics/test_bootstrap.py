@@ -286,7 +286,7 @@ def test_the_global_random_state_is_left_alone():
 def test_wrong_inputs_are_refused():
     pairs, y_true, y_pred = simulate(n_images=5)
     for function in (rdm_permutation_test, rdm_bootstrap):
-        with pytest.raises(ValueError, match=r"'r2' is no RDM scorer.*'noise_normalized_r2'"):
+        with pytest.raises(ValueError, match=r"'r2' is not an RDM scorer.*'noise_normalized_r2'"):
             function(pairs, y_true, y_pred, scoring="r2")
         with pytest.raises(ValueError, match="got 9 pairs for 10"):
             function(pairs[:9], y_true, y_pred)

@@ -68,9 +68,9 @@ def test_scorers_choose_in_a_parallel_search(problem):
 def test_scorer_names_and_options(problem):
     assert get_rdm_scorer("rdm_cosine").score_func is rdm_cosine_score
     assert get_rdm_scorer(len) is len
-    with pytest.raises(ValueError, match=r"'sperman' is no RDM scorer.*'spearman'"):
+    with pytest.raises(ValueError, match=r"'sperman' is not an RDM scorer.*'spearman'"):
         get_rdm_scorer("sperman")
-    with pytest.raises(ValueError, match="None is no RDM scorer"):
+    with pytest.raises(ValueError, match="None is not an RDM scorer"):
         get_rdm_scorer(None)
     before = copy.deepcopy(metrics.rdm_whitened_cosine_scorer.params)
     variances = np.linspace(1, 3, 12)

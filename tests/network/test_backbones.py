@@ -290,6 +290,7 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match="unknown backbone 'alexnett'") as caught:
         load_backbone("alexnett")
     assert all(name in str(caught.value) for name in [*NAMES, "efficientnet_lite0"])
+    assert str(caught.value).endswith("Did you mean 'alexnet'?")
     with pytest.raises(ValueError, match="unknown weights 'V9' of resnet50") as caught:
         load_backbone("resnet50", "V9")
     for known in ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT", ".pth", ".safetensors", "None"):
