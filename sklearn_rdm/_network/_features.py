@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sklearn_rdm._network._layouts import N_AXES, Axes
+from sklearn_rdm._pairs._options import check_option
 
 __all__ = ["Pooling", "check_pooling", "state_axes", "to_features"]
 
@@ -34,8 +35,7 @@ class Pooling:
 
 def check_pooling(spatial_pooling: Any, tokens: Any) -> Pooling:
     """Return both as they are used, or raise a ValueError."""
-    if tokens not in TOKENS:
-        raise ValueError(f"tokens must be one of {[*TOKENS]}, got {tokens!r}.")
+    check_option("tokens", tokens, TOKENS)
     if spatial_pooling is None:
         return Pooling(None, tokens)
     whole = isinstance(spatial_pooling, Integral)

@@ -23,6 +23,7 @@ from sklearn_rdm._network._references import (
 )
 from sklearn_rdm._network._shards import SHARD_SIZE, map_in_threads, pad_to_shard, run_in_shards
 from sklearn_rdm._network._trunk import Trunk
+from sklearn_rdm._pairs._options import check_option
 
 __all__ = ["TwinNetwork"]
 
@@ -134,8 +135,7 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         self._check_is_trained(layer, freeze_up_to, freeze_from)
 
     def _keep_settings(self, precision: str | None, noise_ratio: float, reference: Any) -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
+        check_option("precision", precision, PRECISIONS)
         check_reference(reference)
         self.dtype = PRECISIONS[precision]
         self.noise_ratio = check_noise_ratio(noise_ratio)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm.metrics._measures import Measure, get_measure
 
 __all__ = ["CONVENTIONS", "POOLINGS", "NoiseCeilingConvention", "get_convention"]
@@ -70,8 +71,7 @@ class NoiseCeilingConvention:
             "bound": ("lower", "upper"),
             "aggregation": ("mean_of_ratios", "ratio_of_means"),
         }.items():
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} must be one of {known}, got {getattr(self, field)!r}.")
+            check_option(field, getattr(self, field), known)
 
     @property
     def measure(self) -> Measure:
