@@ -9,10 +9,10 @@ from typing import Any
 import sklearn_rdm
 from sklearn_rdm._cli import _commands as commands
 from sklearn_rdm._cli._settings import as_value, read_toml
+from sklearn_rdm._pairs._images import COLOURS
 
 __all__ = ["parse"]
 
-BACKGROUNDS = ("white", "grey", "black")
 NEEDED = {
     "images": "a folder of image files",
     "rdm": "a file of dissimilarities",
@@ -138,7 +138,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("images", help="folder of image files")
     parser.add_argument(
-        "--background", choices=BACKGROUNDS, help="as in fit (default: that of the model)"
+        "--background", choices=[*COLOURS], help="as in fit (default: that of the model)"
     )
     parser.add_argument(
         "--out", required=True, help="file to write: .mat, .npz, .npy, .csv, .h5 or .pkl"
@@ -171,7 +171,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "dissimilarity, and of the subject if there is one",
     )
     parser.add_argument("--size", type=int, default=None, help="resize images to this many pixels")
-    parser.add_argument("--background", choices=BACKGROUNDS, help="colour of the display")
+    parser.add_argument("--background", choices=[*COLOURS], help="colour of the display")
     parser.add_argument("--scoring", default="spearman", help="score (default: spearman)")
     parser.add_argument("--random-state", type=int, default=0, help="seed (default: 0)")
     parser.add_argument("--settings", default=None, help="TOML file with any of these options")

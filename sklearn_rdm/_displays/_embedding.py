@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
 from sklearn_rdm._displays._drawing import legend_above, one_axes
+from sklearn_rdm._pairs._dissimilarities import as_real, check_symmetric
 from sklearn_rdm._pairs._image_pairs import check_groups
 
 # Okabe and Ito's eight colours, told apart with every common form of colour blindness
@@ -121,13 +122,15 @@ class RDMEmbeddingDisplay:
         Raises
         ------
         ValueError
-            If a dissimilarity is missing or negative, or the matrix is not square.
+            If a dissimilarity is missing or negative, or the matrix is not square or symmetric.
         """
         from sklearn.manifold import smacof  # slow to import
 
-        rdm = np.array(rdm, dtype=float)
+        rdm = np.array(as_real(rdm, "rdm"))
         if rdm.ndim != 2 or rdm.shape[0] != rdm.shape[1]:
             raise ValueError(f"rdm must have shape (n_images, n_images), got {rdm.shape}.")
+        check_symmetric(rdm, "rdm")
+        rdm = (rdm + rdm.T) / 2  # but for rounding
         np.fill_diagonal(rdm, 0)
         if not (rdm >= 0).all():  # false for NaN too
             raise ValueError(

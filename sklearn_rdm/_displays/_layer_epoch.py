@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._displays._drawing import image_style, one_axes
+from sklearn_rdm._pairs._dissimilarities import as_real
 
 
 class LayerEpochDisplay:
@@ -146,7 +147,7 @@ class LayerEpochDisplay:
         )
 
     def _checked(self) -> tuple[np.ndarray, np.ndarray]:
-        surface = np.asarray(self.surface, dtype=float)
+        surface = as_real(self.surface, "surface")
         if surface.ndim != 2 or len(surface) != len(self.layers):
             raise ValueError(
                 f"surface must have shape ({len(self.layers)}, n_epochs), one row per layer, got "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._displays._drawing import one_axes, pyplot
+from sklearn_rdm._displays._drawing import hide_frame, one_axes, panels
 from sklearn_rdm._displays._embedding import GROUP_COLORS
 
 COLUMNS = ("target", "layer", "score", "ceiling_lower", "ceiling_upper", "chance")
@@ -102,19 +102,12 @@ class LayerScoresDisplay:
 def _panels(ax: Any, n_targets: int, n_layers: int) -> np.ndarray:
     if ax is None and n_targets == 1:
         ax = one_axes(None, (max(4.0, 1.5 + 0.3 * n_layers), 3.6))
-    if ax is None:
-        columns = min(n_targets, PANELS_A_ROW)
-        rows = -(-n_targets // columns)
-        size = (columns * max(2.6, 0.8 + 0.2 * n_layers) + 0.6, 3.4 * rows)
-        options = {"figsize": size, "sharey": True, "squeeze": False, "layout": "constrained"}
-        axes = pyplot().subplots(rows, columns, **options)[1].ravel()
-        for spare in axes[n_targets:]:
-            spare.remove()
-        return axes[:n_targets]
-    axes = np.array(ax, dtype=object).ravel()
-    if len(axes) != n_targets:
-        raise ValueError(f"{n_targets} targets need {n_targets} axes, got {len(axes)}.")
-    return axes
+
+    def inches(columns: int, rows: int) -> tuple[float, float]:
+        return columns * max(2.6, 0.8 + 0.2 * n_layers) + 0.6, 3.4 * rows
+
+    options = {"sharey": True, "layout": "constrained"}
+    return panels(ax, n_targets, PANELS_A_ROW, "targets", inches, **options)
 
 
 def _add_legend(ax: Any) -> None:
@@ -140,6 +133,5 @@ def _draw(ax: Any, target: Any, rows: Any) -> tuple[Any, Any, Any]:
     ax.set_xticks(at, list(map(str, rows["layer"])), rotation=60, ha="right", fontsize="small")
     for text in ax.get_xticklabels():
         text.set_rotation_mode("anchor")
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    hide_frame(ax, "top", "right")
     return line, ceiling, chance

@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from sklearn_rdm._displays._drawing import image_style, pyplot
-from sklearn_rdm._pairs._dissimilarities import average, average_times
+from sklearn_rdm._displays._drawing import image_style, panels
+from sklearn_rdm._pairs._dissimilarities import (
+    as_real,
+    average,
+    average_times,
+    check_symmetric,
+)
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_groups, of_pairs
 from sklearn_rdm.metrics._checks import to_pairs
 
@@ -163,7 +168,7 @@ class RDMDisplay:
         """
         X, y_true, (y_pred,), _ = to_pairs(X, y_true, [y_pred])
         pairs = as_pairs(X)
-        y_true = average_times(np.asarray(y_true, dtype=float))
+        y_true = average_times(as_real(y_true, "y_true"))
         if y_true.ndim == 2:
             y_true = average(y_true)
         used = pairs.used_images
@@ -213,14 +218,15 @@ class RDMDisplay:
         Raises
         ------
         ValueError
-            If the matrices are not square, or names, groups or axes do not match them.
+            If the matrices are not square, or not symmetric where ranks are drawn, or names, groups
+            or axes do not match them.
         """
         rdms = self._scaled(scale)
         groups = check_groups(self.image_groups, rdms.shape[-1])
         if groups is not None and sort_groups:
             order = np.argsort(groups, kind="stable")
             rdms, groups = rdms[:, order][:, :, order], groups[order]
-        self.axes_ = _panels(ax, len(rdms))
+        self.axes_ = panels(ax, len(rdms), PANELS_A_ROW, "RDMs", _inches, layout="compressed")
         self.figure_ = self.axes_[0].figure
         style = {**image_style(), **_limits(rdms), **(im_kwargs or {})}
         self.ims_ = [a.imshow(rdm, **style) for a, rdm in zip(self.axes_, rdms, strict=True)]
@@ -242,7 +248,7 @@ class RDMDisplay:
 
     def _scaled(self, scale: str | None) -> np.ndarray:
         """Return checked copies, (n_rdms, n, n), with NaN on the diagonal."""
-        rdms = np.array(self.rdms, dtype=float)
+        rdms = np.array(as_real(self.rdms, "rdms"))
         rdms = rdms[None] if rdms.ndim == 2 else rdms
         if rdms.ndim != 3 or rdms.shape[1] != rdms.shape[2]:
             raise ValueError(
@@ -254,29 +260,14 @@ class RDMDisplay:
         if scale not in SCALES:
             raise ValueError(f"scale must be one of {list(SCALES)}, got {scale!r}.")
         rdms[:, np.eye(rdms.shape[-1], dtype=bool)] = np.nan
-        return rdms if scale is None else np.stack([_ranked(rdm) for rdm in rdms])
+        if scale is None:
+            return rdms
+        check_symmetric(rdms)
+        return np.stack([_ranked(rdm) for rdm in rdms])
 
 
-def _panels(ax: Any, n_panels: int) -> np.ndarray:
-    """As many axes as panels, in rows of at most four if they are to be made."""
-    plt = pyplot()
-    if ax is not None:
-        axes = np.array(ax, dtype=object).ravel()
-        if len(axes) != n_panels:
-            raise ValueError(f"{n_panels} RDMs need {n_panels} axes, got {len(axes)}.")
-        return axes
-    columns = min(n_panels, PANELS_A_ROW)
-    rows = -(-n_panels // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(2.8 * columns + 1.2, 3.0 * rows + 0.3),
-        squeeze=False,
-        layout="compressed",
-    )
-    for spare in axes.ravel()[n_panels:]:
-        spare.remove()
-    return axes.ravel()[:n_panels]
+def _inches(columns: int, rows: int) -> tuple[float, float]:
+    return 2.8 * columns + 1.2, 3.0 * rows + 0.3
 
 
 def _limits(rdms: np.ndarray) -> dict[str, float]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._displays._drawing import legend_above, one_axes, pyplot
-from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm._displays._drawing import hide_frame, legend_above, one_axes, pyplot
+from sklearn_rdm._pairs._dissimilarities import as_real, average
 
 
 class RDMScoresDisplay:
@@ -202,7 +202,7 @@ class RDMScoresDisplay:
         self.ax_.set(ylabel=score_name, xlim=(-0.6, len(at) - 0.4))
         _name_bars(self.ax_, list(self.names))
         if self.differences_ is not None:
-            pvalues = np.asarray(self.pvalues, dtype=float)
+            pvalues = as_real(self.pvalues, "pvalues")
             _draw_differences(self.ax_, self.differences_, list(self.names), means, pvalues, alpha)
         if self.ax_.get_legend_handles_labels()[0]:
             legend_above(self.ax_)
@@ -233,14 +233,14 @@ class RDMScoresDisplay:
     def _checked(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Scores as (n_models, n_repeats), errors as (n_models, 2), null as (n_models,)."""
         _check_names(self.names)
-        scores = np.asarray(self.scores, dtype=float)
+        scores = as_real(self.scores, "scores")
         scores = scores[:, None] if scores.ndim == 1 else scores
         if scores.ndim != 2 or len(scores) != len(self.names):
             raise ValueError(
                 f"scores must have shape ({len(self.names)},) or ({len(self.names)}, n_repeats), "
                 f"one row per name, got {np.shape(self.scores)}."
             )
-        errors = None if self.errors is None else np.asarray(self.errors, dtype=float)
+        errors = None if self.errors is None else as_real(self.errors, "errors")
         if errors is not None and errors.shape != (len(scores), 2):
             raise ValueError(
                 f"errors must hold a lower and an upper end per model, shape ({len(scores)}, 2), "
@@ -342,7 +342,7 @@ def _draw_differences(
     grid.set_yticks(range(len(names)), names)
     _name_bars(grid, names)
     grid.tick_params(axis="both", length=0)
-    grid.spines["left"].set_visible(False)
+    hide_frame(grid, "left")
     ax.tick_params(axis="x", labelbottom=False)
 
 
@@ -357,6 +357,5 @@ def _name_bars(ax: Any, names: list[str]) -> None:
         ax.tick_params(axis="x", labelrotation=30)
         for text in ax.get_xticklabels():
             text.set(ha="right", rotation_mode="anchor")
-    for side in ("top", "right", "bottom"):
-        ax.spines[side].set_visible(False)
+    hide_frame(ax, "top", "right", "bottom")
     ax.tick_params(axis="x", length=0)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
 
+from sklearn_rdm._pairs._pair_index import group, renumber
 from sklearn_rdm._pairs._rounding import FLOAT32_SHARE
 from sklearn_rdm._pairs._whole_files import map_new_npy, whole_file
 from sklearn_rdm.metrics._strips import Distances
@@ -90,8 +91,7 @@ def pair_distances(
     features: np.ndarray, index: np.ndarray, metric: Any, noise: float = 0.0
 ) -> np.ndarray:
     """Distances (n_pairs,) of the rows of features that ``index`` (n_pairs, 2) names."""
-    used, local = np.unique(index, return_inverse=True)
-    local = local.reshape(-1, 2)
+    used, local = renumber(index)
     vectors = _prepare(features[used], metric, used, noise)
     if metric in PRODUCTS:
         return unit_pair_distances(vectors, local)
@@ -99,7 +99,7 @@ def pair_distances(
     if DENSE * len(index) >= len(used) ** 2:
         return squareform(pdist(vectors, metric), checks=False)[first, second]
     distances = np.empty(len(index))
-    for pairs in _group(first):
+    for pairs in group(first):
         one, others = vectors[first[pairs[:1]]], vectors[second[pairs]]
         distances[pairs] = cdist(one, others, metric)[0]
     return distances
@@ -166,7 +166,7 @@ def unit_pair_distances(vectors: np.ndarray, index: np.ndarray) -> np.ndarray:
     distances = np.empty(len(index), dtype=vectors.dtype)
     tiles = index // BLOCK
     tile_numbers = tiles[:, 0] * (tiles.max(initial=0) + 1) + tiles[:, 1]
-    for pairs in _group(tile_numbers):
+    for pairs in group(tile_numbers):
         start, other = tiles[pairs[0]] * BLOCK
         first, second = index[pairs].T
         if DENSE * len(pairs) >= len(np.unique(first)) * len(np.unique(second)):
@@ -179,15 +179,9 @@ def unit_pair_distances(vectors: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 def _products(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     products = np.empty(len(first), dtype=vectors.dtype)
-    for pairs in _group(first):
+    for pairs in group(first):
         products[pairs] = vectors[second[pairs]] @ vectors[first[pairs[0]]]
     return products
-
-
-def _group(labels: np.ndarray) -> list[np.ndarray]:
-    """Positions of equal labels."""
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
 
 
 def _prepare(features: np.ndarray, metric: Any, rows: np.ndarray, noise: float) -> np.ndarray:

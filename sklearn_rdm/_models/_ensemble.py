@@ -17,12 +17,11 @@ from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._leaks import TrainingPairs
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm._pairs._weights import (
-    check_samples_are_pairs,
     check_weighted_pairs,
     keep_weighted,
     take_weights,
 )
-from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
+from sklearn_rdm.model_selection._cv import check_image_cv, of_pairs_and_cv
 
 __all__ = ["EnsembleRDMRegressor"]
 
@@ -135,10 +134,7 @@ class EnsembleRDMRegressor(MemberAverageMixin, RDMMetaRegressor):
             images are both trained on; if weights are given to an estimator that takes none; and
             whatever the estimator raises.
         """
-        cv = self.cv
-        if hasattr(y, "to_pairs"):
-            check_samples_are_pairs(y, sample_weight)
-            X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
+        X, y, cv = of_pairs_and_cv(X, y, self.cv, sample_weight)
         pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
         training_sets = self._training_sets(pairs, y, cv)
         rng = check_random_state(self.random_state)

@@ -15,15 +15,15 @@ from sklearn_rdm._pairs._dissimilarities import average_times
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._images import flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs
+from sklearn_rdm._pairs._pair_index import renumber
 from sklearn_rdm._pairs._weights import (
-    check_samples_are_pairs,
     check_weighted_pairs,
     keep_weighted,
     take_weights,
 )
 from sklearn_rdm.metrics._measures import MEASURES, score_columns
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
-from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
+from sklearn_rdm.model_selection._cv import check_image_cv, of_pairs_and_cv
 from sklearn_rdm.preprocessing._pooling import check_learned, fit_pooling
 
 __all__ = ["FeatureReweightedRSARegressor"]
@@ -199,10 +199,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
             If subjects are left out because they have fewer than two of these pairs.
         """
         self._check_parameters()
-        alphas, cv = self._sorted_alphas(), self.cv
-        if hasattr(y, "to_pairs"):
-            check_samples_are_pairs(y, sample_weight)
-            X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
+        alphas = self._sorted_alphas()
+        X, y, cv = of_pairs_and_cv(X, y, self.cv, sample_weight)
         pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
         learned = np.ones(1, dtype=bool)
         if self.subject_pooling is None:
@@ -211,9 +209,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
         else:
             y = fit_pooling(self.subject_pooling, y, weights).transform(y)
         targets = np.where(learned, y.reshape(len(y), -1), np.nan)
-        used, local = np.unique(pairs.index, return_inverse=True)
+        used, index = renumber(pairs.index)
         features = self._prepare(pairs.images[used].reshape(len(used), -1), used)
-        index = local.reshape(-1, 2)
         single = y.ndim == 1
         chosen, cv_scores = np.repeat(alphas[:1], targets.shape[1]), None
         if len(alphas) > 1:
@@ -352,8 +349,8 @@ class FeatureReweightedRSARegressor(RSARegressor):
 
     def _weigh(self, features: np.ndarray, index: np.ndarray, coef: np.ndarray) -> np.ndarray:
         """Weighted sums (n_pairs, n_weightings) for the rows of coef."""
-        used, local = np.unique(index, return_inverse=True)
-        features, local = self._prepare(features[used], used), local.reshape(-1, 2)
+        used, local = renumber(index)
+        features = self._prepare(features[used], used)
         if DENSE * len(index) < len(used) ** 2:
             return pair_sums(features, local, coef.T, self.metric)
         first, second = local.T

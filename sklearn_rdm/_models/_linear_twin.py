@@ -25,6 +25,7 @@ from sklearn_rdm._pairs._dissimilarities import check_varying
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._images import check_images, flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs
+from sklearn_rdm._pairs._pair_index import renumber
 from sklearn_rdm._pairs._rounding import SUM_EPSILONS
 from sklearn_rdm._pairs._weights import check_weighted_pairs, take_weights
 from sklearn_rdm.preprocessing._pooling import pool_pairs
@@ -193,7 +194,7 @@ class LinearTwinRSARegressor(RSARegressor):
         ordered = pairs[order], y[order], take_weights(weights, order)
         pairs, target, weights = pool_pairs(self.subject_pooling, *ordered)
         check_varying(target)
-        used, local = np.unique(np.sort(pairs.index), return_inverse=True)
+        used, index = renumber(np.sort(pairs.index))
         features = np.ascontiguousarray(pairs.images[used].reshape(len(used), -1), dtype=float)
         check_finite(features, used)
         mean = features.mean(axis=0)
@@ -201,7 +202,6 @@ class LinearTwinRSARegressor(RSARegressor):
         start = np.eye(min(int(self.n_components), len(span)), len(span))
         noise = self.noise_ratio * (scores[:, : len(start)] ** 2).sum(axis=1).mean()
         _check_directions(scores @ start.T, noise, features, used)
-        index = local.reshape(-1, 2)
         problem = _Problem(scores, index, target, start, self.alpha, noise, weights)
         projection, n_iter = start, 0
         if self.alpha < np.inf:
@@ -269,8 +269,8 @@ class LinearTwinRSARegressor(RSARegressor):
         return projections / _lengths(projections, self.noise_)
 
     def _distances(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
-        used, local = np.unique(index, return_inverse=True)
-        return unit_pair_distances(self._directions(features[used], used), local.reshape(-1, 2))
+        used, local = renumber(index)
+        return unit_pair_distances(self._directions(features[used], used), local)
 
     def _rdm(self, features: np.ndarray) -> np.ndarray:
         return unit_square_distances(self._directions(features, np.arange(len(features))))

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_rdm._models._distances import check_finite
 from sklearn_rdm._pairs._images import check_images, flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs, warn_of_leak_in_validation
+from sklearn_rdm._pairs._pair_index import renumber
 from sklearn_rdm._pairs._triplets import ImageTriplets, check_choices, check_triplets
 from sklearn_rdm._pairs._weights import check_weights, keep_weighted
 from sklearn_rdm.metrics import choice_accuracy_score
@@ -171,12 +172,12 @@ class OddOneOutAlignment(ChoiceScoreMixin, BaseEstimator):
         choices = check_choices(X, y)
         weights = check_weights(sample_weight, len(choices))
         X, choices, weights = keep_weighted(weights, X, choices)
-        used, local = np.unique(X.index, return_inverse=True)
+        used, local = renumber(X.index)
         features = np.asarray(X.images[used].reshape(len(used), -1), dtype=np.float64)
         check_finite(features, used)
         mean = features.mean(axis=0)
         scores, span, scale = _span(features - mean)
-        triplets = ImageTriplets(scores, local.reshape(-1, 3), anchored=X.anchored)
+        triplets = ImageTriplets(scores, local, anchored=X.anchored)
         counts = np.ones(len(choices)) if weights is None else weights
         penalty = self.alpha / features.shape[1]
         problem = _Choices(triplets, choices, counts / counts.sum(), penalty)
@@ -221,9 +222,9 @@ class OddOneOutAlignment(ChoiceScoreMixin, BaseEstimator):
         check_is_fitted(self)
         check_triplets(X)
         warn_of_leak_in_validation(self, X)
-        used, local = np.unique(X.index, return_inverse=True)
+        used, local = renumber(X.index)
         embedded = self.embed(X.images[used])
-        triplets = ImageTriplets(embedded, local.reshape(-1, 3), anchored=X.anchored)
+        triplets = ImageTriplets(embedded, local, anchored=X.anchored)
         return softmax(_similarities(triplets, embedded), axis=1)
 
     def embed(self, X: Any) -> np.ndarray:

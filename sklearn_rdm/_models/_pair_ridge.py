@@ -16,7 +16,7 @@ from scipy.linalg import eigh
 from scipy.linalg.blas import dsyrk
 
 from sklearn_rdm._models._tridiagonal import Tridiagonal, shrinking_penalties
-from sklearn_rdm._pairs._pair_index import image_sets
+from sklearn_rdm._pairs._pair_index import image_sets, renumber
 from sklearn_rdm._pairs._weights import take_weights
 
 BLOCK = 2**21  # numbers of the pairs x features matrix that are held at a time: 16 MB
@@ -327,8 +327,7 @@ def _complete_sets(index: np.ndarray) -> tuple[list[_CompleteSet], np.ndarray]:
     sets = []
     for number in np.flatnonzero(complete):
         rows = np.flatnonzero(pair_set == number)
-        images, local = np.unique(index[rows], return_inverse=True)
-        sets.append(_CompleteSet(rows, images, local.reshape(-1, 2)))
+        sets.append(_CompleteSet(rows, *renumber(index[rows])))
     return sets, np.flatnonzero(~complete[pair_set])
 
 

@@ -26,6 +26,7 @@ from sklearn_rdm._pairs._pair_index import (
     group,
     has_pair,
     image_sets,
+    renumber,
     used_images,
 )
 
@@ -170,9 +171,9 @@ class PairDataset(Dataset):
 
     def __getitems__(self, positions: Any) -> tuple[PairBatch, Tensor]:
         positions = np.asarray(positions)
-        present, index = np.unique(self.index[positions], return_inverse=True)
+        present, index = renumber(self.index[positions])
         weights = None if self.weights is None else torch.from_numpy(self.weights[positions])
-        batch = self.kept.batch(present, index.reshape(-1, 2), weights)
+        batch = self.kept.batch(present, index, weights)
         return batch, torch.from_numpy(self.y[positions])
 
 
@@ -218,8 +219,8 @@ class PatternDataset(Dataset):
         index = np.column_stack(np.triu_indices(len(present), 1))
         target = self.target(self.y[present], index)
         known = ~np.isnan(target)
-        paired, index = np.unique(index[known], return_inverse=True)
-        batch = self.kept.batch(present[paired], index.reshape(-1, 2))
+        paired, index = renumber(index[known])
+        batch = self.kept.batch(present[paired], index)
         return batch, torch.from_numpy(target[known].astype(np.float32))
 
 

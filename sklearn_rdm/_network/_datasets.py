@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from sklearn_rdm._network._batches import PairDataset, PatternDataset
 from sklearn_rdm._network._description import digests_of
-from sklearn_rdm._network._pattern_training import in_unit_scale, pattern_dataset
+from sklearn_rdm._network._pattern_training import in_float32, pattern_dataset
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._dissimilarities import check_dissimilarities
 from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs, of_pairs
@@ -48,8 +48,7 @@ def make_dataset(net: Any, X: Any, y: Any = None) -> Any:
         return _pair_dataset(net, pairs, np.full(len(pairs), np.nan))
     y = check_dissimilarities(y, len(pairs))
     target = y if y.ndim == 1 else net.subject_pooling_.transform(y)
-    if getattr(net.criterion, "any_unit", False):
-        target = in_unit_scale(target, slice(None))
+    target = in_float32(target, slice(None), net.criterion)
     pooled: Any = ~np.isnan(target)
     if pooled.all():
         pooled = slice(None)  # which copies nothing

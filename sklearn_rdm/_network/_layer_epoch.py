@@ -22,13 +22,12 @@ from sklearn_rdm._network._siamese import SiameseRDMRegressor
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm._pairs._weights import (
-    check_samples_are_pairs,
     check_weighted_pairs,
     take_weights,
 )
 from sklearn_rdm.callbacks import _averaged_weights
 from sklearn_rdm.metrics import get_rdm_scorer
-from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
+from sklearn_rdm.model_selection._cv import check_image_cv, of_pairs_and_cv
 
 __all__ = ["LayerEpochSearchCV"]
 
@@ -186,13 +185,10 @@ class LayerEpochSearchCV(RDMMetaRegressor):
             images are both trained on, if no cell of the surface is defined, and whatever the
             estimator raises.
         """
-        check_samples_are_pairs(y, sample_weight)
         scorer = get_rdm_scorer(self.scoring)
         candidates = list(ParameterGrid(self.param_grid or {}))
         layers = self._checked_layers(candidates)
-        cv = self.cv
-        if hasattr(y, "to_pairs"):
-            X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
+        X, y, cv = of_pairs_and_cv(X, y, self.cv, sample_weight)
         pairs, y, weights = check_weighted_pairs(X, y, sample_weight, keep_rows=True)
         splits = list(check_image_cv(cv, pairs, y))
         keep = not self.refit and len(splits) == 1

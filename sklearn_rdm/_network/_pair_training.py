@@ -9,7 +9,7 @@ from torch.utils.data import Subset
 
 from sklearn_rdm._network._batches import PairDataset
 from sklearn_rdm._network._datasets import make_dataset
-from sklearn_rdm._network._pattern_training import in_unit_scale
+from sklearn_rdm._network._pattern_training import in_float32
 from sklearn_rdm._network._weighted_loss import check_takes_weights
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._weights import take_weights
@@ -76,8 +76,7 @@ def _labelled_dataset(
     net: Any, X: ImagePairs, target: np.ndarray, pooled: np.ndarray, train: Any
 ) -> PairDataset:
     """The pairs that have a target, with what frozen layers make of their images."""
-    if getattr(net.criterion, "any_unit", False):
-        target = in_unit_scale(target, train)
+    target = in_float32(target, train, net.criterion)
     labelled = slice(None) if pooled.all() else pooled  # which copies nothing
     dataset = make_dataset(net, X[labelled], target[labelled])
     weights = net._weights_of_pairs

@@ -15,10 +15,13 @@ from sklearn_rdm._network._batches import (
 )
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._pair_index import has_pair, sets_of_seen
+from sklearn_rdm._pairs._unit_scale import exponents_of
 from sklearn_rdm.model_selection._image_splits import as_rows
 from sklearn_rdm.preprocessing._pattern_pooling import pool_patterns, target_of_patterns
 
-__all__ = ["batches_of_patterns", "in_unit_scale", "pattern_dataset", "split_patterns"]
+__all__ = ["batches_of_patterns", "in_float32", "pattern_dataset", "split_patterns"]
+
+FAR = 100  # half ranges from zero, beyond which float32 would lose more than two digits
 
 
 def split_patterns(net: Any, X: ImagePairs, y: ResponsePatterns) -> tuple[Any, Any]:
@@ -59,7 +62,7 @@ def pattern_dataset(net: Any, X: ImagePairs, y: ResponsePatterns) -> PatternData
     """Images that a subject has seen whom the net's pooling has learned."""
     labelled = _learned(net, y._seen_images())
     used = _in_pairs(labelled, np.arange(len(y)))
-    target = partial(_target, net.subject_pooling_, getattr(net.criterion, "any_unit", False))
+    target = partial(_target, net.subject_pooling_, net.criterion)
     inputs = net._network_inputs(X, used)
     return PatternDataset(X, y[used], labelled[:, used], target, used, *inputs)
 
@@ -77,18 +80,26 @@ def batches_of_patterns(dataset: Any, batch_size: int | None, rng: Any) -> Any:
     return PatternBatches(sets_of_seen(seen), seen, size, rng)
 
 
-def in_unit_scale(target: np.ndarray, train: Any) -> np.ndarray:
-    """The target over a power of two, which is exact, so that float32 holds it in any unit."""
+def in_float32(target: np.ndarray, train: Any, criterion: Any) -> np.ndarray:
+    """The target as float32 can hold it, where the unit and the zero mean nothing to the loss.
+
+    It is divided by a power of two, which is exact, once what is far from zero is moved there.
+    """
+    if not getattr(criterion, "any_unit", False):
+        return target
     trained = target[train]
-    largest = max(np.fmax.reduce(trained, initial=0), -np.fmin.reduce(trained, initial=0))
-    return np.ldexp(target, -np.frexp(largest)[1])
+    low, high = (most.reduce(trained, initial=np.nan) for most in (np.fmin, np.fmax))
+    middle = low / 2 + high / 2
+    if getattr(criterion, "any_zero", False) and abs(middle) > FAR * (high / 2 - low / 2):
+        target, low, high = target - middle, low - middle, high - middle
+    return np.ldexp(target, -exponents_of(np.fmax(high, -low)))
 
 
 def _target(
-    pooling: Any, any_unit: bool, patterns: ResponsePatterns, index: np.ndarray
+    pooling: Any, criterion: Any, patterns: ResponsePatterns, index: np.ndarray
 ) -> np.ndarray:
     target = target_of_patterns(pooling, patterns, index)
-    return in_unit_scale(target, slice(None)) if any_unit else target
+    return in_float32(target, slice(None), criterion)
 
 
 def _split_images(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sklearn_rdm._network._batches import ImageBatches, NetworkInputs, PairBatch
 from sklearn_rdm._pairs import ImageTriplets
-from sklearn_rdm._pairs._pair_index import as_places
+from sklearn_rdm._pairs._pair_index import as_places, renumber
 from sklearn_rdm._pairs._triplets import OTHERS
 
 __all__ = ["OrderedTripletBatches", "TripletBatch", "TripletDataset", "TripletImageBatches"]
@@ -61,8 +61,8 @@ class TripletDataset(Dataset):
 
     def __getitems__(self, positions: Any) -> tuple[TripletBatch, Tensor]:
         positions = np.asarray(positions)
-        present, places = np.unique(self.index[positions], return_inverse=True)
-        index = places.reshape(-1, 3)[:, OTHERS].reshape(-1, 2)
+        present, places = renumber(self.index[positions])
+        index = places[:, OTHERS].reshape(-1, 2)
         weights = None if self.weights is None else torch.from_numpy(self.weights[positions])
         batch = TripletBatch(
             **vars(self.kept.batch(present, index, weights)), possible=self.possible

@@ -8,6 +8,7 @@ from __future__ import annotations
 import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -61,8 +62,9 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
         array = _numbers_of_objects(array, name)
     if array.dtype.kind not in "buif":
         raise TypeError(
-            f"{name} must be real numbers, got an array of {array.dtype}. Convert them to "
-            "dissimilarities first: a complex number has no order, a date no zero."
+            f"{name} must be real numbers, got an array of {array.dtype}. Convert text with "
+            "numpy.asarray(values, float), and durations to seconds; complex numbers have no "
+            "order, and dates no zero."
         )
     if np.ma.isMaskedArray(array):
         return np.ma.filled(array.astype(np.float64), np.nan)
@@ -83,10 +85,10 @@ def _numbers_of_objects(array: np.ndarray, name: str) -> np.ndarray:
         value = np.ma.getdata(array)[tuple(place)]
         if value is None or type(value).__name__ == "NAType" or value is np.ma.masked:
             continue
-        if not isinstance(value, Real | np.bool_) or isinstance(value, np.timedelta64):
+        if not isinstance(value, Real | Decimal | np.bool_) or isinstance(value, np.timedelta64):
             raise TypeError(
                 f"{name} must be real numbers, but entry {place.tolist()} is {reprlib.repr(value)} "
-                f"({type(value).__name__})."
+                f"({type(value).__name__}). Convert it to a number, or give NaN if it is missing."
             )
         numbers[tuple(place)] = float(value)
     return numbers
@@ -134,8 +136,18 @@ def _is_square(rdms: np.ndarray, n_images: int) -> bool:
             f"for {n_images} images, rdms must have shape ({n_images}, {n_images}), (n_subjects, "
             f"{n_images}, {n_images}) or (n_subjects, n_times, {n_images}, {n_images}), or "
             f"condensed {n_pairs} in place of the last two axes, got {rdms.shape}."
+            + _other_order(rdms.shape, n_images, n_pairs)
         )
     return False
+
+
+def _other_order(shape: tuple[int, ...], n_images: int, n_pairs: int) -> str:
+    """Advice on arrays whose first axes are the images or pairs, which should be the last."""
+    if shape[:2] == (n_images, n_images):
+        return " Its first two axes are the images: give numpy.moveaxis(rdms, (0, 1), (-2, -1))."
+    if shape[:1] == (n_pairs,) and len(shape) == 2:
+        return " Its first axis is the pairs: give rdms.T."
+    return ""
 
 
 def _row_of_pairs(rdms: np.ndarray, image: int, n_images: int, square: bool) -> np.ndarray:
@@ -182,7 +194,7 @@ def check_dissimilarities(y: Any, n_pairs: int) -> np.ndarray:
     infinite = np.argwhere(np.isinf(y)).tolist()
     if infinite:
         raise ValueError(f"dissimilarity y{infinite[0]} of pair {infinite[0][0]} is infinite.")
-    unlabelled = np.isnan(_with_times(y)).all(axis=(1, 2))
+    unlabelled = np.isnan(with_times(y)).all(axis=(1, 2))
     if unlabelled.any():
         raise ValueError(
             f"{unlabelled.sum()} of {n_pairs} pairs have no dissimilarity (NaN), the first is pair "
@@ -203,7 +215,7 @@ def check_varying(y: np.ndarray) -> None:
             f"no subject has two of these {len(y)} pairs: there is nothing to learn. Give more "
             "pairs, or folds that leave more of them."
         )
-    courses = _with_times(y)
+    courses = with_times(y)
     varies = ~learned | (_varies(courses).any(axis=1) & _varies(average(courses)))
     if not varies.all():
         constant = varies.argmin()
@@ -225,7 +237,7 @@ def can_be_learned(y: np.ndarray) -> np.ndarray:
 
 def count_pairs(y: np.ndarray) -> np.ndarray:
     """Pairs that each subject has at one time point or more, (n_subjects,)."""
-    return (~np.isnan(_with_times(y))).any(axis=2).sum(axis=0)
+    return (~np.isnan(with_times(y))).any(axis=2).sum(axis=0)
 
 
 def average(values: np.ndarray) -> np.ndarray:
@@ -248,7 +260,7 @@ def count_images(n_pairs: int) -> int | None:
     return n_images if n_images > 1 and n_images * (n_images - 1) // 2 == n_pairs else None
 
 
-def _with_times(y: np.ndarray) -> np.ndarray:
+def with_times(y: np.ndarray) -> np.ndarray:
     """View of y as (n_pairs, n_subjects, n_times)."""
     return y.reshape(*y.shape, *[1] * (3 - y.ndim))
 
@@ -272,8 +284,19 @@ def check_symmetric(rdms: np.ndarray, source: str = "rdms", advice: str = "") ->
                 i += rows.start
                 raise ValueError(
                     f"{source} must be symmetric, but rdms{[*place, i, j]} = {rdm[i, j]} and "
-                    f"rdms{[*place, j, i]} = {rdm[j, i]}.{advice}"
+                    f"rdms{[*place, j, i]} = {rdm[j, i]}.{_remedy(rdms.shape, rdm)}{advice}"
                 )
+
+
+def _remedy(shape: tuple[int, ...], rdm: np.ndarray) -> str:
+    """Advice on a matrix of an array of this shape that is not symmetric."""
+    if len(shape) > 2 and shape[0] == shape[1] and shape[-2] == shape[-1]:
+        return " The last two axes are read as images: if the first two are, transpose: rdms.T."
+    below = np.tri(len(rdm), k=-1, dtype=bool)
+    for empty, full in ((below, "triu(rdm, 1)"), (below.T, "tril(rdm, -1)")):
+        if not np.nan_to_num(rdm[empty]).any():
+            return f" One triangle is empty: give numpy.{full} + numpy.{full}.T."
+    return " If both were measured, give their mean: (rdm + rdm.T) / 2."
 
 
 def _mirrored(rdm: np.ndarray, rows: slice, typical: float | None = None) -> np.ndarray:
@@ -309,26 +332,31 @@ def _blocks_of_rows(rdm: np.ndarray) -> Iterator[slice]:
 
 
 def warn_of_similarity(rdms: np.ndarray, source: str = "rdms") -> None:
-    """Warn if square matrices (..., n, n) look like similarities: the diagonal is largest."""
-    if any(_looks_like_similarity(rdms[place]) for place in np.ndindex(rdms.shape[:-2])):
+    """Warn if square matrices (..., n, n) look like similarities, or like negative distances."""
+    alike = (_looks_like_similarity(rdms[place]) for place in np.ndindex(rdms.shape[:-2]))
+    # All of them: a crossvalidated distance of images that do not differ is often below 0.
+    if any(alike) or np.fmin.reduce(rdms, axis=None) < 0 >= np.fmax.reduce(rdms, axis=None):
         warnings.warn(
-            f"{source}: these look like similarities, as the value of every image with itself is "
-            "the largest of its row. A dissimilarity is 0 there, and large for images that differ. "
-            "Convert them with sklearn_rdm.preprocessing.to_dissimilarity.",
+            f"{source} look like similarities: images have their largest values with themselves. "
+            "A dissimilarity is 0 there, and large for images that differ. Convert them with "
+            "sklearn_rdm.preprocessing.to_dissimilarity.",
             UserWarning,
             stacklevel=3,
         )
 
 
 def _looks_like_similarity(rdm: np.ndarray) -> bool:
-    diagonal = np.diagonal(rdm).astype(np.float64)
-    if not (diagonal > 0).all():
-        return False
-    some_smaller = False
+    """Whether no pair is above the larger value that its images have with themselves.
+
+    So it is of correlations, affinities, covariances and kernels.
+    """
+    diagonal, some_smaller = np.diagonal(rdm).astype(np.float64), False
     for rows in _blocks_of_rows(rdm):
         others = rdm[rows].astype(np.float64)
         np.fill_diagonal(others[:, rows], np.nan)
-        if not (diagonal[rows] >= np.fmax.reduce(others, axis=1)).all():
+        known = ~np.isnan(others)
+        largest = np.maximum(diagonal[rows, np.newaxis], diagonal)[known]
+        if not ((largest > 0) & (others[known] <= (1 + SYMMETRY_TOLERANCE) * largest)).all():
             return False
-        some_smaller |= bool((np.fmin.reduce(others, axis=1) < diagonal[rows]).any())
+        some_smaller |= bool((others[known] < largest).any())
     return some_smaller

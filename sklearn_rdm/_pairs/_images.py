@@ -231,6 +231,11 @@ def as_array(images: Any, *, in_pairs: bool = False) -> np.ndarray:
     """Return as one array what may be a list, or an array or column of objects, of images."""
     if type(images) in (np.ndarray, np.memmap) and images.dtype != object:
         return images
+    if np.ma.is_masked(images):
+        raise ValueError(
+            "images hold masked values, of which nothing is known: leave these images out, or fill "
+            "the values, images.filled(0)."
+        )
     try:
         array = np.asarray(images)
         holds_arrays = array.dtype == object and isinstance(next(array.flat, None), np.ndarray)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from sklearn_rdm._pairs._dissimilarities import as_numbers
+
 SHRINKAGES = ("diagonal", "identity")
 WHITENED = ("mahalanobis", "crossnobis")
 
@@ -70,7 +72,7 @@ def whitener_of_residuals(
     """``L`` of the shrunk covariance of residuals (n_observations, n_channels)."""
     if shrinkage not in SHRINKAGES:
         raise ValueError(f"shrinkage must be one of {SHRINKAGES}, got {shrinkage!r}.")
-    residuals = np.asarray(residuals)
+    residuals = as_numbers(residuals, "noise_residuals")
     shape = residuals.shape
     if residuals.dtype.kind not in "uif" or len(shape) != 2 or shape[1] != n_channels:
         raise ValueError(
@@ -113,7 +115,7 @@ def _shrink_to_identity(x: np.ndarray) -> np.ndarray:
 
 
 def _check_square(name: str, matrix: Any, n_channels: int, subject: int) -> np.ndarray:
-    matrix = np.asarray(matrix)
+    matrix = as_numbers(matrix, name)
     if matrix.dtype.kind not in "uif" or matrix.shape != (n_channels, n_channels):
         raise ValueError(
             f"{name} of subject {subject} must be real numbers of shape ({n_channels}, "

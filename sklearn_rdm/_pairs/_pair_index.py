@@ -147,6 +147,12 @@ def as_places(index: Index, images: np.ndarray) -> Index:
     return place[index]
 
 
+def renumber(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images of pairs, or of triplets, ascending, and the index of their places among these."""
+    images, places = np.unique(index, return_inverse=True)
+    return images, places.reshape(index.shape)  # numpy before 2 flattens them
+
+
 def image_sets(index: Index) -> np.ndarray:
     """Number the sets of images that chains of pairs connect: one number for each image row.
 

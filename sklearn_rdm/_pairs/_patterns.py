@@ -16,7 +16,7 @@ import numpy as np
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._lazy_rows import as_rows, is_in_memory, read_rows
 from sklearn_rdm._pairs._noise_precision import whiteners
-from sklearn_rdm._pairs._pair_index import AllPairs
+from sklearn_rdm._pairs._pair_index import AllPairs, renumber
 from sklearn_rdm._pairs._pattern_checks import (
     check_directions,
     check_gaps,
@@ -193,9 +193,9 @@ default="correlation"
             used = np.arange(len(self))
         else:
             index = check_pairs(index, len(self))
-            used, places = np.unique(index, return_inverse=True)
+            used, places = renumber(index)
         columns = [
-            [_pairs_of(features, known, places.reshape(index.shape)) for features in courses]
+            [_pairs_of(features, known, places) for features in courses]
             for known, courses in (self._features(s, used) for s in range(self.n_subjects))
         ]
         dissim = np.moveaxis(np.asarray(columns), -1, 0)

@@ -10,7 +10,7 @@ from typing import Any
 from sklearn.utils.parallel import Parallel
 from tqdm import tqdm
 
-__all__ = ["collect", "counted", "showing_progress"]
+__all__ = ["collect", "counted", "one_of", "showing_progress"]
 
 _is_shown = ContextVar("is_shown", default=False)
 
@@ -46,7 +46,14 @@ def showing_progress(verbose: int) -> Iterator[None]:
         _is_shown.reset(token)
 
 
+@contextmanager
+def one_of(n_parts: int) -> Iterator[None]:
+    """Within the block, leave the bar to what counts these parts, unless this is the only one."""
+    with showing_progress(_is_shown.get() and n_parts == 1):
+        yield
+
+
 def counted(iterable: Iterable[Any], *, total: int, desc: str) -> Iterable[Any]:
-    """The same items, with a bar that vanishes when they are through."""
-    is_shown = _is_shown.get()
+    """The same items, with a bar that vanishes when they are through; none for a single item."""
+    is_shown = _is_shown.get() and total > 1
     return tqdm(iterable, total=total, desc=desc, disable=not is_shown, leave=False)

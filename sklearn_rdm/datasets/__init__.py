@@ -11,9 +11,7 @@ from sklearn_rdm.datasets._fetchers import (
     fetch_kriegeskorte92,
 )
 from sklearn_rdm.datasets._odd_one_out import make_odd_one_out
-from sklearn_rdm.datasets._simulated import (
-    make_rdm_regression,
-)
+from sklearn_rdm.datasets._simulated import make_rdm_regression
 
 __all__ = [
     "fetch_algonauts2019",

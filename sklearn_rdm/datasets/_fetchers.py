@@ -1,10 +1,4 @@
-"""Images with measured dissimilarities, and simulated ones whose truth is known.
-
-Every function returns a :class:`~sklearn.utils.Bunch` with ``images``, ``rdms``,
-``image_groups`` and ``description``, which :meth:`sklearn_rdm.ImagePairs.from_rdms` takes.
-Measured data lie below ``data_home``: the argument, else the environment variable
-``SKLEARN_RDM_DATA``, else ``$XDG_CACHE_HOME/sklearn_rdm``, else ``~/.cache/sklearn_rdm``.
-"""
+"""Images with measured dissimilarities, from files that are there or are downloaded."""
 
 from __future__ import annotations
 
@@ -21,10 +15,9 @@ from sklearn.utils import Bunch
 
 from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm._pairs._images import check_size, read_images
-from sklearn_rdm.datasets._simulated import make_rdm_regression
 from sklearn_rdm.io._mat import as_square, read_mat
 
-__all__ = ["fetch_algonauts2019", "fetch_kriegeskorte92", "make_rdm_regression"]
+__all__ = ["fetch_algonauts2019", "fetch_kriegeskorte92"]
 
 ALGONAUTS_TARGETS = {
     "fmri_evc": ("target_fmri.mat", "EVC_RDMs"),
@@ -61,9 +54,8 @@ KRIEGESKORTE_FILES = {  # commit of rsatoolbox's repository, SHA-256
     ),
 }
 KRIEGESKORTE_STIMULI = "Kriegeskorte_Neuron2008_supplementalData.mat"
-KRIEGESKORTE_TARGETS: dict[
-    str, tuple[str, str, Any]
-] = {  # file, struct array, entries taken (axes of one entry are squeezed)
+# File, struct array, entries taken (axes of one entry are squeezed).
+KRIEGESKORTE_TARGETS: dict[str, tuple[str, str, Any]] = {
     "human_it": ("92_brainRDMs.mat", "RDMs", np.s_[0]),
     "human_it_group": (KRIEGESKORTE_STIMULI, "RDMs_mIT_hIT_fig1", np.s_[0, 1:]),
     "monkey_it": (KRIEGESKORTE_STIMULI, "RDMs_mIT_hIT_fig1", np.s_[0, :1]),

@@ -46,7 +46,13 @@ def unpack(value: np.ndarray, source: str) -> tuple[np.ndarray, list[str] | None
     """
     if value.dtype.names:
         subjects = _subjects(value.squeeze()) if "name" in value.dtype.names else None
-        return _stack(value[_rdm_field(value)].squeeze(), source), subjects
+        field = _rdm_field(value)
+        if field is None:
+            raise ValueError(
+                f"{source} holds structs whose fields are {[*value.dtype.names]}: one must be "
+                f"called {', '.join(RDM_FIELDS[:2])} or {RDM_FIELDS[-1]}, and hold numbers."
+            )
+        return _stack(value[field].squeeze(), source), subjects
     if value.dtype == object:
         return _stack(value.squeeze(), source), _subjects_of_cells(value)
     return as_square(value, source), None

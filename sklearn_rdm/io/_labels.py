@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import warnings
 from typing import Any
 
@@ -11,7 +12,14 @@ from sklearn.utils import Bunch
 
 from sklearn_rdm._pairs._images import IMAGE_SUFFIXES
 
-__all__ = ["as_labels", "check_labels", "distinct_labels", "in_order", "refuse_time_courses"]
+__all__ = [
+    "as_labels",
+    "check_labels",
+    "check_spellings",
+    "distinct_labels",
+    "in_order",
+    "refuse_time_courses",
+]
 
 
 def in_order(rdms: Any, names: Any, subjects: Any, wanted: Any, source: str) -> Bunch:
@@ -56,11 +64,11 @@ def _match(wanted: list[str], names: list[str], source: str) -> list[int]:
     if ambiguous or not set(ours) <= set(bare):
         raise ValueError(
             f"{source} has no image {unknown[:5]}; it has {names[:5]} ... Give the same names to "
-            "both: folders and file extensions may differ."
+            "both: folders, file extensions and spaces around them may differ."
         )
     warnings.warn(
         f"{unknown[0]!r} is taken for {names[bare[_bare(unknown[0])]]!r} of {source}: names were "
-        "matched without their folders and file extensions.",
+        "matched without their folders, file extensions and spaces around them.",
         UserWarning,
         stacklevel=4,
     )
@@ -68,8 +76,11 @@ def _match(wanted: list[str], names: list[str], source: str) -> list[int]:
 
 
 def _bare(name: str) -> str:
-    """The name without folders, of either system, and without an image file's extension."""
-    name = re.split(r"[\\/]", name.strip())[-1]
+    """The name without folders, of either system, and without an image file's extension.
+
+    Accents are composed: macOS names files with an accent as a letter of its own.
+    """
+    name = re.split(r"[\\/]", unicodedata.normalize("NFC", name.strip()))[-1]
     stem, dot, suffix = name.rpartition(".")
     return stem if f"{dot}{suffix}".lower() in IMAGE_SUFFIXES else name
 
@@ -85,3 +96,15 @@ def distinct_labels(labels: Any, source: str) -> list[str]:
     if repeated:
         raise ValueError(f"{source} names {sorted(repeated)[:5]} more than once.")
     return names
+
+
+def check_spellings(names: list[str], source: str) -> None:
+    """Refuse names that differ by spaces, the coding of accents, or as "1" and "1.0" do."""
+    first: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"^(\d+)\.0+$", r"\1", unicodedata.normalize("NFC", name.strip()))
+        if first.setdefault(plain, name) != name:
+            raise ValueError(
+                f"{source} writes the name of an image in two ways, {ascii(first[plain])} and "
+                f"{ascii(name)}, which would be two images: write it in one."
+            )

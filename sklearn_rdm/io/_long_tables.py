@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
+from sklearn_rdm._pairs._dissimilarities import as_real
 from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm.io._budget import Budget
-from sklearn_rdm.io._labels import as_labels, check_labels, distinct_labels, refuse_time_courses
+from sklearn_rdm.io._labels import (
+    as_labels,
+    check_labels,
+    check_spellings,
+    distinct_labels,
+    refuse_time_courses,
+)
 from sklearn_rdm.io._mat import as_square
 from sklearn_rdm.io._rdm_files import read_long
 
@@ -59,10 +66,11 @@ def from_long_table(
 
     Raises
     ------
-    ValueError
-        If a column or an image is unknown, a value is infinite, or a pair has two different values
-        for one subject (average repeated trials first); the message names it. If a file is broken,
-        or takes more memory than it may.
+    TypeError, ValueError
+        If a column or an image is unknown, a name is written in two ways ("cat" and " cat", 1 and
+        1.0), a value is no real number or infinite, or a pair has two different values for one
+        subject (average repeated trials first); the message names it. If a file is broken, or takes
+        more memory than it may.
     ImportError
         If pandas is not installed.
 
@@ -101,10 +109,11 @@ def _from_table(
 ) -> Bunch:
     """Matrices of a table whose columns name the two images, and maybe the subject."""
     _check_columns(table, columns, dissimilarity, source)
-    first, second = (table[column].astype(str).to_numpy(dtype=object) for column in columns[:2])
+    first, second = (_texts(table[column]) for column in columns[:2])
     names = distinct_labels(
         np.union1d(first, second) if image_names is None else image_names, "image_names"
     )
+    check_spellings(names, source)
     rows = {name: row for row, name in enumerate(names)}
     unknown = sorted({*first, *second} - set(rows))
     if unknown:
@@ -114,7 +123,7 @@ def _from_table(
         n_values = len(subjects) * len(names) ** 2
         budget.spend(n_values, f"{source}: matrices of {len(subjects)} x {len(names)} images")
     i, j = (np.array([rows[name] for name in side], dtype=np.intp) for side in (first, second))
-    values = table[dissimilarity].to_numpy(dtype=np.float64)
+    values = as_real(table[dissimilarity], f"{dissimilarity!r} of {source}")
     _check_not_infinite(i, j, values, names, source)
     rdms = np.full((len(subjects), len(names), len(names)), np.nan)
     rdms[which, i, j] = rdms[which, j, i] = values
@@ -129,8 +138,16 @@ def _subjects(table: Any, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Names of subjects, and which of them each row is of; one without a column of them."""
     if not columns:
         return np.array([""]), np.zeros(len(table), dtype=np.intp)
-    who = table[columns[0]].astype(str).to_numpy(dtype=object)
+    who = _texts(table[columns[0]])
     return np.unique(who.astype(str), return_inverse=True)
+
+
+def _texts(column: Any) -> np.ndarray:
+    """Names as text; whole numbers without a point, which pandas adds beside missing ones."""
+    values = column.to_numpy()
+    if values.dtype.kind == "f" and (values == np.rint(values)).all():
+        column = column.astype(np.int64)
+    return column.astype(str).to_numpy(dtype=object)
 
 
 def to_long_table(
@@ -193,7 +210,11 @@ def to_long_table(
 
 
 def _check_columns(table: Any, labels: list[str], dissimilarity: str, source: str) -> None:
-    """Check that a DataFrame has these columns and no row without its labels."""
+    """Check that it is a DataFrame with these columns, and no row without its labels."""
+    if not isinstance(table, import_optional("pandas", "pandas").DataFrame):
+        raise TypeError(
+            f"table must be a pandas.DataFrame or the path of a file, got {type(table).__name__}."
+        )
     missing = [column for column in [*labels, dissimilarity] if column not in table.columns]
     if missing:
         raise ValueError(
@@ -220,7 +241,7 @@ def _check_not_infinite(i: Any, j: Any, values: Any, names: list[str], source: s
 def _check_repeats(
     rdms: Any, which: Any, i: Any, j: Any, values: Any, names: list[str], source: str
 ) -> None:
-    differs = (i != j) & ~np.isclose(rdms[which, i, j], values, equal_nan=True)
+    differs = (i != j) & ~np.isclose(rdms[which, i, j], values, atol=0, equal_nan=True)
     if differs.any():
         row = differs.argmax()
         raise ValueError(

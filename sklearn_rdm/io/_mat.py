@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,7 @@ def as_square(rdms: Any, source: str) -> np.ndarray:
 
 
 def _other_reading(shape: tuple[int, ...]) -> str:
-    """Advice on matrices that are not symmetric as ``as_square`` reads this shape."""
-    if len(shape) > 2 and shape[0] == shape[1] and shape[-2] == shape[-1]:
-        return " The last two axes are read as images: if the first two are, transpose: rdms.T."
+    """Advice on what may be vectors, where ``as_square`` reads this shape as a matrix."""
     n_images = count_images(shape[-1])
     if n_images is None or shape[-2:] != shape[-1:] * 2:
         return ""
@@ -70,6 +69,11 @@ def _other_reading(shape: tuple[int, ...]) -> str:
 def _make_square(rdms: np.ndarray, source: str) -> np.ndarray:
     if rdms.ndim == 0:
         raise ValueError(f"{source} must hold matrices, got one number.")
+    if rdms.size == 0:
+        raise ValueError(
+            f"{source} holds no numbers, shape {rdms.shape}: leave it out, or give NaN for a "
+            "subject without values."
+        )
     rdms = np.ascontiguousarray(rdms)
     if rdms.ndim >= 2 and rdms.shape[-1] == rdms.shape[-2]:
         return rdms
@@ -80,8 +84,23 @@ def _make_square(rdms: np.ndarray, source: str) -> np.ndarray:
             f"{source} must have shape (n, n), (n_subjects, n, n), (n_subjects, n_times, n, n), "
             f"(n_pairs,) or (n_subjects, n_pairs), n_pairs = n * (n - 1) / 2, got {rdms.shape}."
         )
+    if rdms.ndim == 2:
+        _warn_if_transposed(rdms.shape, source)
     square = np.array([squareform(vector) for vector in np.atleast_2d(rdms)])
     return square[0] if rdms.ndim == 1 else square
+
+
+def _warn_if_transposed(shape: tuple[int, ...], source: str) -> None:
+    """Warn of vectors that may rather be columns, as files of pairs x subjects have them."""
+    n_images, other = (count_images(size) for size in shape[::-1])
+    if other is not None and other > max(n_images or 0, 2):
+        warnings.warn(
+            f"{source} of shape {shape} is read as {shape[0]} subjects and the pairs of {n_images} "
+            f"images. If it holds {shape[1]} subjects and the pairs of {other} images, transpose "
+            "it.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _read_mat5(path: Path, budget: Budget) -> dict[str, np.ndarray]:

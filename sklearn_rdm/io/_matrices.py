@@ -1,9 +1,4 @@
-"""Dissimilarity matrices to and from the files that labs keep them in.
-
-Every reader returns a :class:`~sklearn.utils.Bunch` with ``rdms``, ``image_names`` and
-``subjects``: row ``i`` of the matrices is image ``image_names[i]``, which makes a wrong order
-visible instead of silent.
-"""
+"""Dissimilarity matrices to and from a file of any format, told by its suffix."""
 
 from __future__ import annotations
 

@@ -79,9 +79,21 @@ def read_long(path: Path, labels: list[str], dissimilarity: str, budget: Budget)
 def _count_cells(path: Path, separator: str, budget: Budget) -> None:
     """Count what a table takes, whose first line says how many cells each of its lines becomes."""
     with open(path, "rb") as file:
-        n_columns = 1 + file.readline().count(separator.encode())
+        first = file.readline()
+        _check_separator(first, separator)
+        n_columns = 1 + first.count(separator.encode())
         n_lines = 1 + sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     budget.spend(n_lines * n_columns, f"a table of {n_lines} lines and {n_columns} columns", CELL)
+
+
+def _check_separator(first_line: bytes, separator: str) -> None:
+    """Refuse tables whose cells are separated by something else, as spreadsheets may do."""
+    others = [other for other in ",;\t" if other.encode() in first_line]
+    if others and separator not in others:
+        raise ValueError(
+            f"its cells are separated by {others[-1]!r}, not {separator!r}: save it with "
+            f"{separator!r} between cells, and with points in numbers"
+        )
 
 
 def _read_matlab(path: Path, budget: Budget) -> dict[str, np.ndarray]:
@@ -168,9 +180,11 @@ def _read_csv(path: Path, budget: Budget) -> dict[str, np.ndarray]:
             "numpy.loadtxt(path, delimiter=',')."
         )
     if len(set(rows)) != len(rows) or sorted(map(str, rows)) != sorted(map(str, columns)):
+        other = sorted(map(str, {*rows} ^ {*columns}))
         raise ValueError(
-            f"{str(path)!r}: its first row and first column must name the same images. A table "
-            "with one row per pair is read by from_long_table (sklearn-rdm: --columns)."
+            f"{str(path)!r}: its first row and first column must name the same images, each once. "
+            + (f"Only one of them has {other[:5]}." if other else "A name is repeated.")
+            + " A table with one row per pair is read by from_long_table (sklearn-rdm: --columns)."
         )
     values = table.mask(table.isin(MISSING)).to_numpy(dtype=object)[1:, 1:]
     with named(path):

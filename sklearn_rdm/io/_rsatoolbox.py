@@ -87,7 +87,8 @@ def from_rsatoolbox(
         Dissimilarities of several conditions; each is one image here.
     image_descriptor : str, default=None
         The pattern descriptor that names the images. None takes ``"image"``, else the only one
-        that holds text, else the only one that numbers them, other than in their order.
+        that holds a text of its own for each, else the only one that numbers them, other than in
+        their order, else the only one that holds text.
     subject_descriptor : str, default=None
         The RDM descriptor that names the subjects. None takes ``"subject"``, else as for images.
     image_names : sequence of str, default=None
@@ -143,15 +144,17 @@ def _descriptor(descriptors: dict[str, Any], wanted: str | None, usual: str) -> 
 
 
 def _naming(descriptors: dict[str, Any]) -> list[str]:
-    """Descriptors that hold text; without any, those that number all, but not in their order."""
+    """Descriptors that tell all apart by text, or by numbers other than their order, else texts."""
     values = {key: np.asarray(value, object).ravel() for key, value in descriptors.items()}
     texts = [key for key, value in values.items() if as_texts(value)]
-    if texts:
-        return texts
+    distinct = [key for key in texts if len({*values[key]}) == len(values[key])]
+    if distinct:
+        return distinct
     numbers = {key: [*map(str, value)] for key, value in values.items()}
     in_order = [*map(str, range(len(next(iter(numbers.values()), []))))]
-    return [
+    numbering = [
         key
         for key, value in numbers.items()
         if len(set(value)) == len(value) and (key != "index" or value != in_order)
     ]
+    return numbering or texts

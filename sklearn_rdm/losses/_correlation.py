@@ -47,6 +47,8 @@ class CorrelationLoss(PairLoss):
     tensor(0.)
     """
 
+    any_zero = True
+
     def _loss(self, y_pred: Tensor, y_true: Tensor, weights: Tensor | None) -> Tensor:
         predicted, observed = (
             weigh(centred(to_unit_scale(values), weights), weights) for values in (y_pred, y_true)

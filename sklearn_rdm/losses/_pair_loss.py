@@ -13,10 +13,11 @@ class PairLoss(nn.Module):
     """A loss of the dissimilarities of a mini-batch, whose pairs may have weights.
 
     ``SiameseRDMRegressor`` divides the target by a power of two near its largest value if
-    ``any_unit`` is set, so that float32 holds targets in any unit.
+    ``any_unit`` is set, so that float32 holds targets in any unit; if ``any_zero`` is set as well,
+    it first moves targets to zero that vary little beside their size.
     """
 
-    any_unit = True
+    any_unit, any_zero = True, False
 
     def __init__(self) -> None:
         super().__init__()

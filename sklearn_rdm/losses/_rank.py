@@ -72,6 +72,8 @@ class RankLoss(PairLoss):
     tensor(0.6670)
     """
 
+    any_zero = True
+
     def __init__(self, scale: float = 20.0) -> None:
         super().__init__()
         if not 0 < scale < float("inf"):
@@ -84,6 +86,7 @@ class RankLoss(PairLoss):
         tied = torch.zeros_like(counts).index_add(0, place, counts).square().sum()
         ordered = (counts.sum().square() - tied) / 2
         total = _RankLossSum.apply(y_pred, y_true, weights, self.scale)
+        ordered = ordered + (y_true - y_true).sum()  # so that a missing value is not passed over
         return total / torch.where(place.any(), ordered, 1)
 
 

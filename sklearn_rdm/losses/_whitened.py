@@ -72,6 +72,8 @@ class WhitenedCorrelationLoss(_WhitenedLoss):
     any_unit : bool
         True: :class:`SiameseRDMRegressor` divides the target by a power of two near its largest
         value, so that float32 holds targets in any unit.
+    any_zero : bool
+        True: it first moves targets to zero that vary little beside their size.
 
     See Also
     --------
@@ -108,6 +110,8 @@ class WhitenedCorrelationLoss(_WhitenedLoss):
     >>> WhitenedCorrelationLoss()(predicted, observed, index).round(decimals=3)
     tensor(0.1810)
     """
+
+    any_zero = True
 
     def _prepared(self, values: Tensor, weights: Tensor | None) -> Tensor:
         return centred(to_unit_scale(values), weights)

@@ -136,6 +136,17 @@ def check_folds(folds: Sequence, n_pairs: int) -> list[np.ndarray]:
     return tests
 
 
+def check_tested(
+    y_preds: Sequence, folds: Sequence | None, n_pairs: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Predictions (n_pairs, n_predictions), 0 for pairs in no fold, and the rows of each fold."""
+    tests = [np.arange(n_pairs)] if folds is None else check_folds(folds, n_pairs)
+    untested = np.isin(np.arange(n_pairs), np.concatenate(tests), invert=True)
+    given = [as_real(y, "y_pred") for y in y_preds]
+    columns = [np.where(untested, 0, y) if y.shape == (n_pairs,) else y for y in given]
+    return np.column_stack([check_predicted(y, n_pairs) for y in columns]), tests
+
+
 def warn_undefined(scores: np.ndarray) -> None:
     """Tell which subjects, and at which time points, have no score."""
     undefined = np.argwhere(np.isnan(scores))

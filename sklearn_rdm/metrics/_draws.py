@@ -14,14 +14,13 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import delayed
 
-from sklearn_rdm._pairs._pair_index import image_sets
+from sklearn_rdm._pairs._pair_index import image_sets, renumber
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,
-    check_folds,
     check_index,
     check_observed,
-    check_predicted,
+    check_tested,
     to_pairs,
 )
 
@@ -58,20 +57,12 @@ def check_inputs(
     """Check pairs, measurements and predictions, and leave out the pairs that are in no fold."""
     pairs, y_true, y_preds, folds = to_pairs(pairs, y_true, y_preds, folds)
     observed = check_observed(y_true)
-    n_pairs = len(observed)
-    index = check_index(pairs, n_pairs)
-    tests = [np.arange(n_pairs)] if folds is None else check_folds(folds, n_pairs)
+    index = check_index(pairs, len(observed))
+    predicted, tests = check_tested(y_preds, folds, len(observed))
     tested = np.unique(np.concatenate(tests))
-    predicted = []
-    untested = np.isin(np.arange(n_pairs), tested, invert=True)
-    for y_pred in y_preds:
-        if np.shape(y_pred) == (n_pairs,):
-            y_pred = np.where(untested, 0, y_pred)
-        predicted.append(check_predicted(y_pred, n_pairs)[tested])
-    images, numbers = np.unique(index[tested], return_inverse=True)
-    places = [np.searchsorted(tested, rows) for rows in tests]
-    columns = np.column_stack(predicted)
-    return Inputs(numbers.reshape(-1, 2), observed[tested], columns, places, images)
+    images, places = renumber(index[tested])
+    rows_of_folds = [np.searchsorted(tested, rows) for rows in tests]
+    return Inputs(places, observed[tested], predicted[tested], rows_of_folds, images)
 
 
 def members_of_sets(index: np.ndarray) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.stats import kendalltau
 
 from sklearn_rdm._pairs._dissimilarities import as_real, average
+from sklearn_rdm._pairs._pair_index import renumber
 from sklearn_rdm._pairs._unit_scale import to_unit_scale
 from sklearn_rdm._pairs._weights import take_weights
 from sklearn_rdm.metrics._checks import MIN_PAIRS
@@ -278,8 +279,7 @@ def _unmix_pairs(
     columns: np.ndarray, index: np.ndarray, weights: np.ndarray | None, covariance: Any
 ) -> np.ndarray:
     """Solve ``V z = column``; V, as large as n_pairs squared, is never formed."""
-    images, rows = np.unique(index, return_inverse=True)
-    rows = rows.reshape(-1, 2)
+    images, rows = renumber(index)
     if covariance is not None and weights is not None:
         raise ValueError(
             "whitened scores take sample_weight or pattern_covariance, not both: give one of them."

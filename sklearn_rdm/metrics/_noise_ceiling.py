@@ -203,7 +203,7 @@ ResponsePatterns
     -----
     Response patterns of some thousand images and more are compared strip by strip, so that memory
     does not grow with the number of pairs. Pearson, cosine and whitened bounds are exact; for
-    Spearman and rho_a, ranks are counted in 1,024 bins, within 1e-5. Kendall's tau-a needs all
+    Spearman and rho_a, ranks are counted in 512 bins, within 1e-5. Kendall's tau-a needs all
     pairs, or a random part: ``noise_ceiling(patterns.to_pairs(images, n_pairs=10**5)[1])``.
 
     References

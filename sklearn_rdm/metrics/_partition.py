@@ -11,13 +11,7 @@ import numpy as np
 
 from sklearn_rdm._pairs._dissimilarities import average, average_times
 from sklearn_rdm._pairs._unit_scale import to_unit_scale
-from sklearn_rdm.metrics._checks import (
-    check_folds,
-    check_observed,
-    check_predicted,
-    to_pairs,
-    warn_undefined,
-)
+from sklearn_rdm.metrics._checks import check_observed, check_tested, to_pairs, warn_undefined
 from sklearn_rdm.metrics._measures import average_scores, rank_columns
 from sklearn_rdm.metrics._names import name_models
 from sklearn_rdm.metrics._results import InferenceResult
@@ -217,14 +211,7 @@ def _check_data(
     """Targets, predictions (n_pairs, n_models), which are finite within folds, and the folds."""
     _, y_true, predictions, folds = to_pairs(None, y_true, predictions, folds)
     observed = check_observed(y_true)
-    n_pairs = len(observed)
-    tests = [np.arange(n_pairs)] if folds is None else check_folds(folds, n_pairs)
-    untested = np.isin(np.arange(n_pairs), np.concatenate(tests), invert=True)
-    columns = [
-        np.where(untested, 0, each) if np.shape(each) == (n_pairs,) else each
-        for each in predictions
-    ]
-    return observed, np.column_stack([check_predicted(x, n_pairs) for x in columns]), tests
+    return observed, *check_tested(predictions, folds, len(observed))
 
 
 def _by_fold(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._pairs._dissimilarities import average, average_times
+from sklearn_rdm._pairs._dissimilarities import average, average_times, with_times
 from sklearn_rdm.metrics._draws import BATCH_SIZE, members_of_sets, repeat_pairs, run_batches
 from sklearn_rdm.metrics._measures import score_columns, score_draws
 from sklearn_rdm.metrics._noise_ceiling import pool_others
@@ -114,7 +114,7 @@ class DrawnScores:
         if self.others is None:
             return models
         observed = self.observed[fold]
-        courses = observed.reshape(*observed.shape, *[1] * (3 - observed.ndim))
+        courses = with_times(observed)
         others = [
             [
                 self._score(fold, counts, courses[:, [subject], time], pooled[:, [time]])
@@ -128,7 +128,7 @@ class DrawnScores:
     def _pool(self, observed: np.ndarray) -> list[np.ndarray]:
         """For each subject, the others' mean (n_pairs, n_times)."""
         assert self.measure is not None
-        courses = observed.reshape(*observed.shape, *[1] * (3 - observed.ndim))
+        courses = with_times(observed)
         by_time = [pool_others(y, self.measure.pooling) for y in np.moveaxis(courses, 2, 0)]
         return [np.hstack(pooled) for pooled in zip(*by_time, strict=True)]
 

@@ -41,16 +41,24 @@ class Upper(NamedTuple):
 
     def take(self, block: np.ndarray) -> np.ndarray:
         """Values of the pairs: those of two rows first."""
-        own = block[:, : self.n_rows][self._above]
-        return np.concatenate([own, block[:, self.n_rows :].ravel()])
+        n_later = self.n_columns - self.n_rows
+        values = np.empty(self._n_own + self.n_rows * n_later)
+        values[: self._n_own] = block[:, : self.n_rows][self._above]
+        values[self._n_own :].reshape(self.n_rows, n_later)[:] = block[:, self.n_rows :]
+        return values
 
     def put(self, values: np.ndarray) -> np.ndarray:
         """Return a block with these values, and 0 where there is no pair."""
         block = np.zeros(self)
-        n_own = self.n_rows * (self.n_rows - 1) // 2
-        block[:, : self.n_rows][self._above] = values[:n_own]
-        block[:, self.n_rows :] = values[n_own:].reshape(self.n_rows, self.n_columns - self.n_rows)
+        block[:, : self.n_rows][self._above] = values[: self._n_own]
+        block[:, self.n_rows :] = values[self._n_own :].reshape(
+            self.n_rows, self.n_columns - self.n_rows
+        )
         return block
+
+    @property
+    def _n_own(self) -> int:
+        return self.n_rows * (self.n_rows - 1) // 2
 
     @property
     def _above(self) -> np.ndarray:

@@ -10,11 +10,12 @@ from sklearn.model_selection import check_cv
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._dissimilarities import check_dissimilarities
 from sklearn_rdm._pairs._image_pairs import as_pairs, pairs_within
+from sklearn_rdm._pairs._weights import check_samples_are_pairs
 from sklearn_rdm.model_selection._image_splits import Rows, as_rows, leaks
 from sklearn_rdm.model_selection._image_splitter import ImageSplitter
 from sklearn_rdm.model_selection._splitters import ImageKFold
 
-__all__ = ["check_image_cv", "check_pairs_and_cv", "images_of", "pairs_and_cv_of_patterns"]
+__all__ = ["check_image_cv", "check_pairs_and_cv", "images_of", "of_pairs_and_cv"]
 
 
 def check_image_cv(cv: Any, pairs: ImagePairs, y: np.ndarray) -> list[Rows]:
@@ -45,16 +46,17 @@ def check_pairs_and_cv(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray,
     Of images and response patterns, samples are images: other splitters than those of this module,
     and lists of rows, split the images.
     """
-    if hasattr(y, "to_pairs"):
-        pairs, dissim, cv = pairs_and_cv_of_patterns(X, y, cv)
-    else:
-        pairs = as_pairs(X)
-        dissim = check_dissimilarities(y, len(pairs))
+    X, y, cv = of_pairs_and_cv(X, y, cv)
+    pairs = as_pairs(X)
+    dissim = check_dissimilarities(y, len(pairs))
     return pairs, dissim, check_image_cv(cv, pairs, dissim)
 
 
-def pairs_and_cv_of_patterns(X: Any, y: Any, cv: Any) -> tuple[ImagePairs, np.ndarray, Any]:
-    """Pairs, dissimilarities and splits of pairs, of images, response patterns and their splits."""
+def of_pairs_and_cv(X: Any, y: Any, cv: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
+    """Pairs, dissimilarities and splits of pairs, of images and response patterns too."""
+    check_samples_are_pairs(y, sample_weight)
+    if not hasattr(y, "to_pairs"):
+        return X, y, cv
     pairs, dissim = y.to_pairs(X)
     if not (cv is None or isinstance(cv, int | np.integer | ImageSplitter)):
         splits = check_cv(cv).split(np.zeros(len(y)))

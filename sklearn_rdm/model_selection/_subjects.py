@@ -25,7 +25,7 @@ from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm._pairs._routing import RoutedFitMixin
 from sklearn_rdm._pairs._weights import check_samples_are_pairs, check_weights, take_weights
 from sklearn_rdm.metrics import get_rdm_scorer
-from sklearn_rdm.model_selection._cv import check_image_cv, pairs_and_cv_of_patterns
+from sklearn_rdm.model_selection._cv import check_image_cv, of_pairs_and_cv
 
 
 def cross_val_subjects_score(
@@ -118,9 +118,7 @@ ResponsePatterns
     >>> scores.shape
     (2, 3)
     """
-    check_samples_are_pairs(y, sample_weight)
-    if hasattr(y, "to_pairs"):
-        X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
+    X, y, cv = of_pairs_and_cv(X, y, cv, sample_weight)
     pairs = as_pairs(X)
     y = _check_subjects(y, len(pairs))
     weights = check_weights(sample_weight, len(pairs))

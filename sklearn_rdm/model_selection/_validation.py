@@ -1,8 +1,4 @@
-"""Cross-validation over images: splitters, held-out RDMs, and subjects held out as well.
-
-A pair has two images, so folds of pairs would test on images that were trained on. Everything here
-holds out images, and works in every scikit-learn tool that takes ``cv``.
-"""
+"""Images held out: the pairs of one split, a report on splits, and a matrix of held-out pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.model_selection._cv import (
     check_pairs_and_cv,
     images_of,
-    pairs_and_cv_of_patterns,
+    of_pairs_and_cv,
 )
 from sklearn_rdm.model_selection._image_splits import (
     as_rows,
@@ -32,32 +28,8 @@ from sklearn_rdm.model_selection._image_splits import (
     pairs_of,
     shuffled_images,
 )
-from sklearn_rdm.model_selection._splitters import (
-    GroupImageKFold,
-    ImageKFold,
-    ImageShuffleSplit,
-    LeaveOneGroupOfImagesOut,
-    RepeatedImageKFold,
-    StratifiedImageKFold,
-)
-from sklearn_rdm.model_selection._subjects import (
-    SubjectHoldOutRDMRegressor,
-    cross_val_subjects_score,
-)
 
-__all__ = [
-    "GroupImageKFold",
-    "ImageKFold",
-    "ImageShuffleSplit",
-    "LeaveOneGroupOfImagesOut",
-    "RepeatedImageKFold",
-    "StratifiedImageKFold",
-    "SubjectHoldOutRDMRegressor",
-    "cross_val_rdm",
-    "cross_val_subjects_score",
-    "image_train_test_split",
-    "pairs_report",
-]
+__all__ = ["cross_val_rdm", "image_train_test_split", "pairs_report"]
 
 
 def image_train_test_split(
@@ -189,8 +161,7 @@ or ResponsePatterns, default=None
     per split: trained on 276 (63%), tested 15 (3%) of 6 images, dropped 144 (33%)
     over all splits: 75 pairs tested (17%), 360 never tested (83%)
     """
-    if hasattr(y, "to_pairs"):
-        X, y, cv = pairs_and_cv_of_patterns(X, y, cv)
+    X, y, cv = of_pairs_and_cv(X, y, cv)
     pairs = check_split_pairs(X, "pairs_report")
     y = None if y is None else check_dissimilarities(y, len(pairs))
     splits = [

@@ -1,32 +1,10 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
 
-from sklearn_rdm import (
-    ImagePairs,
-    RDMEmbeddingDisplay,
-)
-
-
-@pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
-    plt.close("all")
-
+from sklearn_rdm import RDMEmbeddingDisplay
 
 UPPER = np.triu_indices(6, 1)
-
-
-@pytest.fixture
-def rdm():
-    return squareform(pdist(np.random.default_rng(0).random((6, 4))))
-
-
-@pytest.fixture
-def pairs(rdm):
-    images = np.random.default_rng(1).random((6, 5, 5, 3))
-    return ImagePairs.from_rdms(images, rdm, image_groups=list("babacc"))[0]
 
 
 def test_map_keeps_distances_that_fit_in_a_plane():
@@ -75,7 +53,7 @@ def test_map_without_images_draws_dots_by_group():
 @pytest.mark.parametrize(
     ("rdm", "message"),
     [
-        ([[0, 1], [np.nan, 0]], "every dissimilarity"),
+        ([[0, np.nan], [np.nan, 0]], "every dissimilarity"),
         ([[0, -1, 1], [-1, 0, 1], [1, 1, 0]], "0 pairs are NaN and 1 negative"),
         ([[0, 1, 2]], r"got \(1, 3\)"),
     ],
@@ -90,3 +68,14 @@ def test_map_refuses_images_that_do_not_match():
         RDMEmbeddingDisplay(np.eye(3)[:, :2], images=np.zeros((2, 4, 4, 3))).plot()
     with pytest.raises(ValueError, match=r"coordinates must have shape"):
         RDMEmbeddingDisplay(np.eye(3)).plot()
+
+
+def test_an_asymmetric_matrix_has_no_map_but_rounding_passes():
+    rdm = squareform([3.0, 4.0, 5.0])
+    places = RDMEmbeddingDisplay.from_rdm(rdm).coordinates
+    rdm[0, 1] *= 1 + 1e-8
+    np.testing.assert_allclose(pdist(RDMEmbeddingDisplay.from_rdm(rdm).coordinates), pdist(places))
+    with pytest.raises(ValueError, match="rdm must be symmetric"):
+        RDMEmbeddingDisplay.from_rdm(np.triu(rdm))
+    with pytest.raises(ValueError, match="1 pairs are NaN"):
+        RDMEmbeddingDisplay.from_rdm(np.ma.masked_array(rdm, mask=rdm == rdm[1, 2]))

@@ -3,7 +3,6 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata
 
 from sklearn_rdm import (
@@ -16,25 +15,7 @@ from sklearn_rdm import (
     ResponsePatterns,
 )
 
-
-@pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
-    plt.close("all")
-
-
 UPPER = np.triu_indices(6, 1)
-
-
-@pytest.fixture
-def rdm():
-    return squareform(pdist(np.random.default_rng(0).random((6, 4))))
-
-
-@pytest.fixture
-def pairs(rdm):
-    images = np.random.default_rng(1).random((6, 5, 5, 3))
-    return ImagePairs.from_rdms(images, rdm, image_groups=list("babacc"))[0]
 
 
 class Doubler:
@@ -260,3 +241,16 @@ def test_a_prediction_of_images_without_a_colour_bar(rdm, pairs):
     assert display.colorbar_ is None
     assert display.image_groups is None
     assert len(display.figure_.axes) == 1
+
+
+def test_masked_values_are_drawn_grey(pairs, rdm):
+    hidden = np.ma.masked_array(rdm[UPPER], mask=np.arange(len(pairs)) == 2)
+    missing = hidden.filled(np.nan)
+    drawn = [RDMDisplay.from_predictions(pairs, y, y).ims_ for y in (hidden, missing)]
+    for ours, expected in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(ours.get_array().filled(-1), expected.get_array().filled(-1))
+
+
+def test_an_asymmetric_matrix_has_no_ranks(rdm):
+    with pytest.raises(ValueError, match="symmetric"):
+        RDMDisplay(np.triu(rdm)).plot(scale="rank")

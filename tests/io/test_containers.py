@@ -137,3 +137,18 @@ def test_a_meadows_participant_without_stimuli_is_named(tmp_path):
     path = save(tmp_path, rdmutv_shy_fox=VECTORS[:1])
     with pytest.raises(ValueError, match="has rdmutv_shy_fox, but no text variable stimuli_shy"):
         read_rdms(path)
+
+
+def test_fields_of_structs_without_a_matrix_are_named(tmp_path):
+    structs = np.zeros((1, 3), dtype=[("mymatrix", "O"), ("name", "O")])
+    for k in range(3):
+        structs[0, k] = (SQUARE[k], f"s{k}")
+    with pytest.raises(ValueError, match=r"fields are \['mymatrix', 'name'\]: one must be called"):
+        read_rdms(save(tmp_path, data=structs))
+
+
+def test_an_empty_cell_is_named(tmp_path):
+    cells = np.empty((1, 3), dtype=object)
+    cells[0] = [SQUARE[0], np.zeros((0, 0)), SQUARE[2]]
+    with pytest.raises(ValueError, match=r"entry 2 holds no numbers, shape \(0, 0\)"):
+        read_rdms(save(tmp_path, c=cells))

@@ -77,3 +77,10 @@ def test_labels_become_texts():
     assert as_labels(None) is None
     assert as_labels(np.array([1, 2])) == ["1", "2"]
     assert distinct_labels(("a", "b"), "file") == ["a", "b"]
+
+
+def test_accents_may_be_letters_of_their_own_as_macos_writes_them(rdms):
+    names = ["\xe9toile", "owl", "m\xfcll"]
+    with pytest.warns(UserWarning, match="is taken for"):
+        found = in_order(rdms, names, None, ["mu\u0308ll.png", "owl.png", "e\u0301toile.png"], "x")
+    np.testing.assert_array_equal(found.rdms, rdms[:, [2, 1, 0]][:, :, [2, 1, 0]])

@@ -1,7 +1,9 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import squareform
 
 from sklearn_rdm import ImagePairs
 from sklearn_rdm.io import (
@@ -15,14 +17,6 @@ NAMES = ["cat", "dog", "a longer name", "Überraschung"]
 
 ASYMMETRIC = squareform(np.arange(1.0, 7))
 ASYMMETRIC[0, 1] = 9
-
-
-@pytest.fixture
-def rdms():
-    rng = np.random.default_rng(0)
-    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
-    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
-    return rdms
 
 
 def test_long_table_there_and_back(rdms, tmp_path):
@@ -77,7 +71,7 @@ def test_bad_long_tables_are_refused(change, match):
 @pytest.mark.parametrize("convert", [to_long_table, to_rsatoolbox])
 def test_asymmetric_and_infinite_matrices_are_refused(convert):
     infinite = squareform([1, np.inf, 2, 3, 4, 5])
-    with pytest.raises(ValueError, match=r"rdms\[0, 1\] = 9.0 and rdms\[1, 0\] = 1.0\.$"):
+    with pytest.raises(ValueError, match=r"rdms\[0, 1\] = 9.0 and rdms\[1, 0\] = 1.0\. If both"):
         convert(np.pad(ASYMMETRIC, (0, 1)))
     for given in (infinite, squareform(infinite)):
         with pytest.raises(ValueError, match=r"rdms\[0, 2\] is infinite"):
@@ -130,4 +124,63 @@ def test_values_are_read_to_the_last_bit_and_text_among_them_is_named(tmp_path):
 def test_a_table_of_a_header_alone_holds_no_pair(tmp_path):
     (tmp_path / "x.csv").write_text("image_1,image_2,dissimilarity\n")
     with pytest.raises(ValueError, match="x.csv"):
+        from_long_table(tmp_path / "x.csv")
+
+
+def numbered(**columns):
+    table = {"image_1": [1, 1, 2], "image_2": [2, 3, 3], "dissimilarity": [0.1, 0.2, 0.3]}
+    return pd.DataFrame(table | columns)
+
+
+def test_whole_numbers_are_one_name_whether_pandas_keeps_them_as_float_or_not():
+    expected = from_long_table(numbered())
+    for image_2 in ([2.0, 3.0, 3.0], pd.array([2, 3, 3], dtype="Int64")):
+        data = from_long_table(numbered(image_2=image_2))
+        np.testing.assert_array_equal(data.rdms, expected.rdms)
+        assert data.image_names == ["1", "2", "3"]
+    data = from_long_table(numbered(who=[4.0, 4.0, 10.0]), subject="who", image_names=[1, 2, 3])
+    assert data.subjects == ["10", "4"]
+    with pytest.raises(ValueError, match="in two ways, '2' and '2.0'"):
+        from_long_table(numbered(image_1=[0.5, 0.5, 2]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("cat", " cat"), ("\xe9toile", "e\u0301toile"), ("7", "7.0"), ("7", "7 ")]
+)
+def test_a_name_in_two_ways_is_not_two_images(tmp_path, one, other):
+    table = numbered(image_1=[one, one, "b"], image_2=["b", "c", "c"])
+    from_long_table(table)
+    table.loc[1, "image_1"] = other
+    table.to_csv(tmp_path / "x.csv", index=False)
+    for given in (table, tmp_path / "x.csv"):
+        with pytest.raises(ValueError, match="the name of an image in two ways"):
+            from_long_table(given)
+
+
+@pytest.mark.parametrize("unit", [1, 1e-12, 1e12])
+def test_two_values_of_a_pair_are_told_in_any_unit(unit):
+    table = numbered(dissimilarity=np.array([0.1, 0.2, 0.3]) * unit)
+    again = table.assign(dissimilarity=table.dissimilarity * (1 + 1e-9))
+    from_long_table(pd.concat([table, again]))
+    with pytest.raises(ValueError, match="two different dissimilarities"):
+        from_long_table(pd.concat([table, table.assign(dissimilarity=0.2 * unit)]))
+
+
+@pytest.mark.parametrize(
+    "values", [pd.to_timedelta([1, 2, 3], unit="s"), np.arange(3) * 1j, list("abc")]
+)
+def test_what_is_no_number_in_a_table_raises_an_error(values):
+    with pytest.raises(TypeError, match="'dissimilarity' of the table must be real numbers"):
+        from_long_table(numbered(dissimilarity=values))
+
+
+def test_what_is_no_table_raises_an_error():
+    with pytest.raises(TypeError, match="pandas.DataFrame or the path of a file, got dict"):
+        from_long_table({"image_1": ["a"]})
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_another_separator_is_named(tmp_path, separator):
+    numbered().to_csv(tmp_path / "x.csv", sep=separator, decimal=",", index=False)
+    with pytest.raises(ValueError, match=re.escape(f"cells are separated by {separator!r}")):
         from_long_table(tmp_path / "x.csv")

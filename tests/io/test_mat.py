@@ -1,10 +1,11 @@
 import sys
+import warnings
 
 import h5py
 import numpy as np
 import pytest
 import scipy.io
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import squareform
 
 from sklearn_rdm.io import (
     read_rdms,
@@ -15,14 +16,6 @@ from sklearn_rdm.io import (
 from sklearn_rdm.io._mat import as_square, read_mat
 
 NAMES = ["cat", "dog", "a longer name", "Überraschung"]
-
-
-@pytest.fixture
-def rdms():
-    rng = np.random.default_rng(0)
-    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
-    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
-    return rdms
 
 
 def save_v73(path, **arrays):
@@ -180,3 +173,14 @@ def test_what_is_empty_in_v73_files_is_what_scipy_makes_of_older_ones(tmp_path):
 def test_one_number_is_no_matrix():
     with pytest.raises(ValueError, match="x must hold matrices, got one number"):
         as_square(3.0, "x")
+
+
+@pytest.mark.parametrize("shape", [(10, 3), (15, 6)])
+def test_columns_of_subjects_are_told_from_rows(shape):
+    vectors = np.random.default_rng(0).random(shape)
+    with pytest.warns(UserWarning, match=rf"holds {shape[1]} subjects and the pairs of"):
+        as_square(vectors, "x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_square(vectors.T, "x")
+        as_square(vectors[:5], "x")

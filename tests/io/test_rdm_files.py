@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rsatoolbox
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import squareform
 
 from sklearn_rdm.io import (
     read_rdms,
@@ -18,14 +18,6 @@ NAMES = ["cat", "dog", "a longer name", "Überraschung"]
 
 ASYMMETRIC = squareform(np.arange(1.0, 7))
 ASYMMETRIC[0, 1] = 9
-
-
-@pytest.fixture
-def rdms():
-    rng = np.random.default_rng(0)
-    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
-    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
-    return rdms
 
 
 def test_csv_is_a_labelled_square_table(tmp_path, rdms):
@@ -225,3 +217,18 @@ def test_what_is_no_array_in_an_npz_file_is_left_out(tmp_path, rdms):
     with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
         archive.writestr("read_me.txt", "measured in May")
     np.testing.assert_array_equal(read_rdms(tmp_path / "x.npz").rdms, rdms)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (";a;b\na;0;1\nb;1;0\n", "cells are separated by ';', not ','"),
+        (";a;b\na;0,0;1,5\nb;1,5;0,0\n", "cells are separated by ';'.* points in numbers"),
+        (", a, b\na,0,1\nb,1,0\n", r"Only one of them has \[' a', ' b', 'a', 'b'\]"),
+        (",a,a\na,0,1\na,1,0\n", "each once. A name is repeated"),
+    ],
+)
+def test_what_is_wrong_with_a_square_table_is_said(tmp_path, text, match):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"x\.csv'.*{match}"):
+        read_rdms(tmp_path / "x.csv")

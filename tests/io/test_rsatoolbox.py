@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import rsatoolbox
-from scipy.spatial.distance import pdist, squareform
 
 from sklearn_rdm import ImagePairs
 from sklearn_rdm.io import (
@@ -10,14 +9,6 @@ from sklearn_rdm.io import (
 )
 
 NAMES = ["cat", "dog", "a longer name", "Überraschung"]
-
-
-@pytest.fixture
-def rdms():
-    rng = np.random.default_rng(0)
-    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
-    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
-    return rdms
 
 
 def test_rsatoolbox_agrees_on_pairs_and_names(rdms):
@@ -75,3 +66,27 @@ def test_several_numberings_are_asked_for():
     with pytest.raises(ValueError, match="image_descriptor="):
         from_rsatoolbox(theirs)
     assert from_rsatoolbox(theirs, image_descriptor="trial").image_names == ["5", "6", "7"]
+
+
+CATEGORIES = {"category": ["face", "face", "house"]}
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "names"),
+    [
+        ({"conds": ["b", "a", "c"]}, ["b", "a", "c"]),
+        ({"index": [2, 0, 1]}, ["2", "0", "1"]),
+        ({"nsd_id": [73, 41, 2], "index": [0, 1, 2]}, ["73", "41", "2"]),
+        ({"index": [0, 1, 2]}, ["face", "face", "house"]),
+    ],
+)
+def test_what_differs_names_the_images_and_no_category(descriptors, names):
+    descriptors = CATEGORIES | descriptors
+    theirs = rsatoolbox.rdm.RDMs(np.array([[1.0, 2, 3]]), pattern_descriptors=descriptors)
+    assert from_rsatoolbox(theirs).image_names == names
+
+
+def test_subjects_have_names_of_their_own_beside_sessions():
+    descriptors = {"session": ["a", "a", "b"], "subj": ["s3", "s1", "s2"]}
+    theirs = rsatoolbox.rdm.RDMs(np.arange(9.0).reshape(3, 3), rdm_descriptors=descriptors)
+    assert from_rsatoolbox(theirs).subjects == ["s3", "s1", "s2"]

@@ -62,3 +62,9 @@ def test_rank_loss_refuses_a_scale(scale):
 def test_the_scale_of_the_rank_loss_can_be_searched(problem):
     net = clone(tiny_net(criterion=RankLoss, max_epochs=1)).set_params(criterion__scale=5)
     assert net.fit(*problem).criterion_.scale == 5
+
+
+@pytest.mark.parametrize("missing", [torch.nan, torch.inf])
+def test_the_rank_loss_of_a_missing_target_is_none(missing):
+    observed = torch.tensor([1.0, missing, 3.0])
+    assert torch.isnan(RankLoss()(torch.tensor([1.0, 2.0, 3.0]), observed))

@@ -6,6 +6,14 @@ from scipy.spatial.distance import squareform
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm import ImagePairs
+from sklearn_rdm.metrics import (
+    compare_rdm_scores,
+    rdm_bootstrap,
+    rdm_ceiling_report,
+    rdm_partial_score,
+    rdm_permutation_test,
+    rdm_variance_partition,
+)
 from sklearn_rdm.metrics._checks import (
     check_folds,
     check_index,
@@ -106,3 +114,25 @@ def test_undefined_scores_are_counted_and_the_first_is_named():
         warn_undefined(np.array([0.1, np.nan]))
     with pytest.warns(UndefinedMetricWarning, match="first subject 0 at time point 1"):
         warn_undefined(np.array([[0.1, np.nan]]))
+
+
+def test_a_masked_prediction_is_none():
+    """Its hidden value must not be scored, unless the pair is in no fold."""
+    y = np.random.default_rng(0).random((15, 3))
+    index = np.column_stack(np.triu_indices(6, 1))
+    prediction = np.ma.masked_array(y[:, 0], mask=np.arange(15) == 4)
+    prediction.data[4] = -999
+    for function in (
+        lambda **folds: rdm_permutation_test(index, y, prediction, n_permutations=9, **folds).score,
+        lambda **folds: rdm_bootstrap(index, y, prediction, over="subjects", **folds).score,
+        lambda **folds: compare_rdm_scores(index, y, prediction, n_resamples=9, **folds).scores,
+        lambda **folds: rdm_ceiling_report(index, y, prediction, **folds).score,
+        lambda **folds: rdm_partial_score(y, prediction, np.arange(15.0), **folds),
+        lambda **folds: rdm_variance_partition(y, prediction, np.arange(15.0), **folds).shares,
+    ):
+        with pytest.raises(ValueError, match="y_pred of pair 4 is nan"):
+            function()
+        rest = np.delete(np.arange(15), 4)
+        found = function(folds=[rest])
+        prediction.data[4] = 999
+        np.testing.assert_array_equal(function(folds=[rest]), found)

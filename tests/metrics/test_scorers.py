@@ -17,6 +17,7 @@ from sklearn_rdm.metrics import (
 from sklearn_rdm.metrics._scorers import _score_each
 from sklearn_rdm.model_selection import ImageKFold
 from tests.metrics.averager import Averager
+from tests.simulated import all_pairs
 
 NAMES = [
     "cosine",
@@ -31,10 +32,6 @@ NAMES = [
 
 def score_of(name):
     return getattr(metrics, f"rdm_{name}_score")
-
-
-def all_pairs(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
 
 
 @pytest.mark.parametrize("name", [*NAMES, "noise_normalized_r2"])

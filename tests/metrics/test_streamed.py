@@ -91,7 +91,7 @@ def test_ties_are_counted_as_ties(streaming):
 
 def test_bins_cost_less_than_a_hundred_thousandth(streaming, monkeypatch):
     """Many more pairs than bins."""
-    monkeypatch.setattr(_rank_bins, "N_BINS", 1024)
+    monkeypatch.setattr(_rank_bins, "N_BINS", 512)
     rng = np.random.default_rng(0)
     hidden = rng.standard_normal((700, 5))
     features = hidden + 0.5 * rng.standard_normal(hidden.shape)

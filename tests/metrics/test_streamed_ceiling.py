@@ -123,7 +123,7 @@ def test_ties_are_counted_as_ties(streaming):
 
 
 def test_bins_cost_less_than_a_hundred_thousandth(streaming, monkeypatch):
-    monkeypatch.setattr(_rank_bins, "N_BINS", 1024)
+    monkeypatch.setattr(_rank_bins, "N_BINS", 512)
     y = ResponsePatterns(make_patterns(3, n_images=700))
     agree(streaming, y, tolerance=1e-5)
 
@@ -132,7 +132,7 @@ def test_bins_cost_less_than_a_hundred_thousandth(streaming, monkeypatch):
 @pytest.mark.parametrize("scoring", ["pearson", "cosine", "whitened_pearson", "spearman"])
 def test_118_images_of_real_data(streaming, monkeypatch, data_home, scoring):
     """Rows of the measured matrices as patterns; their pairs are more than the bins of ranks."""
-    monkeypatch.setattr(_rank_bins, "N_BINS", 1024)
+    monkeypatch.setattr(_rank_bins, "N_BINS", 512)
     rdms = fetch_algonauts2019(image_set=118, data_home=data_home).rdms
     tolerance = 1e-5 if scoring == "spearman" else 1e-10
     agree(streaming, ResponsePatterns(list(rdms), "euclidean"), tolerance, scoring=scoring)

@@ -6,6 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_rdm.losses import (
+    CorrelationLoss,
+    CosineLoss,
+    RankLoss,
+    ScaledMSELoss,
+    WhitenedCorrelationLoss,
+)
 from sklearn_rdm.model_selection import ImageShuffleSplit
 from sklearn_rdm.preprocessing import SubjectPooling
 from tests.networks import make_pairs, record_fit, tiny_net
@@ -114,3 +121,24 @@ def test_subjects_must_be_those_of_the_first_fit():
     net = tiny_net().fit(pairs, y)
     with pytest.raises(ValueError, match="fitted on 3 subject"):
         net.partial_fit(pairs, y[:, :2])
+
+
+@pytest.mark.parametrize(
+    "criterion", [CorrelationLoss, RankLoss, ScaledMSELoss, WhitenedCorrelationLoss]
+)
+def test_an_offset_that_float32_could_not_hold_changes_nothing(criterion):
+    pairs, y = make_pairs(8)
+    y = np.round(y.mean(axis=1), 3)
+    losses = [
+        tiny_net(criterion=criterion, max_epochs=2).fit(pairs, target).history_[:, "train_loss"]
+        for target in (y - (y.min() + y.max()) / 2, y + 2.0**28, y - 2.0**28)
+    ]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-4)
+
+
+def test_an_offset_that_the_loss_sees_is_kept():
+    pairs, y = make_pairs(6)
+    target = y.mean(axis=1) + 1e6
+    recorder = record_fit(tiny_net(batch_size=-1, criterion=CosineLoss), pairs, target)
+    np.testing.assert_allclose(recorder.steps_[0]["target"], target / 2**20, rtol=1e-6)

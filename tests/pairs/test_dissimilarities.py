@@ -1,7 +1,10 @@
+import warnings
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial.distance import squareform
+from scipy.spatial.distance import pdist, squareform
 from sklearn.utils import Bunch
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs
@@ -21,16 +24,6 @@ from sklearn_rdm.metrics import (
 from sklearn_rdm.preprocessing import SubjectPooling
 
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def pairs(images):
-    return ImagePairs.from_rdms(images, SQUARE)[0]
 
 
 def timed(*entries):
@@ -145,3 +138,68 @@ def test_asymmetry_is_judged_entry_by_entry(largest):
     rdm[0, 1] = 3.1
     with pytest.raises(ValueError, match=r"rdms\[1, 0, 1\] = 3.1"):
         check_symmetric(np.stack([np.ones((5, 5)) * 1e9, rdm]))
+
+
+@pytest.mark.parametrize(
+    ("rdms", "advice"),
+    [
+        (np.triu(SQUARE), r"give numpy.triu\(rdm, 1\) \+ numpy.triu\(rdm, 1\).T"),
+        (np.where(np.tri(4), np.nan, SQUARE), r"triangle is empty: give numpy.triu"),
+        (np.tril(SQUARE), r"triangle is empty: give numpy.tril\(rdm, -1\)"),
+        (SQUARE + np.eye(4, k=1), "give their mean"),
+        (np.stack([SQUARE * k for k in range(1, 5)], axis=-1), "transpose: rdms.T"),
+        (np.stack([SQUARE, SQUARE], axis=-1), r"numpy.moveaxis\(rdms, \(0, 1\), \(-2, -1\)\)"),
+        (np.ones((6, 2)), "its first axis is the pairs: give rdms.T"),
+    ],
+)
+def test_what_to_do_with_other_layouts_is_said(images, rdms, advice):
+    with pytest.raises(ValueError, match=f"(?i){advice}"):
+        ImagePairs.from_rdms(images, rdms)
+
+
+PATTERNS = np.random.default_rng(0).random((6, 9)) * [[1], [2], [3], [4], [9], [9]]
+DISTANCES = squareform(pdist(PATTERNS))
+CORRELATIONS = np.corrcoef(np.vstack([PATTERNS[:4], PATTERNS[3:4] * 3, PATTERNS[5:]]))
+UNSEEN = np.where(np.isin(np.arange(6), 2) | np.isin(np.arange(6), 2)[:, np.newaxis], np.nan, 1.0)
+
+
+@pytest.mark.parametrize(
+    "similarity",
+    [
+        CORRELATIONS,  # two images alike, so that rounding decides which entry is largest
+        CORRELATIONS.astype(np.float32),
+        CORRELATIONS * UNSEEN,
+        np.stack([DISTANCES, CORRELATIONS]),
+        np.cov(PATTERNS),
+        PATTERNS @ PATTERNS.T,
+        np.exp(-DISTANCES),
+        np.rint(100 / (1 + DISTANCES)).astype(int),
+        -(DISTANCES**2),
+    ],
+)
+def test_similarities_are_noticed(similarity):
+    with pytest.warns(UserWarning, match="look like similarities"):
+        ImagePairs.from_rdms(PATTERNS, similarity)
+
+
+@pytest.mark.parametrize(
+    "rdms",
+    [
+        DISTANCES,
+        DISTANCES + np.eye(6) * DISTANCES[DISTANCES > 0].min() * 1.1,
+        np.ones((6, 6)),
+        np.zeros((6, 6)),
+        np.stack([DISTANCES, -DISTANCES]),  # crossvalidated: one time point of no difference
+        DISTANCES - DISTANCES.mean(),
+        DISTANCES * UNSEEN + np.diag(np.full(6, np.nan)),
+    ],
+)
+def test_dissimilarities_are_no_similarities(rdms):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ImagePairs.from_rdms(PATTERNS, rdms)
+
+
+def test_decimals_of_a_data_base_are_numbers():
+    values = np.array([Decimal("1.5"), None, Decimal(2)])
+    np.testing.assert_array_equal(as_real(values, "y"), [1.5, np.nan, 2])

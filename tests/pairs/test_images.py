@@ -8,26 +8,9 @@ from scipy.spatial.distance import squareform
 
 import sklearn_rdm._pairs._images as images_module
 from sklearn_rdm import ImagePairs, read_images
-from sklearn_rdm._pairs._images import are_paths, image_digests, list_images
+from sklearn_rdm._pairs._images import are_paths, check_images, image_digests, list_images
 
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def pairs(images):
-    return ImagePairs.from_rdms(images, SQUARE)[0]
-
-
-@pytest.fixture
-def image_files(tmp_path, images):
-    for name, image in zip(["d.png", "a.png", "c.bmp", "b.PNG"], images, strict=True):
-        Image.fromarray(image).save(tmp_path / name)
-    return tmp_path
 
 
 def as_objects(images):
@@ -257,3 +240,11 @@ def test_too_little_memory_is_told(image_files, monkeypatch):
     monkeypatch.setattr(images_module, "_as_pixels", fail)
     with pytest.raises(ValueError, match="a.png' cannot be read: there is not enough memory"):
         read_images(image_files)
+
+
+def test_masked_images_raise_an_error():
+    images = np.ma.masked_equal(np.arange(24.0).reshape(6, 4), 3)
+    with pytest.raises(ValueError, match="masked values, of which nothing is known"):
+        check_images(images)
+    images.mask = False
+    np.testing.assert_array_equal(check_images(images), images.data)

@@ -19,11 +19,6 @@ def residuals(rng):
     return rng.standard_normal((40, N_CHANNELS)) @ mixing + 3
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def precision_of(whitener):
     return whitener @ whitener.T
 
@@ -95,7 +90,7 @@ def test_one_channel(rng):
     ],
 )
 def test_wrong_covariances(matrix, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         whitener_of_covariance(matrix, N_CHANNELS, 2)
 
 
@@ -117,3 +112,12 @@ def test_wrong_residuals(values, message):
 def test_unknown_shrinkage():
     with pytest.raises(ValueError, match="shrinkage must be one of .*, got 'none'"):
         whitener_of_residuals(np.ones((9, 5)), "none", N_CHANNELS, 0)
+
+
+def test_masked_residuals_raise_an_error():
+    residuals = np.ma.masked_array(np.random.default_rng(0).random((9, 3)))
+    residuals[4] = np.ma.masked
+    with pytest.raises(ValueError, match="without NaN"):
+        whitener_of_residuals(residuals, "diagonal", 3, 0)
+    with pytest.raises(ValueError, match="finite and symmetric"):
+        whitener_of_precision(np.ma.masked_array(np.eye(3), mask=np.eye(3)), 3, 0)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.utils.parallel import delayed
 
 from sklearn_rdm import EnsembleRDMRegressor, ImagePairs, LinearTwinRSARegressor
-from sklearn_rdm._pairs._progress import collect, counted, showing_progress
+from sklearn_rdm._pairs._progress import collect, counted, one_of, showing_progress
 from sklearn_rdm.metrics import rdm_bootstrap, rdm_permutation_test
 from sklearn_rdm.model_selection import ImageKFold, cross_val_rdm, cross_val_subjects_score
 
@@ -29,6 +29,17 @@ def test_counts_only_where_it_is_shown(capsys):
     assert "/3" in capsys.readouterr().err
     list(counted(range(3), total=3, desc="a"))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_parts_of_what_is_counted_show_no_bars_of_their_own(capsys, n_parts):
+    with showing_progress(1):
+        for _ in counted(range(n_parts), total=n_parts, desc="parts"):
+            with one_of(n_parts):
+                list(counted(range(5), total=5, desc="inner"))
+    err = capsys.readouterr().err
+    assert ("inner" in err) == (n_parts == 1)
+    assert ("parts" in err) == (n_parts > 1)
 
 
 def make_calls():
