@@ -192,9 +192,12 @@ class CutNetwork:
 
     def _inside(self, name: str) -> list[str]:
         """Nodes of a layer, in the order of execution."""
-        path = self._names.path(name)
+        path = self._names.aliases.get(name, name)  # also of a module that returns a tuple
         inside = [node for node in self._order if node.startswith(f"{path}.")]
-        return inside or [path if path in self._order else self._names.known[path]]
+        if inside:
+            return inside
+        path = self._names.path(name)
+        return [path if path in self._order else self._names.known[path]]
 
     def _checked_axes(
         self, backbone: Backbone, wanted: Wanted, photographs: Tensor

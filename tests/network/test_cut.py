@@ -214,6 +214,28 @@ def test_a_modules_name_means_what_a_hook_sees(name, call):
     assert cut(SameNames, ("conv__1",), freeze=("add", None))[1].cut == "add.mul"
 
 
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.conv(x), x
+
+
+def test_a_module_that_returns_a_tuple_can_be_frozen():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.both, self.last = Both(), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return self.last(self.both(x)[0])
+
+    _, parts = cut(Network, ("last",), freeze=("both", None))
+    assert (parts.frozen, parts.cut) == ({"both.conv"}, "both.conv")
+
+
 def batch_statistics(x):
     return nn.functional.batch_norm(x, None, None, training=True)
 
