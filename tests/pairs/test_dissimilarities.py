@@ -12,6 +12,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_dissimilarities,
     check_symmetric,
     count_pairs,
+    level,
 )
 from sklearn_rdm._pairs._image_pairs import check_fit_pairs
 from sklearn_rdm.metrics import (
@@ -207,3 +208,17 @@ def test_dissimilarities_are_no_similarities(rdms):
 def test_decimals_of_a_data_base_are_numbers():
     values = np.array([Decimal("1.5"), None, Decimal(2)])
     np.testing.assert_array_equal(as_real(values, "y"), [1.5, np.nan, 2])
+
+
+def test_dissimilarities_that_differ_by_rounding_teach_nothing(pairs):
+    y = np.column_stack([np.arange(6.0), np.where(np.arange(6) % 2, 0.3, 0.1 * 3)])
+    with pytest.raises(ValueError, match="all dissimilarities of subject 1 are equal"):
+        check_fit_pairs(pairs, y)
+    check_fit_pairs(pairs, y[:, :1] * 1e-9 + 1)
+
+
+def test_columns_that_differ_by_rounding_become_equal():
+    y = np.column_stack([np.arange(4.0), [0.3, 0.1 * 3, np.nan, 0.3], [np.nan] * 4])
+    expected = y.copy()
+    expected[1, 1] = 0.3
+    np.testing.assert_array_equal(level(y), expected)
