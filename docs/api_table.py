@@ -61,7 +61,7 @@ API = [
     ),
     (
         "Preprocessing",
-        "Fitted on the images, or the subjects, of the training pairs only.",
+        "Scale features and pool subjects, fitted on the training pairs only.",
         [
             "preprocessing.PerImage",
             "preprocessing.SubjectPooling",
@@ -71,7 +71,7 @@ API = [
     ),
     (
         "Cross-validation over images",
-        "No training pair holds an image of a test pair.",
+        "No image of a test pair is in a training pair.",
         [
             "model_selection.ImageKFold",
             "model_selection.RepeatedImageKFold",
@@ -122,7 +122,7 @@ API = [
     ),
     (
         "Noise ceiling and inference",
-        "What could be reached, what chance reaches, and how sure a difference is.",
+        "What the best model could reach, what chance reaches, and whether models differ.",
         [
             "metrics.noise_ceiling",
             "metrics.NoiseCeilingConvention",
@@ -163,7 +163,7 @@ API = [
     ),
     (
         "Figures",
-        "After scikit-learn's Display API; they need the extra ``plot``.",
+        "They follow scikit-learn's Display API, and need the extra ``plot``.",
         [
             "RDMDisplay",
             "RDMEmbeddingDisplay",

@@ -122,15 +122,6 @@ def check_at(chromium, width, pages, folder, wrong):
     window.close()
 
 
-def listen(window):
-    """A list that grows by what goes wrong while a page is loaded."""
-    heard = []
-    window.on("console", lambda m: m.type == "error" and heard.append(f"console: {m.text}"))
-    window.on("pageerror", lambda error: heard.append(f"script: {error}"))
-    window.on("request", lambda r: "http" in r.url[:4] and heard.append(f"network: {r.url}"))
-    return heard
-
-
 def axe_script():
     """axe-core as a Python package ships it, or nothing."""
     try:

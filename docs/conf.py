@@ -92,6 +92,19 @@ CALLED_BY_OTHERS = {
 
 def setup(app):
     app.connect("autodoc-skip-member", _skip_what_others_document)
+    app.connect("autodoc-process-docstring", _describe_scorer, priority=400)  # before numpydoc
+
+
+def _describe_scorer(_app, _what, name, _obj, _options, lines):
+    """Name the score of a scorer: what its class is made with is not for users."""
+    score, scorer, rest = name.rpartition(".")[2].rpartition("_scorer")
+    if scorer and not rest and not score.startswith(("make_", "get_")):
+        lines[:] = [
+            f"Scorer by :func:`{score}_score`, for ``scoring=`` of scikit-learn's tools.",
+            "",
+            "``scorer(estimator, X, y)`` scores what a fitted estimator predicts for ``X``; higher "
+            "is better.",
+        ]
 
 
 def _skip_what_others_document(_app, what, name, member, skip, _options):

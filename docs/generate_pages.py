@@ -52,8 +52,7 @@ def api_page() -> str:
     lines = [".. _api:", "", "API reference", "=============", ""]
     for title, summary, names in API:
         lines += [title, "-" * len(title), "", summary, ""]
-        modules = {name.rpartition(".")[0] for name in names}
-        for module in sorted(modules):
+        for module in dict.fromkeys(name.rpartition(".")[0] for name in names):
             current = ".".join(["sklearn_rdm", module]).rstrip(".")
             inside = [n.rpartition(".")[2] for n in names if n.rpartition(".")[0] == module]
             lines += [f".. currentmodule:: {current}", ""]

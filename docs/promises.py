@@ -89,7 +89,7 @@ PROMISES = [
         stores,
     ),
     (
-        "A killed fit, run again, ends with the bits of one that was not killed.",
+        "A killed fit, run again, ends with the same weights, bit by bit.",
         "network/test_checkpoint.py",
         "kill",
         kills,
@@ -114,7 +114,7 @@ def measured(results: Path) -> list:
 
 
 def promises_table(results: Path) -> str:
-    lines = [".. csv-table::", "   :header-rows: 1", "   :widths: 39 27 19 15", "   :delim: |", ""]
+    lines = [".. csv-table::", "   :header-rows: 1", "   :widths: 36 31 19 14", "   :delim: |", ""]
     lines += ["   promise|test (``tests/``)|script|measured"]
     for promise, test, script, found in measured(results):
         said = found if isinstance(found, str) else f"{found[1]:,} of {found[0]:,} {found[2]}"

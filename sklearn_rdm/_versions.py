@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 
 import sklearn_rdm
+from sklearn_rdm._pairs._extras import versions_of
 
 __all__ = ["installed_versions", "show_versions"]
 
@@ -48,11 +48,4 @@ def installed_versions() -> dict[str, str]:
         "python": f"{platform.python_version()} on {platform.platform()}",
         "sklearn_rdm": sklearn_rdm.__version__,
     }
-    return ours | {name: _installed_version(name) for name in PACKAGES}
-
-
-def _installed_version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    return ours | dict.fromkeys(PACKAGES, "not installed") | versions_of(PACKAGES)

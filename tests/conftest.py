@@ -6,6 +6,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: processes s
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sklearn_rdm.datasets import fetch_algonauts2019  # noqa: E402
@@ -25,3 +26,8 @@ def load_algonauts(data_home):
     """Load a set by the arguments of ``fetch_algonauts2019``, each once; leave it unchanged."""
     pytest.importorskip("h5py")
     return cache(partial(fetch_algonauts2019, data_home=data_home))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -48,6 +48,19 @@ class OneChannel(nn.Module):
         return self.conv(x)
 
 
+class TwoLayers(nn.Module):
+    """Two layers of one number of weights, so that a wrong one can have the right size."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 6)
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x)).mean((2, 3)))
+
+
 def tiny_net(**params):
     defaults = {"layer": "relu3", "image_size": 48, "max_epochs": 1, "random_state": 0}
     defaults |= {"backbone": TinyNetwork, "batch_size": 4, "lr": 0.1}

@@ -51,11 +51,11 @@ COLUMNS = ("images", "target", "model", "r", "95 % interval", "p against fixed",
 TEXT = """
 Image-wise 5-fold cross-validation on the training sets of Algonauts 2019: mean over folds of the
 mean over 15 subjects of Spearman's r; interval, *p* (two-sided, Holm over the pairs of models) and
-*lower ceiling* by `compare_rdm_scores`, over images and subjects, of the same pairs. EfficientNet-
-Lite0 with ImageNet weights, 128 px, less a blank of the display's background. Settings were chosen
-in each fold by 2 inner image-wise folds of the training images. The ceiling of MEG is that of
-matrices averaged over time. Few pixels, folds and epochs, fixed before any score was seen, keep the
-run short: the table compares models, it does not tell how well the best can do.
+*lower ceiling* by `compare_rdm_scores`, over images and subjects, of the same pairs.
+EfficientNet-Lite0 with ImageNet weights, 128 px, less a blank of the display's background. Settings
+were chosen in each fold by 2 inner image-wise folds of the training images. The ceiling of MEG is
+that of matrices averaged over time. Few pixels, folds and epochs, fixed before any score was seen,
+keep the run short: the table compares models, and does not show how well the best can do.
 
 - *fixed*: the best of blocks 2, 4, 7, 10, 12 and 14; *layers*: non-negative weights of their RDMs;
 - *features*: FR-RSA on the features of block 7 or 14, maps averaged to 2 x 2;

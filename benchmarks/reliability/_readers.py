@@ -169,7 +169,7 @@ def read_image(path: Path) -> Any:
 
 
 def read_weights(path: Path) -> Any:
-    from sklearn_rdm._network._backbones import read_state_dict
+    from sklearn_rdm._network._weight_files import read_state_dict
 
     return read_state_dict(path)
 

@@ -2,8 +2,8 @@
 Which layer is most like the brain?
 ===================================
 
-Score every block of a pretrained network against two groups of subjects, without training, beside
-the noise ceiling and chance. One forward pass gives all layers and targets.
+Score the layers of a pretrained network against two groups of subjects, without training, beside
+the noise ceiling and chance. Each image passes the network once for all layers and targets.
 """
 
 # %%

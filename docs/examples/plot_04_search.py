@@ -29,9 +29,8 @@ train, test, train_dissim, test_dissim = image_train_test_split(
 # Search
 # ------
 # ``memory`` keeps what the frozen layers compute: each image passes them once for all folds and
-# learning rates. In a terminal or a notebook, ``search_progress`` shows a bar::
-#
-#     search:  50%|#####     | 9/18 [00:04<00:03,  2.30fit/s, best 0.498]
+# learning rates. What ``search_progress`` prints line by line here is one bar in a terminal or a
+# notebook.
 
 network = SiameseRDMRegressor(
     "efficientnet_lite0",
@@ -54,7 +53,8 @@ print(search.best_params_)
 # %%
 # What was tried
 # --------------
-# The last bar was computed on images that took no part in the choice. Report that one.
+# Mean and standard deviation over the folds. The last bar was computed on images that took no part
+# in the choice. Report that one.
 
 import matplotlib.pyplot as plt
 

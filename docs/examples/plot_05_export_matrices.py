@@ -42,13 +42,13 @@ print(*sorted(path.name for path in folder.iterdir()))
 import rsatoolbox
 
 theirs = rsatoolbox.rdm.load_rdm(str(folder / "predicted.h5"))
-print(theirs.n_cond, list(theirs.pattern_descriptors["image"][:3]))
+print(theirs.n_cond, "images:", *theirs.pattern_descriptors["image"][:3], "...")
 
 # %%
 # Read back, it is the same matrix.
 
 again = read_rdms(folder / "predicted.mat", image_names=names)
-print(abs(again.rdms - rdm).max())
+print("largest difference:", abs(again.rdms - rdm).max())
 _ = RDMDisplay(
     [data.true_rdm[30:, 30:], again.rdms],
     names=["truth, 15 new images", "predicted"],

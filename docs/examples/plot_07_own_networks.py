@@ -46,8 +46,8 @@ train, test, train_dissim, test_dissim = image_train_test_split(
 # %%
 # Fit them
 # --------
-# Both have random weights here. ``partial(timm.create_model, "resnet18", pretrained=True)`` takes
-# timm's.
+# Both begin with random weights here. ``partial(timm.create_model, "resnet18", pretrained=True)``
+# downloads pretrained ones.
 
 factories = {
     "own class": (SmallNet, "late"),

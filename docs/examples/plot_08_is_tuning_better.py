@@ -2,8 +2,8 @@
 Is the tuned network better than the fixed one?
 ===============================================
 
-Predict every fold of held-out images with both, test the difference by a bootstrap over images, and
-draw both beside the noise ceiling.
+Predict held-out images with both, test whether the difference holds for new images, and draw both
+beside the noise ceiling.
 """
 
 # %%
@@ -37,8 +37,8 @@ held_out = {name: cross_val_rdm(model, pairs, dissim, cv=cv) for name, model in 
 # %%
 # The difference
 # --------------
-# ``over="images"``: does it hold for new images? Each fold is scored by itself, as each has a
-# network of its own.
+# ``over="images"`` asks whether it holds for new images. Each fold is scored separately, as each
+# has its own network.
 
 folds = held_out["tuned"].test_indices
 predictions = {name: predicted.dissim for name, predicted in held_out.items()}
@@ -50,7 +50,7 @@ print(compared)
 # %%
 # The figure
 # ----------
-# The bracket says that the two differ.
+# The triangles below the bars say which model is better, or worse, than which.
 
 ceiling = noise_ceiling(dissim, folds=folds)
 display = RDMScoresDisplay.from_comparison(compared, noise_ceiling=ceiling).plot()

@@ -10,7 +10,7 @@ bit, as one that was not.
 # %%
 # A script that trains
 # --------------------
-# It is started in a process of its own, to be killed there.
+# It runs in a process of its own, which can be killed.
 
 import subprocess
 import sys
@@ -51,14 +51,19 @@ print("killed:", process.wait() != 0)
 # %%
 # Run it again
 # ------------
-# The log says which epochs were trained. The last one before the kill was not kept yet, and is
+# The log lists the epochs that were trained. The last one before the kill was not saved yet, and is
 # trained again.
 
 import contextlib
 import re
 
 names = {}
-with open(log, "a") as output, contextlib.redirect_stdout(output), contextlib.chdir(folder):
+with (
+    open(log, "a") as output,
+    contextlib.redirect_stdout(output),
+    contextlib.redirect_stderr(output),
+    contextlib.chdir(folder),
+):
     exec(script, names)
 print("epochs:", *re.findall(r"^ +(\d+) ", log.read_text(), re.MULTILINE))
 
@@ -70,8 +75,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.base import clone
 
-resumed = names["network"]
-undisturbed = clone(resumed).set_params(checkpoint=None, verbose=0)
+resumed = names["network"].set_params(verbose=0)
+undisturbed = clone(resumed).set_params(checkpoint=None)
 undisturbed.fit(names["pairs"], names["dissim"])
 equal = np.array_equal(undisturbed.predict(names["pairs"]), resumed.predict(names["pairs"]))
 print("equal, bit by bit:", equal)

@@ -42,7 +42,7 @@ print(first_ten, first_ten.images is pairs.images, sep="\n")
 # Looking at the matrix
 # ---------------------
 # The observed matrix beside a "prediction", here the noise-free signal. Their units differ in real
-# data, which is why ranks are shown. The diagonal is grey: it is no measurement.
+# data, which is why ranks are shown. The diagonal is grey: nothing was measured there.
 
 _ = RDMDisplay.from_predictions(pairs, dissim, signal)
 

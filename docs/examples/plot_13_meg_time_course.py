@@ -2,13 +2,13 @@
 MEG: a score at every time point
 ================================
 
-Targets with a time axis are fitted to their mean over time and scored at each time point. An early
-and a late layer then have time courses of their own.
+A model is fitted to the mean over time, and scored at each time point. So you see when an early and
+when a late layer is like the brain.
 """
 
 # %%
 # A matrix for each subject and time point, ``(n_subjects, n_times, n, n)``: the simulated response
-# begins at 60 ms and fades.
+# is strongest at 140 ms.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,12 +33,14 @@ print(dissim.shape)
 # --------------------
 
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
-ax.fill_between(times, *noise_ceiling(dissim, time_average=False), color="0.85", label="ceiling")
+ax.fill_between(
+    times, *noise_ceiling(dissim, time_average=False), color="0.85", label="noise ceiling"
+)
 for layer, color, dash in [("block4", "#0072B2", "-"), ("block14", "#D55E00", "--")]:
     features = LayerActivations("efficientnet_lite0", layer, image_size=96)
     predicted = make_pipeline(features, FixedRSARegressor()).fit(pairs, dissim).predict(pairs)
     score = rdm_spearman_score(dissim, predicted, time_average=False)
     ax.plot(times, score, color=color, ls=dash, lw=2.5, label=layer)
 ax.axhline(0, color="k", lw=0.8)
-ax.set(xlabel="time (ms)", ylabel="Spearman's r", title="An early and a late layer against MEG")
+ax.set(xlabel="time (ms)", ylabel="Spearman's r", title="An early and a late layer, simulated MEG")
 _ = ax.legend()

@@ -106,8 +106,8 @@ print(things)
 # %%
 # The distances
 # -------------
-# A model computes distances when it needs them. These are all, to look at. Grey pairs have an image
-# that the subject has not seen.
+# A model computes distances when it needs them. Here are all of them, to look at. Pairs are grey if
+# the subject has not seen one of the images.
 
 _ = RDMDisplay(
     np.concatenate([nsd.to_rdms(), glmsingle.to_rdms(), things.to_rdms()]),

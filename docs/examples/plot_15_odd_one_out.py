@@ -69,7 +69,7 @@ _ = display.plot(score_name="share of choices predicted", point_name="one fold")
 # %%
 # Many choices as a matrix
 # ------------------------
-# It fits where matrices do; the numbers of judgements are weights of its pairs.
+# The matrix can be used as any other, with the numbers of judgements as weights of its pairs.
 
 rdm, counts = choices_to_rdm(triplets, choices, return_counts=True)
 print(rdm.shape, counts.sum())

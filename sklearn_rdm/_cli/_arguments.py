@@ -9,10 +9,16 @@ from typing import Any
 import sklearn_rdm
 from sklearn_rdm._cli import _commands as commands
 from sklearn_rdm._cli._settings import as_value, read_toml
+from sklearn_rdm._pairs._images import COLOURS
 
 __all__ = ["parse"]
 
-BACKGROUNDS = ("white", "grey", "black")
+NEEDED = {
+    "images": "a folder of image files",
+    "rdm": "a file of dissimilarities",
+    "layers": "--layers and names of layers, which 'sklearn-rdm layers BACKBONE' lists",
+    "out": "--out and the folder to write",
+}
 EXAMPLES = {
     "demo": "sklearn-rdm demo",
     "layers": "sklearn-rdm layers alexnet",
@@ -41,9 +47,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         chosen = of_command[arguments.name]
         chosen.set_defaults(**_read_settings(arguments.settings, arguments, chosen))
         arguments = parser.parse_args(argv)
-    for name in ("images", "rdm", "layers", "out"):
+    for name, what in NEEDED.items():
         if getattr(arguments, name, "") is None:
-            of_command[arguments.name].error(f"{name} is missing")
+            of_command[arguments.name].error(f"{name} is missing: give {what}")
     if len(getattr(arguments, "columns", [])) not in (0, 3, 4):
         of_command[arguments.name].error("--columns needs three names, or four with the subject's")
     return arguments
@@ -132,7 +138,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("images", help="folder of image files")
     parser.add_argument(
-        "--background", choices=BACKGROUNDS, help="as in fit (default: that of the model)"
+        "--background", choices=[*COLOURS], help="as in fit (default: that of the model)"
     )
     parser.add_argument(
         "--out", required=True, help="file to write: .mat, .npz, .npy, .csv, .h5 or .pkl"
@@ -165,7 +171,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "dissimilarity, and of the subject if there is one",
     )
     parser.add_argument("--size", type=int, default=None, help="resize images to this many pixels")
-    parser.add_argument("--background", choices=BACKGROUNDS, help="colour of the display")
+    parser.add_argument("--background", choices=[*COLOURS], help="colour of the display")
     parser.add_argument("--scoring", default="spearman", help="score (default: spearman)")
     parser.add_argument("--random-state", type=int, default=0, help="seed (default: 0)")
     parser.add_argument("--settings", default=None, help="TOML file with any of these options")

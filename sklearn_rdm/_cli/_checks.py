@@ -73,7 +73,7 @@ def _check_name(name: str) -> None:
     if name not in known and "__" not in name:
         near = get_close_matches(name, known)
         advice = f"Did you mean {' or '.join(near)}?" if near else "See its documentation."
-        raise ValueError(f"{name} is no parameter of SiameseRDMRegressor. {advice}")
+        raise ValueError(f"{name} is not a parameter of SiameseRDMRegressor. {advice}")
 
 
 def _check_number(name: str, value: Any) -> None:

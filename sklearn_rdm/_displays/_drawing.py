@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from sklearn_rdm._pairs._extras import import_optional
 
@@ -17,6 +20,29 @@ def pyplot() -> Any:
 def one_axes(ax: Any, figsize: tuple[float, float]) -> Any:
     plt = pyplot()
     return plt.subplots(figsize=figsize, layout="constrained")[1] if ax is None else ax
+
+
+def panels(
+    ax: Any, n_panels: int, a_row: int, what: str, inches: Callable, **options: Any
+) -> np.ndarray:
+    """As many axes as panels, those given or new ones; ``inches`` are those of columns and rows."""
+    if ax is not None:
+        axes = np.array(ax, dtype=object).ravel()
+        if len(axes) != n_panels:
+            raise ValueError(f"{n_panels} {what} need {n_panels} axes, got {len(axes)}.")
+        return axes
+    columns = min(n_panels, a_row)
+    rows = -(-n_panels // columns)
+    size = inches(columns, rows)
+    axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False, **options)[1].ravel()
+    for spare in axes[n_panels:]:
+        spare.remove()
+    return axes[:n_panels]
+
+
+def hide_frame(ax: Any, *sides: str) -> None:
+    for side in sides:
+        ax.spines[side].set_visible(False)
 
 
 def image_style() -> dict[str, Any]:

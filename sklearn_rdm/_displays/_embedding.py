@@ -26,7 +26,7 @@ GROUP_MARKERS = "os^Dvp<>"
 
 
 class RDMEmbeddingDisplay:
-    """A map of the images, near where their dissimilarity is small.
+    """A map of the images, on which similar images lie close together.
 
     It is recommended to use :meth:`from_rdm`, which finds the places by multidimensional scaling.
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._displays._drawing import one_axes, pyplot
+from sklearn_rdm._displays._drawing import hide_frame, one_axes, panels
 from sklearn_rdm._displays._embedding import GROUP_COLORS
 
 COLUMNS = ("target", "layer", "score", "ceiling_lower", "ceiling_upper", "chance")
 PANELS_A_ROW = 3
+LEGEND_ROOM = 0.35  # of the height that scores and ceiling take
 
 
 class LayerScoresDisplay:
@@ -94,27 +95,26 @@ class LayerScoresDisplay:
         drawn = [_draw(a, *target) for a, target in zip(self.axes_, targets, strict=True)]
         self.lines_, self.ceilings_, self.chances_ = map(list, zip(*drawn, strict=True))
         self.axes_[0].set_ylabel(score_name)
-        # Opaque: a legend on the band of the ceiling would hide the band's own entry
-        self.axes_[0].legend(framealpha=1, edgecolor="none", fontsize="small")
+        _add_legend(self.axes_[0])
         return self
 
 
 def _panels(ax: Any, n_targets: int, n_layers: int) -> np.ndarray:
     if ax is None and n_targets == 1:
         ax = one_axes(None, (max(4.0, 1.5 + 0.3 * n_layers), 3.6))
-    if ax is None:
-        columns = min(n_targets, PANELS_A_ROW)
-        rows = -(-n_targets // columns)
-        size = (columns * max(2.6, 0.8 + 0.2 * n_layers) + 0.6, 3.4 * rows)
-        options = {"figsize": size, "sharey": True, "squeeze": False, "layout": "constrained"}
-        axes = pyplot().subplots(rows, columns, **options)[1].ravel()
-        for spare in axes[n_targets:]:
-            spare.remove()
-        return axes[:n_targets]
-    axes = np.array(ax, dtype=object).ravel()
-    if len(axes) != n_targets:
-        raise ValueError(f"{n_targets} targets need {n_targets} axes, got {len(axes)}.")
-    return axes
+
+    def inches(columns: int, rows: int) -> tuple[float, float]:
+        return columns * max(2.6, 0.8 + 0.2 * n_layers) + 0.6, 3.4 * rows
+
+    options = {"sharey": True, "layout": "constrained"}
+    return panels(ax, n_targets, PANELS_A_ROW, "targets", inches, **options)
+
+
+def _add_legend(ax: Any) -> None:
+    """Above scores and ceiling, which it would hide: the axis is made longer for it."""
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + LEGEND_ROOM * (top - bottom))
+    ax.legend(loc="upper right", frameon=False, fontsize="small")
 
 
 def _draw(ax: Any, target: Any, rows: Any) -> tuple[Any, Any, Any]:
@@ -133,6 +133,5 @@ def _draw(ax: Any, target: Any, rows: Any) -> tuple[Any, Any, Any]:
     ax.set_xticks(at, list(map(str, rows["layer"])), rotation=60, ha="right", fontsize="small")
     for text in ax.get_xticklabels():
         text.set_rotation_mode("anchor")
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    hide_frame(ax, "top", "right")
     return line, ceiling, chance

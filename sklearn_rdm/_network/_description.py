@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import partial
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from types import CodeType, MethodType
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
+from sklearn_rdm._pairs._extras import versions_of
 from sklearn_rdm._pairs._images import are_paths, image_digests, read_image
 
 __all__ = [
@@ -101,13 +101,7 @@ def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that compute."""
-    versions = {}
-    for name in PACKAGES.values():
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return versions_of(PACKAGES.values())
 
 
 def _text(value: Any, within: tuple[int, ...]) -> str:

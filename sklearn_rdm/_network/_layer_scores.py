@@ -154,9 +154,7 @@ def _fixed(features: ImagePairs, where: slice, metric: Any) -> tuple[Any, ImageP
 
 
 def _ceiling(pairs: ImagePairs, y: np.ndarray, scoring: str) -> dict[str, float]:
-    lower = upper = (
-        np.nan
-    )  # of one subject, of subjects without common pairs, of a normalised score
+    lower = upper = np.nan  # of one subject, without common pairs, or of a normalised score
     with contextlib.suppress(ValueError):
         lower, upper = map(float, noise_ceiling(y, scoring=scoring, pairs=pairs))
     return {"ceiling_lower": lower, "ceiling_upper": upper}

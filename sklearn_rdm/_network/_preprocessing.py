@@ -50,12 +50,13 @@ class Preprocessing:
         return F.convert_image_dtype(cropped)
 
 
-def check_photographs(images: np.ndarray) -> None:
-    """Refuse what no network of photographs can see."""
+def check_photographs(images: np.ndarray, n_images: int | None = None) -> None:
+    """Refuse what no network of photographs can see; these may be the first of ``n_images``."""
     if images.ndim != 4 or images.shape[-1] != 3:
+        shape = (n_images or len(images), *images.shape[1:])
         raise ValueError(
             "a network needs RGB images of shape (n_images, height, width, 3), got "
-            f"{images.shape}. Repeat a grey channel three times; move a leading channel axis last."
+            f"{shape}. Repeat a grey channel three times; move a leading channel axis last."
         )
     if images.dtype.kind == "f":
         low, high = float(images.min()), float(images.max())
@@ -64,4 +65,6 @@ def check_photographs(images: np.ndarray) -> None:
                 f"float images must be in 0..1, got {low:g}..{high:g}: divide by 255 or give uint8."
             )
     elif images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 or float in 0..1, got {images.dtype}.")
+        raise ValueError(
+            f"images must be uint8 or float in 0..1, got {images.dtype}: convert them."
+        )

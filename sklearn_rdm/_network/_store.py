@@ -11,7 +11,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from joblib import Memory
 
+from sklearn_rdm._pairs._extras import versions_of
 from sklearn_rdm._pairs._progress import counted, one_of
 from sklearn_rdm._pairs._whole_files import whole_file
 
@@ -30,6 +30,7 @@ RECORD_SIZE = DIGEST_SIZE + CHECKSUM_SIZE
 PROBE = "probe.npy"
 PATIENCE = 600  # seconds without a new row after which a process no longer waits for another one
 TOLERANCE = 1e-3  # of a row's length: other processors and threads round otherwise
+# The packages whose code networks are made of.
 CODE = ("torch", "torchvision", "timm", "efficientnet-lite-pytorch", "transformers")
 
 # Rows whose checksum this process has seen to be right, by file, place, shape and record.
@@ -92,7 +93,8 @@ class ActivationStore:
     def __init__(self, memory: Any, key: str, compute_probe: Callable[[], np.ndarray]) -> None:
         location = _location(memory)
         assert location is not None
-        name = sha256("\n".join([key, *_versions()]).encode()).hexdigest()[: 2 * DIGEST_SIZE]
+        versions = [f"{name} {number}" for name, number in versions_of(CODE).items()]
+        name = sha256("\n".join([key, *versions]).encode()).hexdigest()[: 2 * DIGEST_SIZE]
         self.folder = _current_folder(Path(location) / "sklearn_rdm" / name, compute_probe)
         self.compute_probe = compute_probe
         self.rows_file = self.folder / "activations.float32"
@@ -314,17 +316,6 @@ def _location(memory: Any) -> str | None:
     if not isinstance(memory, Memory):
         raise TypeError(f"memory must be a folder or a joblib.Memory, got {memory!r}.")
     return memory.location
-
-
-def _versions() -> list[str]:
-    """The packages whose code networks are made of."""
-    versions = []
-    for name in CODE:
-        try:
-            versions.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def _record(digest: bytes, row: np.ndarray) -> bytes:

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.transforms import InterpolationMode
 
 from sklearn_rdm._network._preprocessing import Preprocessing
+from sklearn_rdm._pairs._extras import import_optional
 
 __all__ = ["PREFIX", "create_timm", "is_timms", "timm_hint", "timm_preprocessing"]
 
@@ -44,7 +45,7 @@ def create_timm(name: str, weights: Any, size: tuple[int, int] | None) -> nn.Mod
     OSError
         If the weights cannot be downloaded.
     """
-    timm, architecture = _import_timm(name), name.removeprefix(PREFIX)
+    timm, architecture = import_optional("timm", "timm"), name.removeprefix(PREFIX)
     _check_name(timm, architecture, weights)
     config = timm.get_pretrained_cfg(architecture)
     sized = {"img_size": size} if size and config and config.fixed_input_size else {}
@@ -57,13 +58,6 @@ def create_timm(name: str, weights: Any, size: tuple[int, int] | None) -> nn.Mod
             f"the weights of {name} could not be downloaded from Hugging Face ({error}). Give "
             "weights= a file that you have, or weights=None for random weights."
         ) from error
-
-
-def _import_timm(name: str) -> Any:
-    try:
-        return importlib.import_module("timm")
-    except ImportError as error:
-        raise ImportError(f"backbone={name!r} needs: pip install 'sklearn-rdm[timm]'") from error
 
 
 def _check_name(timm: Any, name: str, weights: Any) -> None:

@@ -22,10 +22,11 @@ def check_fit_params(fit_params: dict[str, Any], besides: str) -> None:
 
 def check_options(net: Any, images: Any) -> None:
     """Refuse images that are no photographs, and parameters of a training that make no sense."""
-    check_photographs(np.asarray(images[:1]))
+    check_photographs(np.asarray(images[:1]), len(images))
     if net.batching not in net.batchings:
         raise ValueError(f"batching must be one of {[*net.batchings]}, got {net.batching!r}.")
-    _check_batch_size(net.batch_size)
+    _check_numbers(net)
+    _check_parts(net)
     if not 0 <= net.pretrained_penalty < float("inf"):
         raise ValueError(
             f"pretrained_penalty must be finite and 0 or more, got {net.pretrained_penalty!r}."
@@ -40,9 +41,22 @@ def check_options(net: Any, images: Any) -> None:
         )
 
 
-def _check_batch_size(size: Any) -> None:
+def _check_numbers(net: Any) -> None:
+    size, epochs = net.batch_size, net.max_epochs
     if not isinstance(size, Integral) or (size != -1 and size < 1):
         raise ValueError(f"batch_size must be a positive int, or -1 for all, got {size!r}.")
+    if not isinstance(epochs, Integral) or epochs < 0:
+        raise ValueError(f"max_epochs must be a whole number, 0 or more, got {epochs!r}.")
+    if isinstance(net.lr, str):
+        raise ValueError(f"lr must be a number, got {net.lr!r}.")
+
+
+def _check_parts(net: Any) -> None:
+    for name, example in (("criterion", "torch.nn.MSELoss"), ("optimizer", "torch.optim.Adam")):
+        if not callable(getattr(net, name)):
+            raise TypeError(
+                f"{name} must be a class, such as {example}, got {getattr(net, name)!r}."
+            )
 
 
 def _check_train_split(split: Any) -> None:

@@ -17,10 +17,8 @@ from sklearn_rdm.preprocessing._pooling import as_pooling
 
 __all__ = ["StateKeeper"]
 
-OURS = (
-    "skorch",
-    "sklearn_rdm",
-)  # whose callbacks are known to be made anew where they are not kept
+# Whose callbacks are known to be made anew where they are not kept.
+OURS = ("skorch", "sklearn_rdm")
 
 
 class StateKeeper:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_rdm._network._accelerator import put_channels_last
-from sklearn_rdm._network._backbones import Backbone, load_fitting, load_weights
+from sklearn_rdm._network._backbones import Backbone
 from sklearn_rdm._network._cut import CannotCutError, CutNetwork, Wanted, two_photographs
 from sklearn_rdm._network._features import state_axes
 from sklearn_rdm._network._hooked import HookedNetwork
@@ -19,6 +19,7 @@ from sklearn_rdm._network._hooks import describe_value, holds_tensors
 from sklearn_rdm._network._layout_probe import probed_axes
 from sklearn_rdm._network._network_key import hash_contents
 from sklearn_rdm._network._tracing import defaults, within
+from sklearn_rdm._network._weight_files import load_fitting, load_weights
 
 __all__ = ["Trunk"]
 

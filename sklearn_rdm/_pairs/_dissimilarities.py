@@ -5,8 +5,9 @@ Knows neither images nor pairs of them: one row per pair is all that these funct
 
 from __future__ import annotations
 
+import reprlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -50,6 +51,10 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} must be real numbers, got None.")
     if isinstance(values, list | tuple) and _holds_masked(values):
         values = [as_real(value, name) for value in values]
+    if isinstance(values, Mapping):
+        raise TypeError(
+            f"{name} must be real numbers, got a {type(values).__name__} of {[*values]}."
+        )
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
     try:
@@ -85,7 +90,7 @@ def _numbers_of_objects(array: np.ndarray, name: str) -> np.ndarray:
             continue
         if not isinstance(value, Real | Decimal | np.bool_) or isinstance(value, np.timedelta64):
             raise TypeError(
-                f"{name} must be real numbers, but entry {place.tolist()} is {value!r} "
+                f"{name} must be real numbers, but entry {place.tolist()} is {reprlib.repr(value)} "
                 f"({type(value).__name__}). Convert it to a number, or give NaN if it is missing."
             )
         numbers[tuple(place)] = float(value)

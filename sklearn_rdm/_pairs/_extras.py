@@ -1,11 +1,14 @@
-"""Optional packages: imported where they are used, with an error that names the extra."""
+"""Packages that may not be there: imported where they are used, and their versions."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["MissingPackage", "import_optional"]
+__all__ = ["MissingPackage", "import_optional", "versions_of"]
 
 
 class MissingPackage(ImportError):
@@ -20,3 +23,12 @@ def import_optional(module: str, extra: str) -> Any:
         raise MissingPackage(
             f"this needs {module.split('.')[0]}: pip install 'sklearn-rdm[{extra}]'."
         ) from error
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those of the packages that are installed."""
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

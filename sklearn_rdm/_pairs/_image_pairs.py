@@ -168,9 +168,10 @@ class ImagePairs:
         if X.ndim < 2 or X.shape[1] != 2 or len(X) == 0:
             raise ValueError(
                 "pairs must be an ImagePairs, an array (n_pairs, 2, ...) of two images each, or "
-                f"an array (n_pairs, 2) of image paths; got an array of shape {X.shape}. Of single "
-                "images, ImagePairs(images) is all pairs. Response patterns to images take scorers "
-                "of this package, such as rdm_spearman_scorer."
+                f"an array (n_pairs, 2) of image paths; got an array of shape {X.shape}. Of images "
+                "and matrices, pairs, dissim = ImagePairs.from_rdms(images, rdms) makes pairs, of "
+                "images alone ImagePairs(images). Response patterns take scorers of this package, "
+                "such as rdm_spearman_scorer."
             )
         flat = X.reshape(2 * len(X), *X.shape[2:])
         rows = np.arange(len(flat))

@@ -99,7 +99,10 @@ def check_index(index: Any, n_images: int) -> np.ndarray:
     """Return an index as int32, after checking that it names two different images a pair."""
     index = np.asarray(index)
     if index.ndim != 2 or index.shape[1] != 2 or len(index) == 0:
-        raise ValueError(f"index must have shape (n_pairs, 2), n_pairs > 0, got {index.shape}.")
+        raise ValueError(
+            f"index must have shape (n_pairs, 2), n_pairs > 0, got {index.shape}. Of matrices, "
+            "ImagePairs.from_rdms(images, rdms) makes pairs."
+        )
     if index.dtype.kind not in "ui":
         raise TypeError(f"index must hold integers, row numbers of images, got {index.dtype}.")
     for start, block in blocks(index):

@@ -17,7 +17,7 @@ OTHERS = np.array([[1, 2], [0, 2], [0, 1]])
 
 
 class ImageTriplets:
-    """Three images a sample: three row numbers into a shared array of images.
+    """Triplets of images: one sample is three row numbers into a shared array of images.
 
     The answer to a sample, ``y``, is the place (0, 1 or 2) of the image that was chosen as the odd
     one out. Splitters of :mod:`sklearn_rdm.model_selection` hold out images of triplets as they

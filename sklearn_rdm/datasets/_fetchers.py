@@ -54,9 +54,8 @@ KRIEGESKORTE_FILES = {  # commit of rsatoolbox's repository, SHA-256
     ),
 }
 KRIEGESKORTE_STIMULI = "Kriegeskorte_Neuron2008_supplementalData.mat"
-KRIEGESKORTE_TARGETS: dict[
-    str, tuple[str, str, Any]
-] = {  # file, struct array, entries taken (axes of one entry are squeezed)
+# File, struct array, entries taken (axes of one entry are squeezed).
+KRIEGESKORTE_TARGETS: dict[str, tuple[str, str, Any]] = {
     "human_it": ("92_brainRDMs.mat", "RDMs", np.s_[0]),
     "human_it_group": (KRIEGESKORTE_STIMULI, "RDMs_mIT_hIT_fig1", np.s_[0, 1:]),
     "monkey_it": (KRIEGESKORTE_STIMULI, "RDMs_mIT_hIT_fig1", np.s_[0, :1]),

@@ -172,7 +172,7 @@ def _choose(arrays: dict[str, Any], variable: str | None, path: Path) -> np.ndar
     if variable not in arrays:
         raise ValueError(
             f"{str(path)!r} has no array {variable!r}, only {sorted(numeric)}. Choose one with "
-            "variable=."
+            "variable=, or save the one that is meant, or all stacked, as 'rdms'."
         )
     return np.asarray(arrays[variable])
 

@@ -184,6 +184,7 @@ def _read_csv(path: Path, budget: Budget) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{str(path)!r}: its first row and first column must name the same images, each once. "
             + (f"Only one of them has {other[:5]}." if other else "A name is repeated.")
+            + " A table with one row per pair is read by from_long_table (sklearn-rdm: --columns)."
         )
     values = table.mask(table.isin(MISSING)).to_numpy(dtype=object)[1:, 1:]
     with named(path):

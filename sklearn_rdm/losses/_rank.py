@@ -15,7 +15,7 @@ RANK_BLOCK = 512  # pairs compared with all others at a time; 14 MB per matrix f
 
 
 class RankLoss(PairLoss):
-    """Pairwise logistic rank loss: of two dissimilarities, the larger is to be predicted larger.
+    """Pairwise logistic rank loss: of two dissimilarities, the larger should be predicted larger.
 
     The mean of ``log(1 + exp(scale * (y_pred[j] - y_pred[i]))) / scale`` over all ``(i, j)`` of
     the mini-batch with ``y_true[i] > y_true[j]`` [1]_. Only the order of the observed

@@ -90,7 +90,7 @@ class OddOneOutLoss(nn.Module):
 
 
 class TripletHingeLoss(nn.Module):
-    """Hinge of choices of the odd one out: the pair left together is to be closer by a margin.
+    """Hinge loss of odd-one-out choices: the pair left together should be closer by a margin.
 
     ``max(0, margin + d_chosen - d_k)``, the mean over triplets and over the pairs ``k`` that were
     not left together, with ``d_k`` the dissimilarity of the two images beside image ``k`` [1]_.

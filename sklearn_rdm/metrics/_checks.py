@@ -15,6 +15,7 @@ from sklearn_rdm._pairs._image_pairs import pairs_within
 from sklearn_rdm._pairs._weights import check_samples_are_pairs
 
 MIN_PAIRS = 2
+FROM_MATRICES = " Make pairs of matrices: pairs, dissim = ImagePairs.from_rdms(images, rdms)."
 
 
 def to_pairs(
@@ -52,12 +53,25 @@ def check_observed(y_true: Any) -> np.ndarray:
     if y_true.ndim not in (1, 2, 3) or y_true.size == 0:
         raise ValueError(
             "y_true must have shape (n_pairs,), (n_pairs, n_subjects) or (n_pairs, n_subjects, "
-            f"n_times) and hold at least one pair, got {y_true.shape}."
+            f"n_times) and hold at least one pair, got {y_true.shape}.{FROM_MATRICES}"
         )
+    _check_not_matrices(y_true)
     if np.isinf(y_true).any():
         pair = np.isinf(y_true).reshape(len(y_true), -1).any(axis=1).argmax()
         raise ValueError(f"y_true of pair {pair} is infinite.")
     return level(y_true[:, np.newaxis] if y_true.ndim == 1 else y_true)
+
+
+def _check_not_matrices(y_true: np.ndarray) -> None:
+    """Refuse square matrices, whose rows would be taken for pairs or subjects without a word."""
+    if y_true.ndim < 2 or y_true.shape[-1] != y_true.shape[-2] or y_true.shape[-1] < 3:
+        return
+    diagonal, mirrored = np.diagonal(y_true, axis1=-2, axis2=-1), y_true.swapaxes(-1, -2)
+    if (np.nan_to_num(diagonal) == 0).all() and np.allclose(y_true, mirrored, equal_nan=True):
+        raise ValueError(
+            f"y_true must have one row per pair, got {y_true.shape}, which are square matrices: "
+            f"symmetric, with a diagonal of 0 or NaN.{FROM_MATRICES}"
+        )
 
 
 def check_time_average(time_average: bool, has_times: bool) -> None:
@@ -75,7 +89,7 @@ def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
     if y_pred.shape != (n_pairs,):
         raise ValueError(
             f"y_pred must have shape ({n_pairs},), one dissimilarity per pair of y_true, got "
-            f"{y_pred.shape}."
+            f"{y_pred.shape}.{FROM_MATRICES if y_pred.ndim > 1 else ''}"
         )
     finite = np.isfinite(y_pred)
     if not finite.all():

@@ -97,7 +97,7 @@ def rdm_variance_partition(
     scoring: str = "spearman",
     folds: Sequence | None = None,
 ) -> InferenceResult:
-    """Part the variance that several models explain into what is unique and what is shared.
+    """Split the variance that several models explain into what is unique and what is shared.
 
     Commonality analysis [1]_. With ``R2(M)`` of least squares with an intercept on the predictions
     of the models ``M``, and ``G(A) = R2(all) - R2(all but A)``, what exactly the models ``A`` have

@@ -173,7 +173,7 @@ def get_rdm_scorer(
         return name
     short_name = name.removeprefix("rdm_") if isinstance(name, str) else name
     if short_name not in _SCORERS:
-        raise ValueError(f"{name!r} is no RDM scorer; the names are {sorted(_SCORERS)}.")
+        raise ValueError(f"{name!r} is not an RDM scorer; the names are {sorted(_SCORERS)}.")
     scorer = _SCORERS[short_name].with_params(**params)
     return scorer if n_pairs is None else scorer.of_part(n_pairs, random_state)
 

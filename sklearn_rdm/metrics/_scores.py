@@ -226,7 +226,7 @@ def rdm_rho_a_score(
     subject_average: bool = True,
     time_average: bool = True,
 ) -> float | np.ndarray:
-    """Compute Spearman's correlation without credit for ties, its mean over random tie breaking.
+    """Compute rho-a: Spearman's correlation, averaged over random orders of tied predictions.
 
     ``rho_a = 12 sum_k (R_k - m) (Q_k - m) / (P^3 - P)`` over the ``P`` pairs, with the average
     ranks ``R`` of the subject's and ``Q`` of the predicted dissimilarities and ``m = (P + 1) / 2``;

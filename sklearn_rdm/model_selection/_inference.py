@@ -42,7 +42,7 @@ def cross_val_permutation_test(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> InferenceResult:
-    """Test a cross-validated score, fitting anew to measurements whose images are shuffled.
+    """Test a cross-validated score by refitting to measurements whose images are shuffled.
 
     The images of the target are relabelled at random, all subjects alike and within their image
     set, before the whole cross-validation: the folds' models share training images, which only this
@@ -152,7 +152,7 @@ def cross_val_bootstrap(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> InferenceResult:
-    """Estimate the interval of a cross-validated score, fitting anew to each bootstrap sample.
+    """Estimate the interval of a cross-validated score by refitting to bootstrap samples.
 
     The published dual bootstrap [1]_: three bootstraps, over images and subjects, over subjects and
     over images, on the same draws, and a cross-validation over images within each sample. Copies of

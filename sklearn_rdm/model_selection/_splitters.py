@@ -127,7 +127,7 @@ class StratifiedImageKFold(ImageKFold):
 
 
 class GroupImageKFold(KFoldSplitter):
-    """K folds of images that never part the images of one group.
+    """K folds of images that keep the images of a group together.
 
     As :class:`ImageKFold`, with :class:`~sklearn.model_selection.GroupKFold` on
     ``pairs.image_groups``: does the model predict the dissimilarities of images of categories
@@ -296,7 +296,7 @@ class RepeatedImageKFold(ImageSplitter):
 
 
 class ImageShuffleSplit(ImageSplitter):
-    """Random splits of the images, each drawn anew.
+    """Independent random splits of the images.
 
     As :class:`ImageKFold`, with :class:`~sklearn.model_selection.ShuffleSplit` over the images.
     Image sets that share no pair are drawn from each; one too small to give a pair to both

@@ -42,7 +42,7 @@ def image_train_test_split(
     groups: Any = None,
     test_pairs: str = "both",
 ) -> list:
-    """Split pairs and what belongs to them into the pairs of training and of held-out images.
+    """Split pairs, and arrays that belong to them, by image into training and held-out pairs.
 
     :func:`~sklearn.model_selection.train_test_split` over images: no training pair holds an image
     of a test pair. Pairs of one training and one held-out image are in neither part.

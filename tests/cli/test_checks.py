@@ -48,7 +48,7 @@ def error_of(capsys, *given):
         (["--search", "lr=abc"], "lr must be a number, 0 or more, got 'abc'"),
         (["--search", "lr=1e-3,-1"], "lr must be a number, 0 or more, got -1"),
         (["--set", "max_epochs=1.5"], "max_epochs must be a whole number, 0 or more, got 1.5"),
-        (["--set", "max_epoch=1"], "max_epoch is no parameter of SiameseRDMRegressor. Did you"),
+        (["--set", "max_epoch=1"], "max_epoch is not a parameter of SiameseRDMRegressor. Did you"),
         (["--search", "max_epoch=1,2"], "Did you mean max_epochs?"),
         (["--search", "freeze_up_to=None,conv9"], "freeze_up_to=conv9 cannot be used: "),
         (["--search", "freeze_up_to=conv1,conv2"], "freeze_up_to=conv2 cannot be used: "),

@@ -1,16 +1,7 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sklearn_rdm import (
-    LayerEpochDisplay,
-)
-
-
-@pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
-    plt.close("all")
+from sklearn_rdm import LayerEpochDisplay
 
 
 def test_the_chosen_cell_is_framed():

@@ -33,6 +33,14 @@ def test_draws_every_target_with_ceiling_and_chance(n_targets):
     assert [t.get_text() for t in display.axes_[0].get_xticklabels()] == ["conv1", "conv2", "conv3"]
 
 
+def test_the_legend_hides_neither_scores_nor_ceiling():
+    display = LayerScoresDisplay(make_table()).plot()
+    display.figure_.draw_without_rendering()
+    bottom = display.axes_[0].get_legend().get_window_extent().y0
+    highest = [display.lines_[0].get_window_extent().y1, display.ceilings_[0].get_extents().y1]
+    assert bottom > max(highest)
+
+
 def test_missing_ceiling_and_chance_are_not_drawn():
     display = LayerScoresDisplay(make_table(["early"], ceiling=np.nan, chance=np.nan)).plot()
     assert display.ceilings_ == display.chances_ == [None]

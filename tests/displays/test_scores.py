@@ -8,12 +8,6 @@ from sklearn_rdm import RDMScoresDisplay
 from sklearn_rdm.metrics import compare_rdm_scores
 
 
-@pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
-    plt.close("all")
-
-
 def test_score_bars_are_means_with_every_repeat_as_a_dot():
     scores = np.array([[0.1, 0.3, np.nan], [0.4, 0.5, 0.6]])
     display = RDMScoresDisplay(scores, names=["fixed", "tuned"]).plot()

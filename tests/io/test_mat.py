@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import squareform
 
 from sklearn_rdm.io import (
     read_rdms,
@@ -16,14 +16,6 @@ from sklearn_rdm.io import (
 from sklearn_rdm.io._mat import as_square, read_mat
 
 NAMES = ["cat", "dog", "a longer name", "Überraschung"]
-
-
-@pytest.fixture
-def rdms():
-    rng = np.random.default_rng(0)
-    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
-    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
-    return rdms
 
 
 def save_v73(path, **arrays):

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import rsatoolbox
-from scipy.spatial.distance import pdist, squareform
 
 from sklearn_rdm import ImagePairs
 from sklearn_rdm.io import (
@@ -10,14 +9,6 @@ from sklearn_rdm.io import (
 )
 
 NAMES = ["cat", "dog", "a longer name", "Überraschung"]
-
-
-@pytest.fixture
-def rdms():
-    rng = np.random.default_rng(0)
-    rdms = np.array([squareform(pdist(rng.standard_normal((4, 5)))) for _ in range(3)])
-    rdms[1, 0, 2] = rdms[1, 2, 0] = np.nan
-    return rdms
 
 
 def test_rsatoolbox_agrees_on_pairs_and_names(rdms):

@@ -5,9 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_rdm.losses import (
-    ScaledMSELoss,
-)
+from sklearn_rdm.losses import ScaledMSELoss
 from tests.losses.samples import (
     draw,
     some_pairs,

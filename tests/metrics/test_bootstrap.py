@@ -18,19 +18,9 @@ from sklearn_rdm.metrics import (
     rdm_whitened_cosine_score,
     rdm_whitened_pearson_score,
 )
+from tests.simulated import all_pairs, simulate
 
 METRICS = ["spearman", "rdm_pearson", "kendall_tau_a", "whitened_pearson", "noise_normalized_r2"]
-
-
-def all_pairs(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
-
-
-def simulate(n_images=12, n_subjects=5, noise=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    features = rng.standard_normal((n_images, 4))
-    noisy = features + noise * rng.standard_normal((n_subjects, n_images, 4))
-    return all_pairs(n_images), np.array([pdist(x) for x in noisy]).T, pdist(features)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +286,7 @@ def test_the_global_random_state_is_left_alone():
 def test_wrong_inputs_are_refused():
     pairs, y_true, y_pred = simulate(n_images=5)
     for function in (rdm_permutation_test, rdm_bootstrap):
-        with pytest.raises(ValueError, match=r"'r2' is no RDM scorer.*'noise_normalized_r2'"):
+        with pytest.raises(ValueError, match=r"'r2' is not an RDM scorer.*'noise_normalized_r2'"):
             function(pairs, y_true, y_pred, scoring="r2")
         with pytest.raises(ValueError, match="got 9 pairs for 10"):
             function(pairs[:9], y_true, y_pred)

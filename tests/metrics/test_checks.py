@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import squareform
 from scipy.stats import pearsonr
 from sklearn.exceptions import UndefinedMetricWarning
 
@@ -37,6 +38,22 @@ def test_one_subject_becomes_a_column():
 def test_wrong_shapes_of_observations(y_true):
     with pytest.raises(ValueError, match="y_true"):
         check_observed(y_true)
+
+
+@pytest.mark.parametrize("missing", [None, 1])
+@pytest.mark.parametrize("n_subjects", [None, 4])
+def test_square_matrices_are_not_taken_for_pairs(n_subjects, missing):
+    rdms = squareform(np.random.default_rng(0).random(10))
+    if n_subjects:
+        rdms = np.stack([rdms] * n_subjects)
+    if missing:
+        rdms[..., 0, missing] = rdms[..., missing, 0] = np.nan
+    with pytest.raises(ValueError, match=r"square matrices.*ImagePairs.from_rdms\(images, rdms\)"):
+        check_observed(rdms)
+    with pytest.raises(ValueError, match=r"must have shape \(10,\).*ImagePairs.from_rdms"):
+        check_predicted(rdms, 10)
+    off_diagonal = rdms + np.eye(5)  # as any pairs of as many subjects or time points
+    np.testing.assert_array_equal(check_observed(off_diagonal), off_diagonal)
 
 
 def test_infinite_observations_name_the_pair():

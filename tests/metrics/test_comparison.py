@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.spatial.distance import pdist
 from scipy.stats import ttest_1samp, ttest_rel
 from sklearn.exceptions import UndefinedMetricWarning
 
@@ -13,17 +12,7 @@ from sklearn_rdm.metrics import (
     rdm_bootstrap,
     rdm_spearman_score,
 )
-
-
-def all_pairs(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
-
-
-def simulate(n_images=12, n_subjects=5, noise=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    features = rng.standard_normal((n_images, 4))
-    noisy = features + noise * rng.standard_normal((n_subjects, n_images, 4))
-    return all_pairs(n_images), np.array([pdist(x) for x in noisy]).T, pdist(features)
+from tests.simulated import simulate
 
 
 def constant_in_fold_0():

@@ -3,7 +3,6 @@ from itertools import permutations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.spatial.distance import pdist
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm import ImagePairs
@@ -15,19 +14,9 @@ from sklearn_rdm.metrics import (
     rdm_spearman_score,
 )
 from sklearn_rdm.metrics._permutation import _members_of_folds
+from tests.simulated import all_pairs, simulate
 
 METRICS = ["spearman", "rdm_pearson", "kendall_tau_a", "whitened_pearson", "noise_normalized_r2"]
-
-
-def all_pairs(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
-
-
-def simulate(n_images=12, n_subjects=5, noise=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    features = rng.standard_normal((n_images, 4))
-    noisy = features + noise * rng.standard_normal((n_subjects, n_images, 4))
-    return all_pairs(n_images), np.array([pdist(x) for x in noisy]).T, pdist(features)
 
 
 def test_null_is_that_of_relabelled_images():

@@ -17,6 +17,7 @@ from sklearn_rdm.metrics import (
 from sklearn_rdm.metrics._scorers import _score_each
 from sklearn_rdm.model_selection import ImageKFold
 from tests.metrics.averager import Averager
+from tests.simulated import all_pairs
 
 NAMES = [
     "cosine",
@@ -31,10 +32,6 @@ NAMES = [
 
 def score_of(name):
     return getattr(metrics, f"rdm_{name}_score")
-
-
-def all_pairs(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
 
 
 @pytest.mark.parametrize("name", [*NAMES, "noise_normalized_r2"])
@@ -71,9 +68,9 @@ def test_scorers_choose_in_a_parallel_search(problem):
 def test_scorer_names_and_options(problem):
     assert get_rdm_scorer("rdm_cosine").score_func is rdm_cosine_score
     assert get_rdm_scorer(len) is len
-    with pytest.raises(ValueError, match=r"'sperman' is no RDM scorer.*'spearman'"):
+    with pytest.raises(ValueError, match=r"'sperman' is not an RDM scorer.*'spearman'"):
         get_rdm_scorer("sperman")
-    with pytest.raises(ValueError, match="None is no RDM scorer"):
+    with pytest.raises(ValueError, match="None is not an RDM scorer"):
         get_rdm_scorer(None)
     before = copy.deepcopy(metrics.rdm_whitened_cosine_scorer.params)
     variances = np.linspace(1, 3, 12)

@@ -17,6 +17,7 @@ from sklearn_rdm.metrics import (
     rdm_whitened_pearson_score,
 )
 from tests.references import RSATOOLBOX_NAMES
+from tests.simulated import all_pairs
 
 NAMES = [
     "cosine",
@@ -34,10 +35,6 @@ CENTERED = ["pearson", "spearman", "whitened_pearson"]
 
 def score_of(name):
     return getattr(metrics, f"rdm_{name}_score")
-
-
-def all_pairs(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
 
 
 def simulate(n_images=12, n_subjects=4, seed=0, ties=False):

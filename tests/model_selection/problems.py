@@ -6,9 +6,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics import make_scorer
 
-from sklearn_rdm import (
-    ImagePairs,
-)
+from sklearn_rdm import ImagePairs
 
 
 class DistanceRegressor(RegressorMixin, BaseEstimator):

@@ -24,9 +24,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import resample
 
-from sklearn_rdm import (
-    ImagePairs,
-)
+from sklearn_rdm import ImagePairs
 from sklearn_rdm.model_selection import (
     GroupImageKFold,
     ImageKFold,

@@ -131,7 +131,7 @@ def test_double_hold_out_takes_scorers_by_name(name):
     regressor = SubjectHoldOutRDMRegressor(DistanceRegressor(), scoring=name).fit(pairs, dissim)
     assert regressor.score(pairs, dissim) == scorer(regressor, pairs, dissim[:, :1])
     regressor.set_params(scoring="rdm_spearmint")
-    with pytest.raises(ValueError, match="'rdm_spearmint' is no RDM scorer; the names are"):
+    with pytest.raises(ValueError, match="'rdm_spearmint' is not an RDM scorer; the names are"):
         regressor.score(pairs, dissim)
 
 

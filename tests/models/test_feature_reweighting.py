@@ -21,6 +21,7 @@ from sklearn_rdm import (
 )
 from sklearn_rdm.model_selection import ImageKFold, ImageShuffleSplit
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
+from tests.simulated import all_pairs, make_problem
 
 ESTIMATORS = [
     FixedRSARegressor(),
@@ -33,24 +34,6 @@ ESTIMATORS = [
     LinearTwinRSARegressor(3),
     LinearTwinRSARegressor(20, alpha=0.1, subject_pooling="mean"),
 ]
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-def complete(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
-
-
-def make_problem(rng, n_images, n_features, n_subjects=None):
-    features = rng.gamma(1.0, size=(n_images, n_features))
-    index = complete(n_images)
-    latent = pdist(features[:, : max(1, n_features // 3)], "sqeuclidean")
-    shape = (len(index),) if n_subjects is None else (len(index), n_subjects)
-    y = (latent if n_subjects is None else latent[:, None]) + rng.normal(0, 0.3, shape)
-    return ImagePairs(features, index), y
 
 
 @pytest.fixture
@@ -91,7 +74,7 @@ def test_features_that_are_not_finite_in_a_memmap_are_named(estimator, bad, rng,
     features = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (6, 8))
     features[:] = rng.random((6, 8))
     features[4, 2:4] = bad
-    used = complete(4)
+    used = all_pairs(4)
     model = clone(estimator).fit(ImagePairs(features, used), rng.random(len(used)))
     assert np.isfinite(model.predict(ImagePairs(features, [[0, 5], [1, 2]]))).all()
     with pytest.raises(ValueError, match="image 4 holds NaN or infinity"):
@@ -122,14 +105,14 @@ def assert_close(actual, expected, tolerance=1e-7):
 
 def designs(rng, n_images):
     """Complete, incomplete, two sets without common pairs, and repeated pairs."""
-    index = complete(n_images)
+    index = all_pairs(n_images)
     half = n_images // 2
     yield index
     yield rng.permutation(index)[: max(2, len(index) // 2)]
     if n_images >= 20:
-        yield np.concatenate([complete(half), half + complete(n_images - half)])
-        yield np.concatenate([complete(half), half + complete(n_images - half)[5:]])
-        yield np.concatenate([complete(half), complete(half)[:4], complete(half)[4:9, ::-1]])
+        yield np.concatenate([all_pairs(half), half + all_pairs(n_images - half)])
+        yield np.concatenate([all_pairs(half), half + all_pairs(n_images - half)[5:]])
+        yield np.concatenate([all_pairs(half), all_pairs(half)[:4], all_pairs(half)[4:9, ::-1]])
 
 
 @pytest.mark.parametrize("metric", ["dot", "sqeuclidean"])
@@ -161,7 +144,7 @@ def test_ridge_equals_scikit_learn_on_the_explicit_matrix(metric, n_images, n_fe
 def test_subjects_are_fitted_on_the_pairs_they_have(n_features, rng):
     features, y = rng.random((20, n_features)), rng.random((190, 4))
     y[:30, 1] = y[60:70, 3] = np.nan
-    pairs = ImagePairs(features, complete(20))
+    pairs = ImagePairs(features, all_pairs(20))
     model = FeatureReweightedRSARegressor(alphas=3, subject_pooling=None).fit(pairs, y)
     columns = explicit_columns(features, pairs.index, "dot")
     predicted = np.empty_like(y)
@@ -190,7 +173,7 @@ def test_subjects_are_pooled_on_the_training_pairs(rng):
 @pytest.mark.parametrize("n_features", [15, 250])
 def test_nonnegative_equals_nnls_of_the_definition(metric, n_features, rng):
     features, y = rng.gamma(1.0, size=(20, n_features)), rng.random(190)
-    pairs = ImagePairs(features, complete(20))
+    pairs = ImagePairs(features, all_pairs(20))
     columns = explicit_columns(features, pairs.index, metric)
     for alpha in [1, 100]:
         model = FeatureReweightedRSARegressor(metric, penalty="nonnegative", alphas=alpha)
@@ -210,7 +193,7 @@ def test_nonnegative_equals_nnls_of_the_definition(metric, n_features, rng):
 @pytest.mark.parametrize("n_features", [15, 250])
 def test_fractional_shrinks_the_norm_to_the_fraction(n_features, rng):
     features, y = rng.gamma(1.0, size=(20, n_features)), rng.random(190)
-    pairs = ImagePairs(features, complete(20))
+    pairs = ImagePairs(features, all_pairs(20))
     columns = explicit_columns(features, pairs.index, "dot")
     scale = columns.std(axis=0)
     full = np.linalg.lstsq((columns - columns.mean(axis=0)) / scale, y - y.mean(), rcond=None)[0]
@@ -226,11 +209,11 @@ def test_fractional_shrinks_the_norm_to_the_fraction(n_features, rng):
 def test_without_penalty_equal_features_share_their_weight(n_features, penalty, alpha, rng):
     features, y = rng.gamma(1.0, size=(20, n_features)), rng.random(190)
     features[:, 6:12] = features[:, :6]
-    columns = explicit_columns(features, complete(20), "dot")
+    columns = explicit_columns(features, all_pairs(20), "dot")
     scale = columns.std(axis=0)
     shortest = np.linalg.pinv((columns - columns.mean(axis=0)) / scale, rcond=1e-10) @ y
     model = FeatureReweightedRSARegressor(penalty=penalty, alphas=alpha)
-    coef = model.fit(ImagePairs(features, complete(20)), y).coef_ * scale
+    coef = model.fit(ImagePairs(features, all_pairs(20)), y).coef_ * scale
     assert_close(coef, shortest, 1e-5)
     np.testing.assert_allclose(coef[6:12], coef[:6], atol=1e-4 * np.abs(coef).max())
 
@@ -238,7 +221,7 @@ def test_without_penalty_equal_features_share_their_weight(n_features, penalty, 
 def test_fractional_equals_fracridge(rng):
     fracridge = pytest.importorskip("fracridge")
     features, y = rng.gamma(1.0, size=(20, 30)), rng.random(190)
-    pairs = ImagePairs(features, complete(20))
+    pairs = ImagePairs(features, all_pairs(20))
     columns = StandardScaler().fit_transform(explicit_columns(features, pairs.index, "dot"))
     for fraction in [0.1, 0.6]:
         expected = fracridge.fracridge(columns, y - y.mean(), np.array([fraction]))[0]
@@ -359,7 +342,7 @@ def test_random_state_fixes_the_choice(rng):
 def test_informative_features_are_found_and_hold_for_new_images(penalty, metric, rng):
     features = rng.normal(size=(45, 12))
     informative = features[:, :4]
-    pairs, y = ImagePairs(features, complete(45)), pdist(informative, "sqeuclidean")
+    pairs, y = ImagePairs(features, all_pairs(45)), pdist(informative, "sqeuclidean")
     train, test = (pairs.index < 30).all(axis=1), (pairs.index >= 30).all(axis=1)
     params = {"alphas": [1, 100]} if penalty == "nonnegative" else {}
     model = FeatureReweightedRSARegressor(metric, penalty=penalty, random_state=0, **params)
@@ -385,7 +368,7 @@ def test_inner_splits_in_threads_change_no_bit(n_features, rng):
 def test_equal_weights_are_the_correlation_distance(rng):
     images = rng.random((10, 6))
     model = FeatureReweightedRSARegressor(alphas=1)
-    model.fit(ImagePairs(images, complete(10)), rng.random(45))
+    model.fit(ImagePairs(images, all_pairs(10)), rng.random(45))
     model.coef_, model.intercept_ = np.ones(6), 1.0
     np.testing.assert_allclose(model.transform(images), 1 - np.corrcoef(images), atol=1e-12)
 
@@ -395,7 +378,7 @@ def test_without_normalisation_features_are_taken_as_they_are(rng):
     coef = rng.random(6)
     y = pdist(features * np.sqrt(coef), "sqeuclidean")
     model = FeatureReweightedRSARegressor("sqeuclidean", normalize=False, alphas=0)
-    model.fit(ImagePairs(features, complete(10)), y)
+    model.fit(ImagePairs(features, all_pairs(10)), y)
     np.testing.assert_allclose(model.coef_, coef)
     assert model.intercept_ == pytest.approx(0, abs=1e-10)
 
@@ -429,7 +412,7 @@ def test_images_that_differ_in_nothing_get_the_mean(penalty, rng):
     images = np.repeat(rng.random((1, 5)), 6, axis=0)
     y = rng.random(15)
     model = FeatureReweightedRSARegressor(penalty=penalty, alphas=[0.5, 1])
-    model.fit(ImagePairs(images, complete(6)), y)
+    model.fit(ImagePairs(images, all_pairs(6)), y)
     np.testing.assert_array_equal(model.coef_, 0)
     np.testing.assert_array_equal(model.cv_scores_, 0)
     assert model.alpha_ == model.alphas_[0]

@@ -17,15 +17,7 @@ from sklearn_rdm._models._linear_twin import _Problem
 from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-def complete(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
+from tests.simulated import all_pairs
 
 
 def planted(rng, n_images=60, n_features=40, rank=3, noise=0.05):
@@ -33,7 +25,7 @@ def planted(rng, n_images=60, n_features=40, rank=3, noise=0.05):
     features = rng.normal(size=(n_images, n_features))
     hidden = features @ rng.normal(size=(n_features, rank))
     y = pdist(hidden, "cosine") + rng.normal(0, noise, n_images * (n_images - 1) // 2)
-    return ImagePairs(features, complete(n_images)), y
+    return ImagePairs(features, all_pairs(n_images)), y
 
 
 def split(pairs, n_train):
@@ -66,7 +58,7 @@ def random_problem(rng, alpha, noise, index):
 @pytest.mark.parametrize("noise", [0, 0.7])
 @pytest.mark.parametrize("alpha", [0, 0.3])
 def test_gradient_equals_finite_differences(alpha, noise, rng):
-    problem = random_problem(rng, alpha, noise, complete(12))
+    problem = random_problem(rng, alpha, noise, all_pairs(12))
     for _ in range(5):
         weights = rng.normal(size=28)
         differences = approx_fprime(weights, lambda w: problem.objective(w)[0], 1e-7)
@@ -75,7 +67,7 @@ def test_gradient_equals_finite_differences(alpha, noise, rng):
 
 @pytest.mark.parametrize(
     "index",
-    [complete(12), complete(12)[::5], np.concatenate([complete(12), complete(12)[:9, ::-1]])],
+    [all_pairs(12), all_pairs(12)[::5], np.concatenate([all_pairs(12), all_pairs(12)[:9, ::-1]])],
     ids=["complete", "sparse", "repeated"],
 )
 @pytest.mark.parametrize("noise", [0, 0.7])
@@ -93,11 +85,11 @@ def test_objective_and_gradient_equal_autograd(noise, index, rng):
 
 def test_predictions_that_do_not_vary_have_loss_one_and_no_gradient(rng):
     """The corners of a regular simplex are all at the same angle from each other."""
-    problem = _Problem(np.eye(4) - 0.25, complete(4), rng.random(6), np.eye(4), 0, 0.3)
+    problem = _Problem(np.eye(4) - 0.25, all_pairs(4), rng.random(6), np.eye(4), 0, 0.3)
     value, gradient = problem.objective(problem.start.ravel())
     assert value == 1
     np.testing.assert_array_equal(gradient, 0)
-    model = LinearTwinRSARegressor().fit(ImagePairs(np.eye(4), complete(4)), rng.random(6))
+    model = LinearTwinRSARegressor().fit(ImagePairs(np.eye(4), all_pairs(4)), rng.random(6))
     assert (model.n_iter_, model.loss_) == (0, 1)
 
 
@@ -232,7 +224,7 @@ def test_subjects_are_pooled_on_the_training_pairs(pooling, rng):
 
 
 def test_subjects_that_cancel_are_refused(rng):
-    pairs = ImagePairs(rng.random((5, 4)), complete(5))
+    pairs = ImagePairs(rng.random((5, 4)), all_pairs(5))
     y = np.arange(10.0)
     with pytest.raises(ValueError, match="equal"):
         LinearTwinRSARegressor(subject_pooling="mean").fit(pairs, np.column_stack([y, -y]))
@@ -252,7 +244,7 @@ def test_order_of_pairs_does_not_matter_to_the_solver(rng):
 
 
 def test_three_images(rng):
-    pairs = ImagePairs(rng.random((3, 5)), complete(3))
+    pairs = ImagePairs(rng.random((3, 5)), all_pairs(3))
     model = LinearTwinRSARegressor(alpha=0.01).fit(pairs, [0.1, 0.5, 0.9])
     assert model.components_.shape == (2, 5)
     assert model.score(pairs, [0.1, 0.5, 0.9]) == pytest.approx(1)
@@ -261,7 +253,7 @@ def test_three_images(rng):
 @pytest.mark.parametrize(("shape", "rank"), [((6, 20), 5), ((20, 6), 6)])
 def test_no_more_components_than_there_are(shape, rank, rng):
     n_images = shape[0]
-    pairs = ImagePairs(rng.random(shape), complete(n_images))
+    pairs = ImagePairs(rng.random(shape), all_pairs(n_images))
     y = rng.random(len(pairs))
     model = LinearTwinRSARegressor(50).fit(pairs, y)
     assert model.n_components_ == rank
@@ -280,13 +272,13 @@ def test_no_more_components_than_there_are(shape, rank, rng):
 )
 def test_too_few_directions_are_refused(features, rank, rng):
     with pytest.raises(ValueError, match=rf"differ in {rank} direction\(s\)"):
-        LinearTwinRSARegressor().fit(ImagePairs(features, complete(6)), rng.random(15))
+        LinearTwinRSARegressor().fit(ImagePairs(features, all_pairs(6)), rng.random(15))
 
 
 def problem_with_the_mean_image(rng):
     images = rng.random((6, 5))
     images[4] = images[[0, 1, 2, 3, 5]].mean(axis=0)
-    return ImagePairs(images, complete(6)), rng.random(15)
+    return ImagePairs(images, all_pairs(6)), rng.random(15)
 
 
 def test_an_image_without_direction_is_unrelated_to_all_others(rng):
@@ -315,7 +307,7 @@ def test_a_failed_refit_leaves_the_fitted_projection_as_it_was(rng):
     with pytest.raises(ValueError, match="image 4 is the mean"):
         model.fit(*problem_with_the_mean_image(rng))
     with pytest.raises(ValueError, match=r"differ in 0 direction\(s\)"):
-        model.fit(ImagePairs(np.ones((6, 4)), complete(6)), rng.random(15))
+        model.fit(ImagePairs(np.ones((6, 4)), all_pairs(6)), rng.random(15))
     assert vars(model) == before
     assert {"components_", "mean_", "n_components_", "n_features_in_", "noise_"} < set(before)
 
@@ -358,9 +350,9 @@ def test_without_noise_an_image_that_cannot_turn_is_told(rng):
 def test_images_as_integers_and_single_precision(rng):
     images = rng.integers(0, 255, (8, 4, 4, 3), dtype=np.uint8)
     y = rng.random(28)
-    expected = LinearTwinRSARegressor(3).fit(ImagePairs(images.astype(float), complete(8)), y)
+    expected = LinearTwinRSARegressor(3).fit(ImagePairs(images.astype(float), all_pairs(8)), y)
     for dtype in (np.uint8, np.float32):
-        model = LinearTwinRSARegressor(3).fit(ImagePairs(images.astype(dtype), complete(8)), y)
+        model = LinearTwinRSARegressor(3).fit(ImagePairs(images.astype(dtype), all_pairs(8)), y)
         np.testing.assert_array_equal(model.components_, expected.components_)
         np.testing.assert_allclose(model.transform(images), expected.transform(images))
 

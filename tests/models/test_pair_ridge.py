@@ -1,30 +1,9 @@
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist
 
-from sklearn_rdm import (
-    ImagePairs,
-)
 from sklearn_rdm._models._pair_ridge import fit_path, predict_path
 from sklearn_rdm.model_selection import ImageShuffleSplit
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-def complete(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
-
-
-def make_problem(rng, n_images, n_features, n_subjects=None):
-    features = rng.gamma(1.0, size=(n_images, n_features))
-    index = complete(n_images)
-    latent = pdist(features[:, : max(1, n_features // 3)], "sqeuclidean")
-    shape = (len(index),) if n_subjects is None else (len(index), n_subjects)
-    y = (latent if n_subjects is None else latent[:, None]) + rng.normal(0, 0.3, shape)
-    return ImagePairs(features, index), y
+from tests.simulated import make_problem
 
 
 @pytest.mark.parametrize("penalty", ["ridge", "fractional", "nonnegative"])

@@ -23,6 +23,7 @@ from sklearn_rdm import (
 )
 from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import PerImage
+from tests.simulated import all_pairs, make_problem
 
 ESTIMATORS = [
     FixedRSARegressor(),
@@ -38,24 +39,6 @@ ESTIMATORS = [
 
 
 all_estimators = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: str(e)[:60])
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-def complete(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
-
-
-def make_problem(rng, n_images, n_features, n_subjects=None):
-    features = rng.gamma(1.0, size=(n_images, n_features))
-    index = complete(n_images)
-    latent = pdist(features[:, : max(1, n_features // 3)], "sqeuclidean")
-    shape = (len(index),) if n_subjects is None else (len(index), n_subjects)
-    y = (latent if n_subjects is None else latent[:, None]) + rng.normal(0, 0.3, shape)
-    return ImagePairs(features, index), y
 
 
 @pytest.fixture
@@ -81,7 +64,7 @@ def test_transform_is_the_square_of_predict(estimator, problem, rng):
 def test_few_of_many_pairs_are_predicted_as_all_are(estimator, problem, rng):
     model = clone(estimator).fit(*problem)
     images = rng.random((60, 8))
-    index = rng.permutation(complete(60))[:40]
+    index = rng.permutation(all_pairs(60))[:40]
     expected = model.transform(images)[tuple(index.T)]
     np.testing.assert_allclose(model.predict(ImagePairs(images, index)), expected, atol=1e-12)
     one = ImagePairs(images, index[:1])
@@ -124,7 +107,7 @@ def test_order_of_pairs_and_within_pairs_has_no_meaning(estimator, problem, rng)
 @all_estimators
 def test_images_of_more_axes_uint8_and_arrays_of_pairs(estimator, rng):
     images = rng.integers(0, 255, (7, 2, 2, 2), dtype=np.uint8)
-    pairs, y = ImagePairs(images, complete(7)), rng.random(21)
+    pairs, y = ImagePairs(images, all_pairs(7)), rng.random(21)
     model = clone(estimator).fit(pairs, y)
     assert model.n_features_in_ == 8
     flat = clone(estimator).fit(ImagePairs(images.reshape(7, 8).astype(float), pairs.index), y)
@@ -163,7 +146,7 @@ def test_tags(estimator):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_fixed_equals_scipy(metric, dtype, rng):
     images = rng.gamma(1.0, size=(20, 50)).astype(dtype)
-    pairs = ImagePairs(images, complete(20))
+    pairs = ImagePairs(images, all_pairs(20))
     model = FixedRSARegressor(metric).fit(pairs, rng.random(190))
     tolerance = 1e-5 if dtype == np.float32 else 1e-12
     expected = pdist(images, metric)
@@ -191,13 +174,13 @@ def test_features_whose_sum_overflows_are_finite():
 
 def test_fixed_takes_a_function(rng):
     images = rng.random((5, 3))
-    model = FixedRSARegressor(lambda a, b: abs(a[0] - b[0])).fit(ImagePairs(images, complete(5)))
+    model = FixedRSARegressor(lambda a, b: abs(a[0] - b[0])).fit(ImagePairs(images, all_pairs(5)))
     np.testing.assert_allclose(model.transform(images), abs(images[:, :1] - images[:, 0]))
 
 
 def test_fixed_correlation_survives_a_large_mean(rng):
     images = 1e4 + rng.random((6, 40))
-    model = FixedRSARegressor().fit(ImagePairs(images, complete(6)))
+    model = FixedRSARegressor().fit(ImagePairs(images, all_pairs(6)))
     expected = 1 - np.corrcoef(images)
     np.testing.assert_allclose(model.transform(images), expected, atol=1e-9)
     shifted = model.transform(images.astype(np.float32))
@@ -208,7 +191,7 @@ def test_fixed_correlation_survives_a_large_mean(rng):
 def test_fixed_names_the_image_without_correlation(metric, row, rng):
     images = rng.random((6, 4))
     images[4] = row
-    model = FixedRSARegressor(metric).fit(ImagePairs(images, complete(6)))
+    model = FixedRSARegressor(metric).fit(ImagePairs(images, all_pairs(6)))
     assert model.predict(ImagePairs(images, [[0, 5], [1, 2]])).shape == (2,)
     with pytest.raises(ValueError, match="image 4 "):
         model.predict(ImagePairs(images, [[0, 5], [4, 2]]))
@@ -242,8 +225,8 @@ def test_fixed_refuses_what_is_no_fixed_distance(metric, message, problem):
 def test_noise_attenuates_fixed_products(metric, dtype, rng):
     images = rng.gamma(1.0, 40, size=(20, 50)).astype(dtype)
     images[3] = 0  # no response: noise alone
-    train = (complete(20) < 12).all(axis=1)  # the unit of the noise is that of these images
-    pairs = ImagePairs(images, complete(20))
+    train = (all_pairs(20) < 12).all(axis=1)  # the unit of the noise is that of these images
+    pairs = ImagePairs(images, all_pairs(20))
     model = FixedRSARegressor(metric, noise_ratio=0.6).fit(pairs[train])
     x = images.astype(float)
     x -= x.mean(axis=1, keepdims=True) if metric == "correlation" else 0
@@ -255,7 +238,7 @@ def test_noise_attenuates_fixed_products(metric, dtype, rng):
     tolerance = 1e-5 if dtype == np.float32 else 1e-12
     np.testing.assert_allclose(model.predict(pairs), expected, atol=tolerance)
     np.testing.assert_allclose(model.transform(images), squareform(expected), atol=tolerance)
-    assert np.allclose(model.predict(pairs)[(complete(20) == 3).any(axis=1)], 1)
+    assert np.allclose(model.predict(pairs)[(all_pairs(20) == 3).any(axis=1)], 1)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +257,7 @@ def test_noise_that_means_nothing_is_refused(model, message, problem):
 def test_fixed_in_a_search_with_a_scaler(rng):
     features = rng.normal(size=(24, 10)) * np.logspace(0, 2, 10)
     y = pdist(features / np.logspace(0, 2, 10)) + rng.normal(0, 0.01, 276)
-    pairs = ImagePairs(features, complete(24))
+    pairs = ImagePairs(features, all_pairs(24))
     search = GridSearchCV(
         make_pipeline(PerImage(StandardScaler()), FixedRSARegressor()),
         {
@@ -295,7 +278,7 @@ def test_fixed_in_a_search_with_a_scaler(rng):
 
 def test_a_poisoned_held_out_image_does_not_reach_the_scaler(rng):
     features = rng.normal(size=(15, 6))
-    pairs, y = ImagePairs(features, complete(15)), rng.random(105)
+    pairs, y = ImagePairs(features, all_pairs(15)), rng.random(105)
     train, _ = next(ImageKFold(3).split(pairs, y))
     held_out = np.setdiff1d(range(15), pairs.index[train])
     pipeline = make_pipeline(PerImage(StandardScaler()), FixedRSARegressor())
@@ -316,7 +299,7 @@ def layer_design(features, layers, metric="correlation"):
 def test_layer_weights_equal_nnls(layers, rng):
     features, y = rng.random((15, 12)), rng.random(105)
     design = layer_design(features, [slice(0, 3), slice(3, 8), slice(8, 12)])
-    model = LayerWeightedRSARegressor(layers).fit(ImagePairs(features, complete(15)), y)
+    model = LayerWeightedRSARegressor(layers).fit(ImagePairs(features, all_pairs(15)), y)
     np.testing.assert_allclose(model.coef_, nnls(design, y)[0], atol=1e-10)
     np.testing.assert_allclose(model.transform(features), squareform(design @ model.coef_))
 
@@ -326,7 +309,7 @@ def test_layer_weights_with_intercept_on_incomplete_pairs_of_subjects(rng):
     y[rng.random(y.shape) < 0.2] = np.nan
     keep = rng.permutation(105)[:60]
     model = LayerWeightedRSARegressor([6, 6], metric="cityblock", fit_intercept=True)
-    model.fit(ImagePairs(features, complete(15)[keep]), y[keep])
+    model.fit(ImagePairs(features, all_pairs(15)[keep]), y[keep])
     design = layer_design(features, [slice(0, 6), slice(6, 12)], "cityblock")[keep]
     expected = LinearRegression(positive=True).fit(design, np.nanmean(y[keep], axis=1))
     np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-10)
@@ -337,14 +320,14 @@ def test_layer_weights_are_never_negative(rng):
     features = rng.random((15, 12))
     design = layer_design(features, [slice(0, 6), slice(6, 12)])
     model = LayerWeightedRSARegressor([6, 6])
-    model.fit(ImagePairs(features, complete(15)), design @ [1, -0.1])
+    model.fit(ImagePairs(features, all_pairs(15)), design @ [1, -0.1])
     assert model.coef_[1] == 0
     assert model.coef_[0] > 0
 
 
 def test_layer_components_are_fitted_within_layers_first(rng):
     features, y = rng.random((20, 12)), rng.random(190)
-    pairs = ImagePairs(features, complete(20))
+    pairs = ImagePairs(features, all_pairs(20))
     train = (pairs.index < 16).all(axis=1)
     model = LayerWeightedRSARegressor([7, 5], n_components=3).fit(pairs[train], y[train])
     layer_rdms = []
@@ -361,10 +344,10 @@ def test_layer_components_are_fitted_within_layers_first(rng):
 
 def test_one_layer_by_default_with_at_most_as_many_components_as_there_are(rng):
     features, y = rng.random((5, 12)), rng.random(10)
-    model = LayerWeightedRSARegressor(n_components=50).fit(ImagePairs(features, complete(5)), y)
+    model = LayerWeightedRSARegressor(n_components=50).fit(ImagePairs(features, all_pairs(5)), y)
     assert model.layers_ == [slice(0, 12)]
     assert model.pcas_[0].n_components_ == 4
-    share = LayerWeightedRSARegressor(n_components=0.5).fit(ImagePairs(features, complete(5)), y)
+    share = LayerWeightedRSARegressor(n_components=0.5).fit(ImagePairs(features, all_pairs(5)), y)
     assert 1 <= share.pcas_[0].n_components_ < 4
 
 

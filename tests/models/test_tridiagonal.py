@@ -5,11 +5,6 @@ from sklearn_rdm._models import _tridiagonal
 from sklearn_rdm._models._tridiagonal import Tridiagonal, shrinking_penalties
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def gram(rng, size, rank=None):
     columns = rng.normal(size=(size, rank or 2 * size))
     return columns @ columns.T

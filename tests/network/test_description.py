@@ -15,12 +15,10 @@ from torch import nn
 from torchvision.transforms import InterpolationMode
 
 from sklearn_rdm import ImagePairs, ResponsePatterns
-from sklearn_rdm._network import _description
 from sklearn_rdm._network._description import (
     describe,
     describe_pairs,
     differences,
-    installed_versions,
 )
 from sklearn_rdm.callbacks import WeightAveraging
 from sklearn_rdm.metrics import rdm_spearman_scorer
@@ -242,9 +240,3 @@ def test_images_of_arrays_of_pairs_are_told_by_their_content():
     given[0, 0, 0, 0] ^= 1
     changed = describe_pairs(ImagePairs.from_arrays(given))
     assert changed["images"] != describe_pairs(read)["images"]
-
-
-def test_packages_that_are_not_installed_have_no_version(monkeypatch):
-    before = installed_versions()
-    monkeypatch.setitem(_description.PACKAGES, "none", "no-such-package")
-    assert installed_versions() == before

@@ -4,9 +4,7 @@ from PIL import Image
 
 from sklearn_rdm import ImagePairs
 from sklearn_rdm._models import _distances
-from tests.network.textbook import (
-    _with,
-)
+from tests.network.textbook import _with
 from tests.networks import (
     OneChannel,
     make_data,
@@ -101,16 +99,6 @@ def test_embedding_does_not_depend_on_the_company(layer):
     together = net.embed(images)
     for rows in ([7], [19, 2, 5], range(3, 17)):
         np.testing.assert_array_equal(net.embed(images[rows]), together[rows])
-
-
-@pytest.fixture
-def image_files(tmp_path):
-    images = make_data().images
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{number:02d}.png")
-    return images, folder
 
 
 def test_images_may_be_files_a_folder_a_memmap_or_pairs(image_files):

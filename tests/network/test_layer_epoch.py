@@ -164,7 +164,7 @@ def test_a_scorer_may_need_the_pairs():
         (LayerEpochSearchCV(tiny_net(), []), ValueError, "at least one layer"),
         (LayerEpochSearchCV(tiny_net(), ["relu1", "relu1"]), ValueError, "each once"),
         (LayerEpochSearchCV(tiny_net(), ["relu9"], cv=2), ValueError, "no layer 'relu9'"),
-        (LayerEpochSearchCV(tiny_net(), ["relu1"], scoring="r2"), ValueError, "no RDM scorer"),
+        (LayerEpochSearchCV(tiny_net(), ["relu1"], scoring="r2"), ValueError, "not an RDM scorer"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(search, error, message):

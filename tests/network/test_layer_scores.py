@@ -80,7 +80,7 @@ def test_chance_is_a_quantile_of_shuffled_images(pairs_and_dissim):
         ({"layers": ["no_layer"]}, "no layer 'no_layer'"),
         ({"dissim": {}}, "dissim is empty"),
         ({"dissim": np.ones(3)}, "one row per pair"),
-        ({"scoring": "no_score"}, "is no RDM scorer"),
+        ({"scoring": "no_score"}, "is not an RDM scorer"),
         ({"metric": "no_metric"}, "no_metric"),
     ],
 )

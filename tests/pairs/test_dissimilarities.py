@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist, squareform
+from sklearn.utils import Bunch
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs
 from sklearn_rdm._pairs._dissimilarities import (
@@ -24,16 +25,6 @@ from sklearn_rdm.metrics import (
 from sklearn_rdm.preprocessing import SubjectPooling
 
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def pairs(images):
-    return ImagePairs.from_rdms(images, SQUARE)[0]
 
 
 def timed(*entries):
@@ -104,6 +95,11 @@ def test_what_is_masked_or_none_is_missing(values):
 def test_what_is_no_real_number_raises_an_error(values):
     with pytest.raises(TypeError, match="y must be real numbers"):
         as_real(values, "y")
+
+
+def test_a_bunch_names_what_it_holds():
+    with pytest.raises(TypeError, match=r"got a Bunch of \['images', 'rdms'\]"):
+        as_real(Bunch(images=np.ones(3), rdms=np.ones(3)), "rdms")
 
 
 def test_ragged_lists_raise_an_error():

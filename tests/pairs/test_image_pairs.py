@@ -9,7 +9,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 from sklearn.ensemble import BaggingRegressor
 from sklearn.model_selection import train_test_split
@@ -20,23 +19,6 @@ from sklearn_rdm import ImagePairs
 from sklearn_rdm._pairs._image_pairs import as_pairs, check_fit_pairs
 
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def pairs(images):
-    return ImagePairs.from_rdms(images, SQUARE)[0]
-
-
-@pytest.fixture
-def image_files(tmp_path, images):
-    for name, image in zip(["d.png", "a.png", "c.bmp", "b.PNG"], images, strict=True):
-        Image.fromarray(image).save(tmp_path / name)
-    return tmp_path
 
 
 @pytest.mark.parametrize(

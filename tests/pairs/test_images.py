@@ -13,23 +13,6 @@ from sklearn_rdm._pairs._images import are_paths, check_images, image_digests, l
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
 
 
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def pairs(images):
-    return ImagePairs.from_rdms(images, SQUARE)[0]
-
-
-@pytest.fixture
-def image_files(tmp_path, images):
-    for name, image in zip(["d.png", "a.png", "c.bmp", "b.PNG"], images, strict=True):
-        Image.fromarray(image).save(tmp_path / name)
-    return tmp_path
-
-
 def as_objects(images):
     array = np.empty(len(images), dtype=object)
     for row, image in enumerate(images):

@@ -19,11 +19,6 @@ def residuals(rng):
     return rng.standard_normal((40, N_CHANNELS)) @ mixing + 3
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def precision_of(whitener):
     return whitener @ whitener.T
 

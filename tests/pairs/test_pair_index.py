@@ -17,15 +17,12 @@ from sklearn_rdm._pairs._pair_index import (
     rows_within,
     used_images,
 )
-
-
-def written_out(n_images):
-    return np.column_stack(np.triu_indices(n_images, 1))
+from tests.simulated import all_pairs
 
 
 @pytest.mark.parametrize("n_images", [2, 3, 4, 50])
 def test_all_pairs_read_as_the_array(n_images):
-    index, array = AllPairs(n_images), written_out(n_images)
+    index, array = AllPairs(n_images), all_pairs(n_images)
     assert index.shape == array.shape
     assert len(index) == len(array)
     for got in (np.asarray(index), index[:], index[np.arange(len(array))]):
@@ -58,7 +55,7 @@ def test_rows_that_do_not_exist():
 @pytest.mark.parametrize("block", [3, 2**20])
 def test_rows_of_some_images(images, block, monkeypatch):
     monkeypatch.setattr(_pair_index, "BLOCK", block)
-    images, array = np.array(images, dtype=int), written_out(8)
+    images, array = np.array(images, dtype=int), all_pairs(8)
     found = np.isin(array, images)
     for index in (AllPairs(8), array):
         np.testing.assert_array_equal(rows_within(index, images), np.flatnonzero(found.all(1)))
@@ -88,11 +85,11 @@ def test_pairs_hold_an_index_only_where_pairs_are_missing():
     pairs, dissim = ImagePairs.from_rdms(np.eye(5), rdm)
     assert isinstance(pairs._index, AllPairs)
     assert pairs[:]._index is pairs._index
-    np.testing.assert_array_equal(pairs[dissim > 0].index, written_out(5))
+    np.testing.assert_array_equal(pairs[dissim > 0].index, all_pairs(5))
     rdm[1, 2] = rdm[2, 1] = np.nan
     pairs, dissim = ImagePairs.from_rdms(np.eye(5), rdm)
     assert pairs._index.dtype == np.int32
-    np.testing.assert_array_equal(pairs.index, np.delete(written_out(5), 4, axis=0))
+    np.testing.assert_array_equal(pairs.index, np.delete(all_pairs(5), 4, axis=0))
     assert (len(dissim), pairs.n_left_out) == (9, 1)
 
 

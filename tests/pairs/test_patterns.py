@@ -14,11 +14,6 @@ rsatoolbox = pytest.importorskip("rsatoolbox")
 N_IMAGES, N_CHANNELS, N_RUNS = 9, 6, 3
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def reference(patterns, method, noise=None):
     """RDM of runs by images by channels, as rsatoolbox computes it."""
     from rsatoolbox.data import Dataset

@@ -10,22 +10,6 @@ from sklearn_rdm import ImagePairs
 from sklearn_rdm.preprocessing import PerImage, SubjectPooling
 
 
-@pytest.fixture
-def dissim(rng):
-    return rng.random(40)[:, None] * [1, 5, 0.1] + rng.normal(0, [0.1, 2, 0.01], (40, 3))
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
-def pairs(rng):
-    images = rng.normal(2, 3, (8, 5)).astype(np.float32)
-    return ImagePairs(images, np.column_stack(np.triu_indices(8, 1)), image_groups=list("aabbccdd"))
-
-
 def test_unfitted(dissim, pairs):
     with pytest.raises(NotFittedError):
         SubjectPooling().transform(dissim)

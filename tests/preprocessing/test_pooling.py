@@ -11,22 +11,6 @@ from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.preprocessing import SubjectPooling
 
 
-@pytest.fixture
-def dissim(rng):
-    return rng.random(40)[:, None] * [1, 5, 0.1] + rng.normal(0, [0.1, 2, 0.01], (40, 3))
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
-def pairs(rng):
-    images = rng.normal(2, 3, (8, 5)).astype(np.float32)
-    return ImagePairs(images, np.column_stack(np.triu_indices(8, 1)), image_groups=list("aabbccdd"))
-
-
 def test_zscore_is_the_papers_formula(dissim):
     expected = (zscore(dissim, axis=0).mean(axis=1) + 2) / 5
     np.testing.assert_allclose(SubjectPooling().fit_transform(dissim), expected)

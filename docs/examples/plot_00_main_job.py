@@ -62,7 +62,7 @@ if "SKLEARN_RDM_DATA" in os.environ:
     if data.image_groups is not None:
         data.image_groups = [CATEGORIES[number] for number in data.image_groups]
 else:
-    name = "simulated subjects (set SKLEARN_RDM_DATA for brain data)"
+    name = "simulated subjects"
     data = make_rdm_regression(n_images=60, random_state=0)
     layer, freeze_up_to, background = "block7", ["block3", "block5"], None
     data.image_groups = [region.split()[0] for region in data.image_groups]  # the photograph
@@ -141,7 +141,7 @@ RDMScoresDisplay(
     null=float(sorted(null.null_distribution)[int(0.95 * len(null.null_distribution))]),
 ).plot(left, null_name="95th percentile of chance")
 RDMDisplay.from_predictions(test_pairs, test_dissim, finetuned, ax=[middle, right])
-figure.suptitle(f"Held-out images: {name}")
+_ = figure.suptitle(f"Held-out images: {name}")
 
 # %%
 # The fitted search predicts the matrix of any images, here of the first five of the data.
