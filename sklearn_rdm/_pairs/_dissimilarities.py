@@ -74,6 +74,15 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     return array
 
 
+def check_not_masked(values: Any, name: str) -> None:
+    """Refuse masked entries of what cannot be missing."""
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} must hold no masked entries, but {np.ma.count_masked(values)} are: leave "
+            "these out first."
+        )
+
+
 def _holds_masked(values: Any) -> bool:
     """Whether a masked array, or the masked scalar, lies anywhere in nested lists."""
     if isinstance(values, list | tuple):
