@@ -123,8 +123,14 @@ def to_features(activations: Tensor, axes: Axes, pooling: Pooling) -> Tensor:
     Raises
     ------
     ValueError
-        If activations are to be averaged over axes that are not known.
+        If activations are to be averaged over axes that are not known, or are complex numbers.
     """
+    if activations.is_complex():
+        raise ValueError(
+            f"the layer's activations of shape {('n_images', *activations.shape[1:])} are complex "
+            "numbers, which have no Pearson correlation of their own. Read a layer behind it that "
+            "makes them real."
+        )
     activations = activations.float()
     if axes.layout == "tokens" and pooling.tokens != "all":
         return _of_tokens(activations, axes, pooling.tokens)

@@ -27,10 +27,9 @@ def check_options(net: Any, images: Any) -> None:
     check_option("batching", net.batching, net.batchings)
     _check_numbers(net)
     _check_parts(net)
-    if not 0 <= net.pretrained_penalty < float("inf"):
-        raise ValueError(
-            f"pretrained_penalty must be finite and 0 or more, got {net.pretrained_penalty!r}."
-        )
+    penalty = net.pretrained_penalty
+    if isinstance(penalty, str) or not 0 <= penalty < float("inf"):
+        raise ValueError(f"pretrained_penalty must be finite and 0 or more, got {penalty!r}.")
     if net.device is None:
         raise ValueError("device must name where the network runs, such as 'cpu', got None.")
     _check_train_split(net.train_split)

@@ -17,6 +17,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     as_numbers,
     as_real,
     check_dissimilarities,
+    check_not_masked,
     check_varying,
     labelled_pairs,
 )
@@ -106,7 +107,7 @@ class ImagePairs:
     def from_rdms(
         cls, images: Any, rdms: Any, *, image_groups: Any = None, background: Any = None
     ) -> tuple[ImagePairs, np.ndarray]:
-        """Take the labelled pairs out of one or several dissimilarity matrices.
+        """Make pairs, and their dissimilarities, of images and dissimilarity matrices.
 
         Parameters
         ----------
@@ -246,8 +247,8 @@ class ImagePairs:
         -------
         rdms : ndarray
             Of shape ``(n_images, n_images)``, ``(n_subjects, n_images, n_images)`` or
-            ``(n_subjects, n_times, n_images, n_images)``; symmetric, zero diagonal, NaN where
-            these pairs say nothing.
+            ``(n_subjects, n_times, n_images, n_images)``; symmetric, zero diagonal, NaN for
+            pairs that are not among these.
 
         Raises
         ------
@@ -352,6 +353,7 @@ def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
     """Return one label per image as an array, None if there are none."""
     if image_groups is None:
         return None
+    check_not_masked(image_groups, "image_groups")
     image_groups = np.asarray(image_groups)
     if image_groups.shape != (n_images,):
         raise ValueError(

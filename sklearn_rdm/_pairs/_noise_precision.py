@@ -84,6 +84,13 @@ def whitener_of_residuals(
             f"noise_residuals of subject {subject} must be 3 observations or more without NaN or "
             f"infinity, got {len(residuals)} observations."
         )
+    constant = np.ptp(residuals, axis=0) == 0
+    if constant.any() and shrinkage == "diagonal":
+        raise ValueError(
+            f"channel {constant.argmax()} of noise_residuals of subject {subject} is constant: it "
+            "was not measured. Leave it out of patterns and residuals, or use "
+            "shrinkage='identity'."
+        )
     centred = residuals.astype(np.float64) - residuals.mean(axis=0, dtype=np.float64)
     shrink = _shrink_to_diagonal if shrinkage == "diagonal" else _shrink_to_identity
     return whitener_of_covariance(shrink(centred), n_channels, subject)

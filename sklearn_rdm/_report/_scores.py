@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm._displays import RDMScoresDisplay
+from sklearn_rdm._displays._drawing import score_label
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._report._page import Section, figure, paragraph, table
 from sklearn_rdm.metrics import noise_ceiling, rdm_bootstrap, rdm_permutation_test
@@ -52,7 +53,10 @@ class Scores:
     def bounds(self) -> str:
         """The ceiling in words."""
         if self.ceiling is None:
-            return "No noise ceiling: it needs two subjects or more with pairs in common."
+            return (
+                "No noise ceiling: it needs two subjects or more with pairs in common, and a score "
+                "that is not a share of it."
+            )
         return "Noise ceiling: {:.3f} to {:.3f}".format(*self.ceiling)
 
     def section(self) -> Section:
@@ -65,7 +69,7 @@ class Scores:
             "Scores",
             [
                 table(
-                    f"Score ({self.scoring}, mean over subjects) of these pairs",
+                    f"{score_label(self.scoring)} of these pairs, mean over subjects",
                     ["Model", "Score", "95 % interval over images", "p, images shuffled"],
                     rows,
                 ),
@@ -89,7 +93,8 @@ class Scores:
             noise_ceiling=self.ceiling,
             null=[m.chance for m in self.models],
         )
-        return display.plot(score_name=self.scoring, null_name="95th percentile of chance").figure_
+        label = score_label(self.scoring)
+        return display.plot(score_name=label, null_name="95th percentile of chance").figure_
 
 
 def compute_scores(
@@ -107,7 +112,8 @@ def compute_scores(
         null = rdm_permutation_test(pairs, y, predicted, n_permutations=n_draws, **draws)
         boot = rdm_bootstrap(pairs, y, predicted, over="images", n_resamples=n_draws, **draws)
         low, high = map(float, boot.confidence_interval)
-        chance = float(np.quantile(null.null_distribution, CHANCE))
+        known = null.null_distribution[~np.isnan(null.null_distribution)]
+        chance = float(np.quantile(known, CHANCE)) if len(known) else np.nan
         models.append(ModelScore(name, null.score, low, high, chance, null.pvalue))
     return Scores(scoring, models, _ceiling(pairs, y, scoring))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from sklearn_rdm._pairs import ResponsePatterns
-from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm._pairs._dissimilarities import average, count_images
 from sklearn_rdm._pairs._unit_scale import to_unit_scale
 from sklearn_rdm._pairs._weights import (
     check_samples_are_pairs,
@@ -34,6 +35,8 @@ from sklearn_rdm.metrics._measures import (
 from sklearn_rdm.metrics._streamed import STREAMED
 from sklearn_rdm.metrics._streamed_ceiling import streamed_bounds
 from sklearn_rdm.metrics._strips import is_large
+
+MANY_SUBJECTS = 100
 
 
 def noise_ceiling(
@@ -100,8 +103,13 @@ ResponsePatterns
     ------
     ValueError
         If there is one subject only, or no two subjects have two pairs in common (at no time
-        point); if the convention or the score is unknown, or ``time_average`` is False and
-        ``y`` has no time axis.
+        point); if the convention or the score is unknown, ``time_average`` is False and ``y``
+        has no time axis, or ``y`` holds square matrices.
+
+    Warns
+    -----
+    UserWarning
+        If rows of ``y`` look like subjects, and columns like pairs.
 
     See Also
     --------
@@ -145,6 +153,7 @@ ResponsePatterns
         parts = [y] if folds is None else [y[rows] for rows in check_folds(folds, len(y))]
         return _mean_bounds([_ceilings_of_images(part, choices, time_average) for part in parts])
     observed = check_observed(y)
+    _warn_of_rows(observed)
     check_time_average(time_average, observed.ndim == 3)
     index = check_index(pairs, len(observed)) if choices.needs_pairs else None
     weights = check_weights(sample_weight, len(observed))
@@ -161,6 +170,18 @@ ResponsePatterns
         for rows in check_folds(folds, len(observed))
     ]
     return _mean_bounds(by_fold)
+
+
+def _warn_of_rows(observed: np.ndarray) -> None:
+    """Warn where rows look like subjects, as in rsatoolbox: no prediction shows that here."""
+    n_pairs, n_subjects = observed.shape[:2]
+    if n_subjects > max(n_pairs, MANY_SUBJECTS) and (n_images := count_images(n_subjects)):
+        warnings.warn(
+            f"y has {n_pairs} rows, taken as pairs, and {n_subjects} columns, taken as subjects. "
+            f"If rows are subjects and columns the pairs of {n_images} images, give y.T.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def check_subjects(y: Any) -> np.ndarray:

@@ -15,6 +15,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     average_times,
     can_be_learned,
     check_dissimilarities,
+    check_not_masked,
     check_varying,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
@@ -354,6 +355,7 @@ def pool_pairs(
 
 
 def _check_weights(subject_weight: Any, n_subjects: int) -> np.ndarray:
+    check_not_masked(subject_weight, "subject_weight")
     weights = np.asarray(subject_weight)
     if weights.dtype.kind not in "uif" or weights.shape != (n_subjects,):
         raise ValueError(

@@ -135,6 +135,14 @@ def test_missing_pairs_are_pooled_over_the_subjects_that_have_them():
     assert lower == pytest.approx(np.mean([score(s, pools[s]) for s in range(3)]))
 
 
+def test_warns_of_subjects_in_rows():
+    y = np.random.default_rng(0).random((15, 105))  # rsatoolbox's: 15 subjects, 15 images
+    with pytest.warns(UserWarning, match=r"15 rows, taken as pairs.*pairs of 15 images, give y.T"):
+        noise_ceiling(y)
+    noise_ceiling(y.T)
+    noise_ceiling(y[:, :104])  # no number of pairs
+
+
 def test_a_subject_without_pairs_is_left_out():
     y, _ = simulate(n_subjects=4)
     for convention, metric in [("rsatoolbox", "pearson"), ("algonauts2019", "cosine")]:
