@@ -101,7 +101,7 @@ def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
     return level(y_pred)
 
 
-def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
+def index_of_pairs(pairs: Any, n_pairs: int) -> np.ndarray:
     """Image rows (n_pairs, 2) of ImagePairs, of an index, or of a complete set (None)."""
     if pairs is None:
         n_images = count_images(n_pairs)

@@ -21,9 +21,9 @@ from sklearn_rdm._pairs._weights import (
 from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,
     check_folds,
-    check_index,
     check_observed,
     check_time_average,
+    index_of_pairs,
     warn_undefined,
 )
 from sklearn_rdm.metrics._conventions import NoiseCeilingConvention, get_convention
@@ -155,7 +155,7 @@ ResponsePatterns
     observed = check_observed(y)
     _warn_of_rows(observed)
     check_time_average(time_average, observed.ndim == 3)
-    index = check_index(pairs, len(observed)) if choices.needs_pairs else None
+    index = index_of_pairs(pairs, len(observed)) if choices.needs_pairs else None
     weights = check_weights(sample_weight, len(observed))
     if folds is None:
         return _ceilings(observed, index, weights, choices, time_average)
