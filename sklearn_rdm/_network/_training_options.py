@@ -9,6 +9,7 @@ import numpy as np
 
 from sklearn_rdm._network._datasets import gives_validation
 from sklearn_rdm._network._preprocessing import check_photographs
+from sklearn_rdm._pairs._options import check_option
 
 __all__ = ["check_fit_params", "check_options"]
 
@@ -23,8 +24,7 @@ def check_fit_params(fit_params: dict[str, Any], besides: str) -> None:
 def check_options(net: Any, images: Any) -> None:
     """Refuse images that are no photographs, and parameters of a training that make no sense."""
     check_photographs(np.asarray(images[:1]), len(images))
-    if net.batching not in net.batchings:
-        raise ValueError(f"batching must be one of {[*net.batchings]}, got {net.batching!r}.")
+    check_option("batching", net.batching, net.batchings)
     _check_numbers(net)
     _check_parts(net)
     penalty = net.pretrained_penalty

@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_rdm._pairs._rounding import SUM_EPSILONS
+
+ROUNDING = SUM_EPSILONS * np.finfo(np.float64).eps  # of the size of numbers that should be equal
 SYMMETRY_TOLERANCE = 1e-6  # of an entry, or of the matrix's median: float32 files pass
 BLOCK = 2**18  # entries of a matrix that are looked at at once
 
@@ -69,6 +72,15 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     if np.ma.isMaskedArray(array):
         return np.ma.filled(array.astype(np.float64), np.nan)
     return array
+
+
+def check_not_masked(values: Any, name: str) -> None:
+    """Refuse masked entries of what cannot be missing."""
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} must hold no masked entries, but {np.ma.count_masked(values)} are: leave "
+            "these out first."
+        )
 
 
 def _holds_masked(values: Any) -> bool:
@@ -216,9 +228,9 @@ def check_varying(y: np.ndarray) -> None:
             "pairs, or folds that leave more of them."
         )
     courses = with_times(y)
-    varies = ~learned | (_varies(courses).any(axis=1) & _varies(average(courses)))
-    if not varies.all():
-        constant = varies.argmin()
+    fits = ~learned | (varies(courses).any(axis=1) & varies(average(courses)))
+    if not fits.all():
+        constant = fits.argmin()
         which = "" if y.ndim == 1 else f" of subject {constant}"
         where = f" ({np.fmin.reduce(courses)[constant, 0]})"
         if y.ndim == 3:
@@ -265,8 +277,18 @@ def with_times(y: np.ndarray) -> np.ndarray:
     return y.reshape(*y.shape, *[1] * (3 - y.ndim))
 
 
-def _varies(columns: np.ndarray) -> np.ndarray:
-    return np.fmax.reduce(columns) > np.fmin.reduce(columns)
+def varies(columns: np.ndarray) -> np.ndarray:
+    """Whether the values of each column differ by more than rounding; NaN is left out."""
+    high, low = np.fmax.reduce(columns) / 2, np.fmin.reduce(columns) / 2
+    return np.asarray(high - low > ROUNDING * np.fmax(np.abs(high), np.abs(low)))
+
+
+def level(columns: np.ndarray) -> np.ndarray:
+    """Columns of which those are made equal that differ by rounding: it has no correlation."""
+    flat = ~varies(columns)
+    if not flat.any():
+        return columns
+    return np.where(flat & ~np.isnan(columns), np.fmin.reduce(columns), columns)
 
 
 def check_symmetric(rdms: np.ndarray, source: str = "rdms", advice: str = "") -> None:

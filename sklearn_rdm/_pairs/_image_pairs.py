@@ -17,6 +17,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     as_numbers,
     as_real,
     check_dissimilarities,
+    check_not_masked,
     check_varying,
     labelled_pairs,
 )
@@ -352,6 +353,7 @@ def check_groups(image_groups: Any, n_images: int) -> np.ndarray | None:
     """Return one label per image as an array, None if there are none."""
     if image_groups is None:
         return None
+    check_not_masked(image_groups, "image_groups")
     image_groups = np.asarray(image_groups)
     if image_groups.shape != (n_images,):
         raise ValueError(

@@ -15,6 +15,7 @@ from joblib import Parallel, delayed
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from sklearn_rdm._pairs._dissimilarities import check_not_masked
 from sklearn_rdm._pairs._whole_files import check_not_cut, map_new_npy, whole_file
 
 __all__ = ["read_images"]
@@ -231,11 +232,7 @@ def as_array(images: Any, *, in_pairs: bool = False) -> np.ndarray:
     """Return as one array what may be a list, or an array or column of objects, of images."""
     if type(images) in (np.ndarray, np.memmap) and images.dtype != object:
         return images
-    if np.ma.is_masked(images):
-        raise ValueError(
-            "images hold masked values, of which nothing is known: leave these images out, or fill "
-            "the values, images.filled(0)."
-        )
+    check_not_masked(images, "images")
     try:
         array = np.asarray(images)
         holds_arrays = array.dtype == object and isinstance(next(array.flat, None), np.ndarray)

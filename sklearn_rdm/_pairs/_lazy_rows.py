@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_rdm._pairs._dissimilarities import as_numbers
 from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm._pairs._whole_files import check_not_cut
 
@@ -48,11 +49,11 @@ def as_rows(array: Any) -> Any:
         return array
     if type(array).__module__.split(".")[0] == "h5py":
         return Hdf5Rows(array)
-    if np.ma.isMaskedArray(array):
-        return np.ma.filled(array.astype(float), np.nan)
-    if isinstance(array, np.ndarray) or _is_lazy(array):
-        return array
-    return np.asarray(array)
+    if isinstance(array, np.ndarray):
+        is_plain = array.dtype != object and not np.ma.isMaskedArray(array)
+    else:
+        is_plain = _is_lazy(array)
+    return array if is_plain else as_numbers(array, "patterns")
 
 
 def is_in_memory(array: Any) -> bool:

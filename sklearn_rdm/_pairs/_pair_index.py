@@ -14,6 +14,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils.random import sample_without_replacement
 
+from sklearn_rdm._pairs._dissimilarities import check_not_masked
+
 BLOCK = 2**20  # pairs that are looked at at once: some 10 MB
 
 
@@ -97,6 +99,7 @@ def as_positions(key: Any, length: int) -> np.ndarray:
 
 def check_index(index: Any, n_images: int) -> np.ndarray:
     """Return an index as int32, after checking that it names two different images a pair."""
+    check_not_masked(index, "index")
     index = np.asarray(index)
     if index.ndim != 2 or index.shape[1] != 2 or len(index) == 0:
         raise ValueError(

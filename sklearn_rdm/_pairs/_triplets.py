@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_rdm._pairs._dissimilarities import check_not_masked
 from sklearn_rdm._pairs._image_pairs import check_groups
 from sklearn_rdm._pairs._images import check_images
 
@@ -204,6 +205,7 @@ class ImageTriplets:
 def check_choices(triplets: Any, y: Any) -> np.ndarray:
     """Int (n_triplets,) of places of the odd one out; what is no triplets raises an error."""
     check_triplets(triplets)
+    check_not_masked(y, "choices")
     choices = np.asarray(y)
     if choices.shape != (len(triplets),) or choices.size == 0:
         raise ValueError(
@@ -232,6 +234,7 @@ def check_triplets(triplets: Any) -> None:
 
 
 def _check_index(index: Any, n_images: int) -> np.ndarray:
+    check_not_masked(index, "triplets")
     index = np.asarray(index)
     if index.ndim != 2 or index.shape[1] != 3 or len(index) == 0:
         raise ValueError(

@@ -53,7 +53,10 @@ class Scores:
     def bounds(self) -> str:
         """The ceiling in words."""
         if self.ceiling is None:
-            return "No noise ceiling: it needs two subjects or more with pairs in common."
+            return (
+                "No noise ceiling: it needs two subjects or more with pairs in common, and a score "
+                "that is not a share of it."
+            )
         return "Noise ceiling: {:.3f} to {:.3f}".format(*self.ceiling)
 
     def section(self) -> Section:
@@ -109,7 +112,8 @@ def compute_scores(
         null = rdm_permutation_test(pairs, y, predicted, n_permutations=n_draws, **draws)
         boot = rdm_bootstrap(pairs, y, predicted, over="images", n_resamples=n_draws, **draws)
         low, high = map(float, boot.confidence_interval)
-        chance = float(np.quantile(null.null_distribution, CHANCE))
+        known = null.null_distribution[~np.isnan(null.null_distribution)]
+        chance = float(np.quantile(known, CHANCE)) if len(known) else np.nan
         models.append(ModelScore(name, null.score, low, high, chance, null.pvalue))
     return Scores(scoring, models, _ceiling(pairs, y, scoring))
 

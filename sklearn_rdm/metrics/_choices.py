@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import make_scorer
 
+from sklearn_rdm._pairs._dissimilarities import as_real
 from sklearn_rdm._pairs._triplets import check_choices
 from sklearn_rdm._pairs._weights import check_weights
 
@@ -32,8 +33,8 @@ def choice_accuracy_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None
 
     Raises
     ------
-    ValueError
-        If the shapes differ or there is no triplet.
+    TypeError, ValueError
+        If the shapes differ, there is no triplet, or a choice is missing or no number.
 
     See Also
     --------
@@ -51,11 +52,16 @@ def choice_accuracy_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None
     >>> choice_accuracy_score([0, 2, 1, 1], [0, 2, 1, -1])
     0.75
     """
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+    y_true, y_pred = as_real(y_true, "choices"), as_real(y_pred, "predicted choices")
     if y_true.ndim != 1 or y_true.shape != y_pred.shape or y_true.size == 0:
         raise ValueError(
             "choices must be two one-dimensional arrays of equal length, one or more, got shapes "
             f"{y_true.shape} and {y_pred.shape}."
+        )
+    missing = np.isnan(y_true) | np.isnan(y_pred)
+    if missing.any():
+        raise ValueError(
+            f"the choice of triplet {missing.argmax()} is missing: leave such triplets out."
         )
     weights = check_weights(sample_weight, len(y_true))
     return float(np.average(y_true == y_pred, weights=weights))

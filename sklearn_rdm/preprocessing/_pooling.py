@@ -15,9 +15,11 @@ from sklearn_rdm._pairs._dissimilarities import (
     average_times,
     can_be_learned,
     check_dissimilarities,
+    check_not_masked,
     check_varying,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm._pairs._unit_scale import exponents_of, to_unit_scale
 from sklearn_rdm._pairs._weights import check_weights, take_weights
 from sklearn_rdm.preprocessing._alignment import align, evidence
@@ -276,8 +278,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
     def _check_parameters(self, n_subjects: int) -> np.ndarray | None:
         """Return the subjects' weights; None if they are learned."""
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {METHODS}, got {self.method!r}.")
+        check_option("method", self.method, METHODS)
         if self.subject_weight is None:
             return np.ones(n_subjects)
         if isinstance(self.subject_weight, str) and self.subject_weight == "reliability":
@@ -354,6 +355,7 @@ def pool_pairs(
 
 
 def _check_weights(subject_weight: Any, n_subjects: int) -> np.ndarray:
+    check_not_masked(subject_weight, "subject_weight")
     weights = np.asarray(subject_weight)
     if weights.dtype.kind not in "uif" or weights.shape != (n_subjects,):
         raise ValueError(

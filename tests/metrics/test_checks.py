@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 from scipy.spatial.distance import squareform
+from scipy.stats import pearsonr
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_rdm import ImagePairs
+from sklearn_rdm import FixedRSARegressor, ImagePairs
 from sklearn_rdm.metrics import (
     compare_rdm_scores,
+    noise_ceiling,
     rdm_bootstrap,
     rdm_ceiling_report,
+    rdm_kendall_tau_a_score,
     rdm_partial_score,
+    rdm_pearson_score,
     rdm_permutation_test,
+    rdm_spearman_score,
     rdm_variance_partition,
 )
 from sklearn_rdm.metrics._checks import (
@@ -136,3 +141,28 @@ def test_a_masked_prediction_is_none():
         found = function(folds=[rest])
         prediction.data[4] = 999
         np.testing.assert_array_equal(function(folds=[rest]), found)
+
+
+def test_what_differs_by_rounding_has_no_correlation():
+    features = np.kron(np.eye(12), np.ones(7)) * 0.3 + 0.1
+    pairs = ImagePairs(features)
+    y = np.random.default_rng(0).random((len(pairs), 3))
+    prediction = FixedRSARegressor().fit(pairs, y).predict(pairs)
+    assert 0 < np.ptp(prediction) < 1e-14  # all images are as far apart
+    for score in (rdm_pearson_score, rdm_spearman_score):
+        with pytest.warns(UndefinedMetricWarning):
+            assert np.isnan(score(y, prediction))
+    assert rdm_kendall_tau_a_score(y, prediction) == 0
+    with pytest.warns(UndefinedMetricWarning, match="constant predictions"):
+        assert rdm_permutation_test(pairs, y, prediction, n_permutations=9).pvalue == 1
+    constant = np.where(np.arange(len(y)) % 2, 0.3, 0.1 * 3)
+    assert np.ptp(constant) > 0
+    with pytest.warns(UndefinedMetricWarning):
+        found = noise_ceiling(np.column_stack([y, constant]), scoring="pearson")
+    assert found == pytest.approx(noise_ceiling(y, scoring="pearson"))
+
+
+def test_an_offset_is_no_rounding():
+    y, prediction = np.random.default_rng(0).random((2, 28)) + [[1e9], [-1e9]]
+    expected = pearsonr(y - 1e9, prediction + 1e9).statistic
+    assert rdm_pearson_score(y, prediction) == pytest.approx(expected, rel=1e-6)

@@ -53,3 +53,15 @@ def test_a_reference_is_another_question_than_its_alternatives():
     triplets = ImageTriplets(np.zeros((3, 2)), [[0, 1, 2], [1, 0, 2]], anchored=True)
     with pytest.raises(ValueError, match="no three images were judged twice"):
         choice_accuracy_ceiling(triplets, [1, 2])
+
+
+@pytest.mark.parametrize("missing", [np.ma.masked, np.nan, None])
+def test_a_missing_choice_is_not_a_wrong_one(missing):
+    for pair in (([0, missing, 2], [0, 1, 2]), ([0, 1, 2], [0, missing, 2])):
+        with pytest.raises(ValueError, match="the choice of triplet 1 is missing"):
+            choice_accuracy_score(*pair)
+
+
+def test_text_is_no_choice():
+    with pytest.raises(TypeError, match="choices must be real numbers"):
+        choice_accuracy_score(["0", "1"], [0, 1])

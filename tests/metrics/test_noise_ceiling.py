@@ -12,7 +12,7 @@ from sklearn_rdm.metrics import (
     noise_ceiling,
     rdm_whitened_pearson_score,
 )
-from sklearn_rdm.metrics._noise_ceiling import CONVENTIONS
+from sklearn_rdm.metrics._conventions import CONVENTIONS
 from sklearn_rdm.model_selection import ImageKFold
 from tests.references import CEILINGS, RSATOOLBOX_NAMES
 

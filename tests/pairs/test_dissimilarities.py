@@ -7,12 +7,13 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 from sklearn.utils import Bunch
 
-from sklearn_rdm import FixedRSARegressor, ImagePairs
+from sklearn_rdm import FixedRSARegressor, ImagePairs, ImageTriplets
 from sklearn_rdm._pairs._dissimilarities import (
     as_real,
     check_dissimilarities,
     check_symmetric,
     count_pairs,
+    level,
 )
 from sklearn_rdm._pairs._image_pairs import check_fit_pairs
 from sklearn_rdm.metrics import (
@@ -21,7 +22,7 @@ from sklearn_rdm.metrics import (
     rdm_pearson_score,
     rdm_permutation_test,
 )
-from sklearn_rdm.preprocessing import SubjectPooling
+from sklearn_rdm.preprocessing import SubjectPooling, choices_to_rdm
 
 SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
 
@@ -203,3 +204,38 @@ def test_dissimilarities_are_no_similarities(rdms):
 def test_decimals_of_a_data_base_are_numbers():
     values = np.array([Decimal("1.5"), None, Decimal(2)])
     np.testing.assert_array_equal(as_real(values, "y"), [1.5, np.nan, 2])
+
+
+def test_dissimilarities_that_differ_by_rounding_teach_nothing(pairs):
+    y = np.column_stack([np.arange(6.0), np.where(np.arange(6) % 2, 0.3, 0.1 * 3)])
+    with pytest.raises(ValueError, match="all dissimilarities of subject 1 are equal"):
+        check_fit_pairs(pairs, y)
+    check_fit_pairs(pairs, y[:, :1] * 1e-9 + 1)
+
+
+def test_columns_that_differ_by_rounding_become_equal():
+    y = np.column_stack([np.arange(4.0), [0.3, 0.1 * 3, np.nan, 0.3], [np.nan] * 4])
+    expected = y.copy()
+    expected[1, 1] = 0.3
+    np.testing.assert_array_equal(level(y), expected)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda mask: ImagePairs(np.eye(4), mask([[0, 1], [1, 2]])),
+        lambda mask: ImagePairs(np.eye(4), image_groups=mask([0, 0, 1, 1])),
+        lambda mask: ImageTriplets(np.eye(4), mask([[0, 1, 2]])),
+        lambda mask: choices_to_rdm(ImageTriplets(np.eye(4), [[0, 1, 2]] * 2), mask([0, 1])),
+        lambda mask: SubjectPooling(subject_weight=mask([1, 2])).fit([[1, 2], [2, 3]]),
+    ],
+)
+def test_masked_rows_labels_choices_and_weights_raise_an_error(function):
+    function(np.ma.masked_array)
+    with pytest.raises(ValueError, match="must hold no masked entries, but 1 are"):
+        function(lambda values: hide_first(np.ma.masked_array(values)))
+
+
+def hide_first(values):
+    values[(0,) * values.ndim] = np.ma.masked
+    return values

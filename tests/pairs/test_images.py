@@ -244,7 +244,7 @@ def test_too_little_memory_is_told(image_files, monkeypatch):
 
 def test_masked_images_raise_an_error():
     images = np.ma.masked_equal(np.arange(24.0).reshape(6, 4), 3)
-    with pytest.raises(ValueError, match="masked values, of which nothing is known"):
+    with pytest.raises(ValueError, match="images must hold no masked entries, but 1 are"):
         check_images(images)
     images.mask = False
     np.testing.assert_array_equal(check_images(images), images.data)

@@ -4,6 +4,7 @@ import pickle
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from sklearn_rdm._pairs._lazy_rows import Hdf5Rows, as_rows, is_in_memory, read_rows
@@ -74,3 +75,21 @@ def test_rows_of_a_dataset_stay_what_they_are(values, tmp_path):
         rows = as_rows(file.create_dataset("values", data=values))
         assert isinstance(rows, Hdf5Rows)
         assert as_rows(rows) is rows
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda x: pd.DataFrame(x).astype("Float64"),
+        lambda x: pd.DataFrame(x).astype(object).where(~np.isnan(x), None),
+        lambda x: np.ma.masked_invalid(x),
+        lambda x: x.astype(object),
+        lambda x: x.tolist(),
+    ],
+)
+def test_what_tables_hold_is_numbers_and_what_is_missing_nan(convert):
+    x = np.arange(12.0).reshape(4, 3)
+    x[1] = np.nan
+    found = as_rows(convert(x))
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, x)

@@ -121,3 +121,11 @@ def test_masked_residuals_raise_an_error():
         whitener_of_residuals(residuals, "diagonal", 3, 0)
     with pytest.raises(ValueError, match="finite and symmetric"):
         whitener_of_precision(np.ma.masked_array(np.eye(3), mask=np.eye(3)), 3, 0)
+
+
+def test_a_channel_that_was_not_measured_is_named():
+    residuals = np.random.default_rng(0).random((9, 3))
+    residuals[:, 1] = 4
+    with pytest.raises(ValueError, match="channel 1 of noise_residuals of subject 2 is constant"):
+        whitener_of_residuals(residuals, "diagonal", 3, 2)
+    assert np.isfinite(whitener_of_residuals(residuals, "identity", 3, 2)).all()
