@@ -147,6 +147,15 @@ def check_tested(
     return np.column_stack([check_predicted(y, n_pairs) for y in columns]), tests
 
 
+def nobody_to_agree_with(n_subjects: int) -> ValueError:
+    """The error where no two subjects share the pairs that a noise ceiling needs."""
+    return ValueError(
+        f"a noise ceiling needs two or more subjects with {MIN_PAIRS} or more pairs in common, and "
+        f"no two of these {n_subjects} have them: with nobody to agree with, it would be 1 "
+        "whatever the noise. Give subjects that were measured with the same images."
+    )
+
+
 def warn_undefined(scores: np.ndarray) -> None:
     """Tell which subjects, and at which time points, have no score."""
     undefined = np.argwhere(np.isnan(scores))

@@ -24,6 +24,7 @@ from sklearn_rdm.metrics._checks import (
     check_observed,
     check_time_average,
     index_of_pairs,
+    nobody_to_agree_with,
     warn_undefined,
 )
 from sklearn_rdm.metrics._conventions import NoiseCeilingConvention, get_convention
@@ -195,11 +196,7 @@ def check_subjects(y: Any) -> np.ndarray:
         )
     shared = keep_shared_pairs(observed)
     if np.isnan(shared).all():
-        raise ValueError(
-            f"a noise ceiling needs two or more subjects with {MIN_PAIRS} or more pairs in common, "
-            f"and no two of these {observed.shape[1]} have them: with nobody to agree with, it "
-            "would be 1 whatever the noise. Give subjects that were measured with the same images."
-        )
+        raise nobody_to_agree_with(observed.shape[1])
     return shared
 
 
