@@ -13,7 +13,7 @@ from sklearn_rdm.model_selection import (
     cross_val_permutation_test,
     cross_val_rdm,
 )
-from sklearn_rdm.model_selection._inference import _relabel, without_assignments
+from sklearn_rdm.model_selection._inference import _fit, _relabel, without_assignments
 
 CV = ImageKFold(3, shuffle=True, random_state=0)
 MODEL = LayerWeightedRSARegressor([4, 4], metric="sqeuclidean")
@@ -177,3 +177,50 @@ def test_no_permutation_is_no_test():
         cross_val_permutation_test(
             FixedRSARegressor(), pairs, np.arange(36.0), cv=3, n_permutations=0
         )
+
+
+class Constant(BaseEstimator):
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.ones(len(X))
+
+
+def test_constant_predictions_have_no_score_and_no_interval():
+    pairs, dissim, _ = simulate(12)
+    with pytest.warns(UndefinedMetricWarning, match=r"none in 2 of 2 fold\(s\)"):
+        result = cross_val_permutation_test(Constant(), pairs, dissim, cv=2, n_permutations=3)
+    assert np.isnan(result.score)
+    assert result.pvalue == 1
+    with pytest.raises(ValueError, match="Constant predictions have no score"):
+        cross_val_bootstrap(Constant(), pairs, dissim, n_folds=2, n_resamples=3)
+
+
+@pytest.mark.filterwarnings("ignore:subjects .* left out:UserWarning")
+@pytest.mark.filterwarnings("ignore:there is no interval:sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.parametrize("model", [FixedRSARegressor(), MODEL])
+@pytest.mark.parametrize("with_times", [False, True])
+def test_subjects_that_saw_some_images_only_are_drawn(model, with_times):
+    """Those that are drawn lack pairs that others have, or have copies of one pair alone."""
+    pairs, dissim, _ = simulate(14, n_subjects=4)
+    seen = np.random.default_rng(0).random((14, 4)) < 0.6
+    dissim[~seen[pairs.index].all(axis=1)] = np.nan
+    known = ~np.isnan(dissim).all(axis=1)
+    pairs, dissim = pairs[known], dissim[known]
+    y = np.stack([dissim, dissim**2], axis=2) if with_times else dissim
+    result = cross_val_bootstrap(model, pairs, y, n_folds=2, n_resamples=8)
+    scored = ~np.isnan(result.bootstrap_scores).any(axis=(1, 2))
+    assert scored.sum() >= 3
+
+
+def test_a_fit_reads_what_varies_of_subjects_that_have_the_pairs():
+    pairs, dissim, _ = simulate(6)
+    dissim[:, 0], dissim[:9, 1], dissim[9:, 2] = 1.0, np.nan, np.nan
+    dissim[[3, 12], 1:] = np.nan
+    known = np.delete(np.arange(15), [3, 12])
+    expected = LayerWeightedRSARegressor([4, 4], subject_pooling="zscore")
+    found = _fit(expected, pairs, dissim)
+    expected.fit(pairs[known], dissim[known, 1:])
+    assert_allclose(found.predict(pairs), expected.predict(pairs))
+    assert _fit(expected, pairs, dissim[:, :1]) is None
