@@ -1,10 +1,11 @@
-"""What every benchmark shares: how it ends up in a file.
+"""What every benchmark shares: its smallest size, and how it ends up in a file.
 
 The folders of scripts hand it on as ``_report``, which puts this folder on the path.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import sys
@@ -16,6 +17,13 @@ from typing import Any
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch", "torchvision")
+
+
+def is_fast(description: str | None) -> bool:
+    """Whether a script was asked for its smallest size, by ``--fast``, the one option it has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--fast", action="store_true", help="smallest size; writes no report")
+    return parser.parse_args().fast
 
 
 def write_report(

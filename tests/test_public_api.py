@@ -1,6 +1,7 @@
 import ast
 import importlib
 import inspect
+import json
 import runpy
 import subprocess
 import sys
@@ -67,54 +68,11 @@ def test_no_file_imports_an_extra_at_its_top_level(name):
     assert imported & set(NOT_AT_IMPORT) == set()
 
 
-def test_importing_everything_public_leaves_the_extras_out():
-    # scikit-learn itself imports pandas where it is installed: what counts is what we add
-    code = f"""
-import sys, PIL, joblib, scipy, sklearn.base, skorch, torchvision, tqdm
-before = set(sys.modules)
-import {", ".join(PUBLIC)}
-print(*({set(NOT_AT_IMPORT)} & set(sys.modules)) - before)
-"""
-    assert run(code) == ""
-
-
-@pytest.mark.parametrize(
-    "module", ["metrics", "model_selection", "preprocessing", "io", "datasets", "_models"]
-)
-def test_scores_splitters_and_files_need_no_torch(module):
-    code = f"""
-import sys
-import sklearn_rdm.{module}
-from sklearn_rdm import FixedRSARegressor, ImagePairs, RDMDisplay
-print(*{{"torch", "torchvision", "skorch"}} & set(sys.modules))
-"""
-    assert run(code) == ""
-
-
-def test_names_of_the_network_import_it_when_they_are_used():
-    code = """
-import sys
-import sklearn_rdm
-before = "torch" in sys.modules
-sklearn_rdm.SiameseRDMRegressor
-print(before, "torch" in sys.modules)
-"""
-    assert run(code) == "False True"
-
-
-def test_importing_leaves_slow_parts_of_scikit_learn_out():
-    code = """
-import sys
-import sklearn_rdm._network
-print(*{"sklearn.decomposition", "sklearn.linear_model", "sklearn.manifold"} & set(sys.modules))
-"""
-    assert run(code) == ""
-
-
-def test_importing_leaves_global_state_alone():
-    code = """
-import random, warnings
-import numpy, sklearn, skorch, torch, torchvision
+# What a fresh interpreter tells of importing the package, once for all tests: each import of torch
+# takes seconds. scikit-learn imports pandas where it is installed: what counts is what we add.
+EVERYTHING = f"""
+import json, random, sys, warnings
+import PIL, joblib, numpy, scipy, sklearn, sklearn.base, skorch, torch, torchvision, tqdm
 def state():
     return [
         random.getstate(),
@@ -127,11 +85,48 @@ def state():
         sklearn.get_config(),
         warnings.filters[:],
     ]
-before = state()
+before, modules = state(), set(sys.modules)
 import sklearn_rdm._network
-print(*(i for i, (a, b) in enumerate(zip(before, state(), strict=True)) if a != b))
+changed = [i for i, (a, b) in enumerate(zip(before, state(), strict=True)) if a != b]
+slow = {{"sklearn.decomposition", "sklearn.linear_model", "sklearn.manifold"}} & set(sys.modules)
+import {", ".join(PUBLIC)}
+extras = ({set(NOT_AT_IMPORT)} & set(sys.modules)) - modules
+print(json.dumps({{"changed": changed, "slow": [*slow], "extras": [*extras]}}))
 """
-    assert run(code) == ""
+
+
+@pytest.fixture(scope="module")
+def imported():
+    return json.loads(run(EVERYTHING))
+
+
+def test_importing_everything_public_leaves_the_extras_out(imported):
+    assert imported["extras"] == []
+
+
+def test_importing_leaves_slow_parts_of_scikit_learn_out(imported):
+    assert imported["slow"] == []
+
+
+def test_importing_leaves_global_state_alone(imported):
+    assert imported["changed"] == []
+
+
+def test_scores_splitters_and_files_need_no_torch_and_the_network_does():
+    code = """
+import importlib, sys
+for module in ["metrics", "model_selection", "preprocessing", "io", "datasets", "_models"]:
+    importlib.import_module(f"sklearn_rdm.{module}")
+    print(module, *{"torch", "torchvision", "skorch"} & set(sys.modules))
+from sklearn_rdm import FixedRSARegressor, ImagePairs, RDMDisplay
+print("torch" in sys.modules)
+from sklearn_rdm import SiameseRDMRegressor
+print("torch" in sys.modules)
+"""
+    assert run(code).splitlines() == [
+        *["metrics", "model_selection", "preprocessing", "io", "datasets", "_models"],
+        *["False", "True"],
+    ]
 
 
 def top_level_imports(module):

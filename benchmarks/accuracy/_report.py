@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from report import PACKAGES, RESULTS, write_report
+from report import PACKAGES, RESULTS, is_fast, write_report
 
-__all__ = ["PACKAGES", "RESULTS", "write_report"]
+__all__ = ["PACKAGES", "RESULTS", "is_fast", "write_report"]

@@ -10,7 +10,6 @@ disturbed. Killed are processes that were forked before anything was computed.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import pickle
@@ -19,12 +18,13 @@ import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from _report import is_fast, write_report
 from torch import nn
 
 from sklearn_rdm import ImagePairs, SiameseRDMRegressor
@@ -59,10 +59,8 @@ class Network(nn.Module):
         return self.head(x).mean((2, 3))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_epochs, n_random, n_writing, n_asked = (8, 2, 2, 1) if fast else (24, 10, 10, 5)
     _checkpoint.SHARE = float("inf")  # every epoch, however long it takes to write
     rng = random.Random(0)
@@ -92,8 +90,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(dict(zip(COLUMNS, rows[-1], strict=True)))
             assert same == n_kills, f"{name}: {n_kills - same} fits ended with other bits"
     if not fast:
-        from _report import write_report
-
         text = TEXT.format(n_epochs=n_epochs)
         write_report("kill", "Killed trainings", text, COLUMNS, rows)
 

@@ -9,15 +9,15 @@ damaged, and say so once.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from _report import is_fast, write_report
 from torch import Tensor, nn
 
 from sklearn_rdm import LayerActivations
@@ -169,10 +169,8 @@ def try_other_code(images: np.ndarray) -> list[object]:
     return ["another version of the code", 1, int(right), int(warned), int(mended)]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     images = np.random.default_rng(0).integers(0, 256, (N_IMAGES, SIDE, SIDE, 3), dtype=np.uint8)
     expected, _ = run(None, images)
     n_trials = 2 if fast else 60
@@ -184,8 +182,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         assert right == n_trials, f"{name}: wrong numbers in {n_trials - right} of {n_trials}"
         assert again == n_trials, f"{name}: not mended in {n_trials - again} of {n_trials}"
     if not fast:
-        from _report import write_report
-
         write_report("store", "Damaged stores of activations", TEXT, COLUMNS, rows)
 
 

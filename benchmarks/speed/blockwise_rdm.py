@@ -12,15 +12,14 @@ Needs dask, distributed and zarr.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from _report import is_fast, write_report
 from _timing import seconds
 
 PIXELS, BLOCK = 32, 1000
@@ -52,10 +51,8 @@ class Costs(NamedTuple):
     rate: float
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     if not all(map(importlib.util.find_spec, ("distributed", "zarr"))):
         print("distributed and zarr are not installed: nothing is measured.")
         return
@@ -70,8 +67,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         print(*row, sep=" | ", flush=True)
     if not fast:
-        from _report import write_report
-
         write_report("blockwise_rdm", "A matrix in blocks", TEXT, COLUMNS, rows)
 
 

@@ -9,14 +9,13 @@ recorded, and ours gives the same scores on them, and so the same variances, to 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
 import numpy as np
+from _report import is_fast, write_report
 from _timing import seconds
 from rsatoolbox.inference import evaluate
 from rsatoolbox.model import ModelFixed
@@ -37,18 +36,14 @@ equal to 1e-10, and so are the corrected variances.
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_draws, rounds = (20, 1) if fast else (200, 3)
     sizes = [(12, 3, 2)] if fast else [(20, 5, 2), (40, 15, 2), (92, 15, 4)]
     rows = [row for size in sizes for row in compare(*size, n_draws, rounds)]
     for row in rows:
         print(dict(zip(COLUMNS, row, strict=True)))
     if not fast:
-        from _report import write_report
-
         for row in rows:
             assert row[4] / row[5] >= AT_LEAST, row
         text = TEXT.format(n_draws=n_draws, rounds=rounds)

@@ -10,7 +10,6 @@ Needs dask, distributed, and Ray for the last row.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import logging
@@ -20,11 +19,12 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import joblib
 import numpy as np
+from _report import is_fast, write_report
 from sklearn.model_selection import GridSearchCV
 from torch import Tensor, nn
 
@@ -61,10 +61,8 @@ class Tiny(nn.Module):
         return self.conv(x)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     if importlib.util.find_spec("distributed") is None:
         print("distributed is not installed: nothing is measured.")
         return
@@ -74,8 +72,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(*row, sep=" | ", flush=True)
             rows.append(row)
     if not fast:
-        from _report import write_report
-
         write_report("cluster", "A search on several machines", TEXT, COLUMNS, rows)
 
 

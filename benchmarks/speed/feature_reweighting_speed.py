@@ -13,14 +13,14 @@ time each: here 5 are timed at 500 features and 1 at 5,000.
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+from _report import is_fast, write_report
 from fracridge import fracridge
 from joblib import parallel_config
 from scipy.stats import pearsonr
@@ -51,10 +51,8 @@ between the points of a grid.
 Split = tuple[np.ndarray, np.ndarray]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_images = 40 if fast else 92
     rows = []
     for n_features, n_outer in [(30, 1), (600, 1)] if fast else [(500, 5), (5000, 1)]:
@@ -68,8 +66,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         print(dict(zip(COLUMNS, row, strict=True)))
     if not fast:
-        from _report import write_report
-
         title = "Feature-reweighted RSA: time of one outer split"
         write_report("feature_reweighting_speed", title, TEXT, COLUMNS, rows)
 

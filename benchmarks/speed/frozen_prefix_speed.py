@@ -11,14 +11,14 @@ are timed and scaled. Ours reads the frozen layers' activations from `memory` af
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torchvision
+from _report import is_fast, write_report
 from torch import Tensor, nn
 
 from sklearn_rdm import ImagePairs, SiameseRDMRegressor
@@ -42,10 +42,8 @@ that the published loop gives in float64, to a relative 1e-3.
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     rows = []
     for layer in LAYERS:
         slow, first_pass, quick, ratio = compare(layer, fast)
@@ -63,8 +61,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(dict(zip(COLUMNS, row, strict=True)), flush=True)
         assert fast or ratio >= AT_LEAST, f"{ratio:.0f} times is less than {AT_LEAST}"
     if not fast:
-        from _report import write_report
-
         title = "Training with frozen layers: time of an epoch"
         write_report("frozen_prefix_speed", title, TEXT, COLUMNS, rows)
 

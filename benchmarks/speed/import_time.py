@@ -10,12 +10,11 @@ scikit-learn) counts as its own. Scores and splitters, which need no PyTorch, ar
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
 
 import numpy as np
+from _report import is_fast, write_report
 
 AT_MOST = 0.3  # seconds
 COLUMNS = ("what is imported", "seconds")
@@ -39,10 +38,8 @@ EVERYTHING = "from sklearn_rdm import *"
 SCORES = "import sklearn_rdm.metrics, sklearn_rdm.model_selection"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     rounds = 1 if fast else 7
     others, ours = median_seconds(rounds, OTHERS, EVERYTHING)
     _, uncollected = median_seconds(rounds, OTHERS, EVERYTHING, before="gc.disable()")
@@ -56,8 +53,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         print(dict(zip(COLUMNS, row, strict=True)))
     if not fast:
-        from _report import write_report
-
         assert ours <= AT_MOST, f"{ours:.2f} s is more than {AT_MOST}"
         text = TEXT.format(rounds=rounds)
         write_report("import_time", "Import time", text, COLUMNS, rows)

@@ -10,16 +10,16 @@ compared with numpy's for some images.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
+from _report import is_fast, write_report
 
 from sklearn_rdm import SiameseRDMRegressor
 
@@ -34,10 +34,8 @@ PyTorch and the pages of all mapped files. *Ratio*: to the same forward pass in 
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_images = 300 if fast else 20_000
     net = SiameseRDMRegressor(
         "alexnet", "conv5", weights=None, image_size=PIXELS, random_state=0
@@ -58,8 +56,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not fast:
         assert peak < AT_MOST_BYTES, peak
         assert seconds / plain < AT_MOST_RATIO, seconds / plain
-        from _report import write_report
-
         write_report("larger_than_memory", "Larger than memory", TEXT, COLUMNS, [row])
 
 

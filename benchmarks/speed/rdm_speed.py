@@ -9,11 +9,11 @@ asserted; the median of interleaved rounds is taken of each.
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+from _report import is_fast, write_report
 from scipy.spatial.distance import pdist, squareform
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs
@@ -27,10 +27,8 @@ as long as ours.
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_items, n_features, rounds = (200, 300, 1) if fast else (3000, 4096, 11)
     features = np.random.default_rng(0).standard_normal((n_items, n_features))
     model = FixedRSARegressor("correlation").fit(ImagePairs(features[:3]))
@@ -62,8 +60,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, at_least in AT_LEAST.items():
             ratio = medians[name] / best
             assert ratio >= at_least, f"{ratio:.2f} times as fast as {name}, not {at_least}"
-        from _report import write_report
-
         text = TEXT.format(n_items=n_items, n_features=n_features, rounds=rounds)
         write_report("rdm_speed", "Speed of matrices", text, COLUMNS, rows)
 

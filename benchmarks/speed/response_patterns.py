@@ -8,11 +8,10 @@ Everything is made up: noise images, and responses of two subjects in 200 channe
 
 from __future__ import annotations
 
-import argparse
 import gc
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 import psutil
+from _report import is_fast, write_report
 from _timing import seconds
 from larger_than_memory import measure
 from sklearn.model_selection import KFold, cross_val_score
@@ -57,10 +57,8 @@ class Tiny(nn.Module):
         return self.relu(self.conv(x))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     rows: list[Row] = []
     parts = (epochs, explicit_pairs, matrices, crossnobis, cross_validation, ceilings, lazy_images)
     for part in parts:
@@ -68,8 +66,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(*row, sep=" | ", flush=True)
             rows.append(row)
     if not fast:
-        from _report import write_report
-
         write_report("response_patterns", "Response patterns", TEXT, COLUMNS, rows)
 
 

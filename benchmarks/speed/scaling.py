@@ -9,9 +9,8 @@ curve. Writes a figure beside the table.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from _report import RESULTS, is_fast, write_report
 from larger_than_memory import measure
 
 from sklearn_rdm import (
@@ -163,18 +163,14 @@ CURVES = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     repeats = 1 if fast else 5
     found = {curve: measure_curve(curve, fast, repeats) for curve in CURVES}
     rows = [describe(curve, *found[curve]) for curve in CURVES]
     for row in rows:
         print(dict(zip(COLUMNS, row, strict=True)))
     if not fast:
-        from _report import RESULTS, write_report
-
         draw(found, RESULTS / "scaling.svg")
         text = TEXT.format(repeats=repeats)
         write_report("scaling", "Scaling", text, COLUMNS, rows)

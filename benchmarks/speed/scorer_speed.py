@@ -9,11 +9,11 @@ asserted equal to 1e-12.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from _report import is_fast, write_report
 from _timing import seconds
 from scipy.stats import kendalltau, pearsonr, spearmanr
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -44,10 +44,8 @@ class Ready(RegressorMixin, BaseEstimator):
         return True
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_pairs, n_subjects, rounds = (300, 3, 3) if fast else (7000, 15, 101)
     rng = np.random.default_rng(0)
     predicted = rng.standard_normal(n_pairs)
@@ -65,8 +63,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         print(dict(zip(COLUMNS, row, strict=True)))
     if not fast:
-        from _report import write_report
-
         for scorer, _, theirs, ours, _ in rows:
             assert theirs / ours >= AT_LEAST.get(scorer, 0), f"{scorer}: {theirs / ours:.1f} times"
         text = TEXT.format(n_subjects=n_subjects, n_pairs=n_pairs, rounds=rounds)

@@ -11,16 +11,15 @@ the same estimator with its cache taken away; it is timed on one fold of five, a
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _report import is_fast, write_report
 from sklearn.model_selection import GridSearchCV
 from torch import Tensor
 
@@ -90,10 +89,8 @@ class Uncached(TwinNetwork):
         self.trunk.__class__, self.trunk.has_prefix = UncachedTrunk, False
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_images, pixels, n_epochs, n_splits = (12, 64, 2, 3) if fast else (48, 224, 10, 5)
     grid = {"freeze_up_to": DEPTHS[1:] if fast else DEPTHS, "lr": RATES[:1] if fast else RATES}
     data = make_rdm_regression(n_images=n_images, image_size=pixels, random_state=0)
@@ -133,8 +130,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         print(dict(zip(COLUMNS, row, strict=True)))
     if not fast:
-        from _report import write_report
-
         assert slow / seconds[1] >= AT_LEAST, f"{slow / seconds[1]:.1f} times, not {AT_LEAST}"
         text = TEXT.format(
             layer=LAYER,

@@ -11,13 +11,13 @@ network. Their losses are asserted equal.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from _report import is_fast, write_report
 from _timing import seconds
 from skorch.callbacks import Callback
 from torch import Tensor, nn
@@ -57,10 +57,8 @@ class Recorder(Callback):
         self.batches_.append((of_pairs.images, of_pairs.index, target))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_images, pixels, n_epochs, rounds = (12, 64, 2, 1) if fast else (118, 224, 20, 5)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (n_images, pixels, pixels, 3), dtype=np.uint8)
@@ -90,8 +88,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         print(dict(zip(COLUMNS, row, strict=True)))
     if not fast:
-        from _report import write_report
-
         title = "Training: overhead over a loop by hand"
         write_report("training_overhead", title, TEXT, COLUMNS, rows)
 

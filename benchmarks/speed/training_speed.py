@@ -10,13 +10,13 @@ Ours forwards each image once and takes all 6,903 pairs from one product of the 
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torchvision
+from _report import is_fast, write_report
 from torch import Tensor, nn
 
 from sklearn_rdm import ImagePairs, SiameseRDMRegressor
@@ -32,10 +32,8 @@ pairs and the same gradients, to a relative 1e-3.
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true")
-    fast = parser.parse_args(argv).fast
+def main() -> None:
+    fast = is_fast(__doc__)
     n_images, pixels, rounds = (16, 64, 1) if fast else (118, 224, 3)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (n_images, pixels, pixels, 3), dtype=np.uint8)
@@ -77,8 +75,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         print(dict(zip(COLUMNS, row, strict=True)))
     if not fast:
-        from _report import write_report
-
         assert ratio >= AT_LEAST, f"{ratio:.1f} times is less than {AT_LEAST}"
         write_report("training_speed", "Training: pairs per second", TEXT, COLUMNS, rows)
 

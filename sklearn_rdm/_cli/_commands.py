@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 import sklearn_rdm
 from sklearn_rdm._cli._checks import check_candidates, check_layers, check_output
 from sklearn_rdm._cli._settings import read_settings, settings_text
+from sklearn_rdm._displays._drawing import score_label
 from sklearn_rdm._pairs._images import list_images
 from sklearn_rdm._pairs._whole_files import whole_file
 from sklearn_rdm.io._labels import in_order
@@ -79,7 +80,8 @@ def evaluate(arguments: Namespace) -> None:
     if arguments.out:
         table.to_csv(arguments.out, index=False)
     if arguments.figure:
-        display = sklearn_rdm.LayerScoresDisplay(table).plot(score_name=arguments.scoring)
+        label = score_label(arguments.scoring)
+        display = sklearn_rdm.LayerScoresDisplay(table).plot(score_name=label)
         display.figure_.savefig(arguments.figure, dpi=150)
 
 

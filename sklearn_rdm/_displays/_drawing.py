@@ -11,10 +11,24 @@ import numpy as np
 from sklearn_rdm._pairs._extras import import_optional
 
 NEUTRAL = "0.85"  # light grey: no value here
+SCORE_NAMES = {
+    "spearman": "Spearman's r",
+    "pearson": "Pearson's r",
+    "kendall_tau_a": "Kendall's tau-a",
+    "rho_a": "rho-a",
+    "whitened_pearson": "whitened Pearson's r",
+    "whitened_cosine": "whitened cosine",
+    "noise_normalized_r2": "noise-normalised R2",
+}
 
 
 def pyplot() -> Any:
     return import_optional("matplotlib.pyplot", "plot")
+
+
+def score_label(scoring: str) -> str:
+    """What a score is called on an axis, by the name of its scorer."""
+    return SCORE_NAMES.get(scoring.removeprefix("rdm_"), scoring)
 
 
 def one_axes(ax: Any, figsize: tuple[float, float]) -> Any:

@@ -16,6 +16,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_symmetric,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, check_groups, of_pairs
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm.metrics._checks import to_pairs
 
 SCALES = {None: "{}", "rank": "{} (rank, 0 to 1)"}
@@ -257,8 +258,7 @@ class RDMDisplay:
             )
         if self.names is not None and len(self.names) != len(rdms):
             raise ValueError(f"got {len(self.names)} names for {len(rdms)} RDMs.")
-        if scale not in SCALES:
-            raise ValueError(f"scale must be one of {list(SCALES)}, got {scale!r}.")
+        check_option("scale", scale, SCALES)
         rdms[:, np.eye(rdms.shape[-1], dtype=bool)] = np.nan
         if scale is None:
             return rdms

@@ -23,7 +23,7 @@ class RDMScoresDisplay:
     names : sequence of str
         The models' names.
     errors : array-like of shape (n_models, 2), default=None
-        Lower and upper end of each bar's interval, in units of the score; NaN, both: this model
+        Lower and upper end of each bar's interval, in units of the score; both NaN if a model
         has none. None draws none.
     noise_ceiling : (float, float), default=None
         Lower and upper bound, drawn as a band.

@@ -15,6 +15,7 @@ from sklearn_rdm._pairs._dissimilarities import average_times
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs
 from sklearn_rdm._pairs._images import flatten_images
 from sklearn_rdm._pairs._leaks import TrainingPairs
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm._pairs._pair_index import renumber
 from sklearn_rdm._pairs._weights import (
     check_weighted_pairs,
@@ -250,10 +251,9 @@ class FeatureReweightedRSARegressor(RSARegressor):
         return self._weigh(features, pairs.index, coef) + self.intercept_
 
     def _check_parameters(self) -> None:
-        options = {"metric": METRICS, "penalty": tuple(DEFAULT_ALPHAS), "scoring": SCORINGS}
+        options = {"metric": METRICS, "penalty": DEFAULT_ALPHAS, "scoring": SCORINGS}
         for name, allowed in options.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}.")
+            check_option(name, getattr(self, name), allowed)
 
     def _sorted_alphas(self) -> np.ndarray:
         alphas = DEFAULT_ALPHAS[self.penalty] if self.alphas is None else self.alphas

@@ -164,6 +164,11 @@ class VotingRDMRegressor(MemberAverageMixin, RDMRegressorMixin, RegressorMixin, 
     def _checked_names(self) -> list[str]:
         if not self.estimators:
             raise ValueError("estimators must hold at least one (name, estimator), got none.")
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in self.estimators):
+            raise ValueError(
+                "estimators must be a list of (name, estimator), such as [('fixed', model), ...], "
+                f"got {self.estimators!r}."
+            )
         names = [name for name, _ in self.estimators]
         self._validate_names(names)
         return names

@@ -17,6 +17,7 @@ import torch
 import torchvision
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from torch.overrides import TorchFunctionMode
 
 from sklearn_rdm._network._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -95,12 +96,20 @@ def _make(
     with torch.random.fork_rng(devices=[]), _Unfilled() if all_loaded else nullcontext():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
         built = _build(backbone, None if path else weights, image_size)
+        _fill_lazy(built)
     if path:
         built.state_dict = read_state_dict(path)
     if fully_convolutional:
         built = _apply_fully_connected_as_convolutions(built)
     built.network.eval()
     return built
+
+
+def _fill_lazy(built: Backbone) -> None:
+    """Give lazy layers their weights while random numbers are seeded."""
+    if any(isinstance(p, UninitializedParameter) for p in built.network.parameters()):
+        with torch.no_grad():
+            built.network.eval()(torch.zeros(1, 3, *built.preprocessing.size))
 
 
 class _Unfilled(TorchFunctionMode):

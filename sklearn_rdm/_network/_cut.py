@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from sklearn_rdm._network._tokens import see_sequences
 from sklearn_rdm._network._tracing import (
     Trace,
     ancestors,
+    call_name,
     descendants,
     last_cut,
     operations,
@@ -34,12 +35,16 @@ __all__ = [
     "CannotCutError",
     "CutNetwork",
     "Wanted",
-    "call_name",
+    "check_alone",
     "run_twice",
     "same",
     "two_photographs",
 ]
 
+ALONE = (
+    "Give a backbone that sees each image by itself: statistics over a batch, as of batch "
+    "normalisation with track_running_stats=False, must be fixed numbers."
+)
 ROUNDING = 1e-4  # of the largest value: what another order of float32 sums changes
 
 
@@ -73,7 +78,7 @@ class CutNetwork:
         self.cut = last_cut(nodes, self._order, self._outputs, frozen)
         self.has_prefix = self.cut != self._order[0]
         self.needed = targets(ancestors(self._outputs))
-        self.frozen = self._frozen_targets(frozen, trained)
+        self.frozen, self.unneeded = self._frozen_targets(frozen, trained)
         items = [read_out.items for read_out in self._read_outs]
         start, n_trained = nodes[self.cut], wanted.n_trained
         self._graphs: tuple[fx.Graph, ...] = (
@@ -175,23 +180,24 @@ class CutNetwork:
         unneeded = [n for n in order if nodes[n] not in trained]
         return frozen | {n for n in unneeded if not targets([nodes[n]]) & shared}
 
-    def _frozen_targets(self, frozen: set[str], trained: set[fx.Node]) -> set[str]:
-        """Modules and tensors that frozen nodes use; what trained ones use as well is trained."""
+    def _frozen_targets(self, frozen: set[str], trained: set[fx.Node]) -> tuple[set[str], set[str]]:
+        """Modules and tensors that frozen nodes use: those asked for, and those not needed."""
         nodes = self._traced.nodes
         needed = {name for name in self._order if nodes[name] in trained}
 
         def used_by(names: set[str]) -> set[str]:
             return targets(with_constants([nodes[name] for name in names], self._order, nodes))
 
-        return used_by(frozen & needed) | (used_by(frozen - needed) - used_by(needed - frozen))
+        return used_by(frozen & needed), used_by(frozen - needed) - used_by(needed - frozen)
 
     def _inside(self, name: str) -> list[str]:
         """Nodes of a layer, in the order of execution."""
-        path = self._names.path(name)
-        if path in self._order:
-            return [path]
+        path = self._names.aliases.get(name, name)  # also of a module that returns a tuple
         inside = [node for node in self._order if node.startswith(f"{path}.")]
-        return inside or [self._names.known[path]]
+        if inside:
+            return inside
+        path = self._names.path(name)
+        return [path if path in self._order else self._names.known[path]]
 
     def _checked_axes(
         self, backbone: Backbone, wanted: Wanted, photographs: Tensor
@@ -222,9 +228,12 @@ class CutNetwork:
         compared = [*calls, *self._outputs, *whole]
         graph = fx.GraphModule(network, subgraph(self._traced.nodes, None, compared))
         given = images.clone()
-        with torch.no_grad():
-            values = graph(given)
-            parts = self.suffix(self.prefix(given))
+        try:
+            with torch.no_grad():
+                values = graph(given)
+                parts = self.suffix(self.prefix(given))
+        except Exception as error:  # whatever its operations raise
+            raise CannotCutError("torch.fx makes of it what cannot be run") from error
         if not torch.equal(given, images):
             raise CannotCutError("it works in place on its input")
         seen = [*(eager.values[call] for call in calls.values()), *parts]
@@ -233,9 +242,10 @@ class CutNetwork:
         for value, item, right, node in zip(values, items, seen, compared, strict=True):
             if not same(pick_checked(value, item, str(node)), right):
                 raise CannotCutError(
-                    "torch.fx does not see all that its code does in place: "
+                    "torch.fx does not see all that its code does: "
                     f"{node.target} would be computed otherwise"
                 )
+        check_alone(lambda x: self.suffix(self.prefix(x)), images, self.layers)
         sequences = see_sequences(network, eager, images.shape[-2:])
         return tuple(
             sequences.axes(value, self._maker(network, node))
@@ -246,22 +256,19 @@ class CutNetwork:
         return network.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def call_name(call: Call) -> str:
-    path, number = call
-    return f"{path}_{number}" if number else path
-
-
 def _names(backbone: Backbone, traced: Trace, order: Sequence[str]) -> LayerNames:
     name_of = {node: name for name, node in traced.nodes.items()}
+    paths = dict(backbone.network.named_modules())
     known = {
-        call_name(call): name_of[node]
+        call_name(call, paths): name_of[node]
         for call, node in traced.calls.items()
         if name_of.get(node) in set(order)
     }
     n_calls: dict[str, int] = {}
     for path, _ in traced.returned:
         n_calls[path] = n_calls.get(path, 0) + 1
-    return LayerNames(backbone.name, known | {n: n for n in order}, backbone.aliases, n_calls)
+    # A module's name means what a hook sees, also where torch.fx names a function so.
+    return LayerNames(backbone.name, {n: n for n in order} | known, backbone.aliases, n_calls)
 
 
 def two_photographs(size: tuple[int, int]) -> Tensor:
@@ -285,13 +292,42 @@ def run_twice(network: nn.Module, images: Tensor, until: Call | None, name: str)
         remove()
     if calls.error is not None and (until is None or until not in calls.values):
         raise ValueError(_wrong_size(network, images, name, calls.error)) from calls.error
+    paths = dict(network.named_modules())
     for call, value in calls.values.items():
         if not same(value, again.values.get(call)):
             raise ValueError(
-                f"{name} is random in evaluation mode: its layer {call_name(call)!r} gave two "
-                "values for the same images. Give a backbone without random operations."
+                f"{name} is random in evaluation mode: its layer {call_name(call, paths)!r} gave "
+                "two values for the same images. Give a backbone without random operations."
             )
     return calls
+
+
+def check_alone(
+    read: Callable[[Tensor], Sequence[Any]], images: Tensor, layers: Sequence[str]
+) -> None:
+    """Raise a ValueError if what is read of an image depends on the other images of its batch.
+
+    Parameters
+    ----------
+    read : callable
+        Makes the activations of all read-outs from images (n, 3, height, width).
+    images : Tensor of shape (2, 3, height, width)
+        Are read together and one by one.
+    layers : sequence of str
+        What the read-outs are called.
+    """
+    with torch.no_grad():
+        together = read(images.clone())
+        try:
+            alone = [read(image[None].clone()) for image in images]
+        except (RuntimeError, ValueError) as error:  # of batch statistics of a single value
+            raise ValueError(f"the network takes no single image ({error}). {ALONE}") from error
+    for layer, value, *ones in zip(layers, together, *alone, strict=True):
+        shapes = [getattr(rows, "shape", ())[:1] for rows in (value, *ones)]
+        if shapes == [(2,), (1,), (1,)] and not same(value, torch.cat(ones)):
+            raise ValueError(
+                f"layer {layer!r} gives an image other activations among other images. {ALONE}"
+            )
 
 
 def same(value: Any, other: Any) -> bool:
@@ -307,11 +343,12 @@ def _close(a: Any, b: Any) -> bool:
         return False
     if torch.equal(a, b):
         return True
-    if not a.is_floating_point():
+    if not (a.is_floating_point() or a.is_complex()):
         return False
     finite = b[torch.isfinite(b)].abs()
     largest = float(finite.max()) if len(finite) else 0.0
-    return torch.allclose(a, b, rtol=0, atol=ROUNDING * largest, equal_nan=True)
+    rounding = max(ROUNDING, 8 * torch.finfo(b.dtype).eps)
+    return torch.allclose(a, b, rtol=0, atol=rounding * largest, equal_nan=True)
 
 
 def _wrong_size(network: nn.Module, images: Tensor, name: str, error: Exception) -> str:

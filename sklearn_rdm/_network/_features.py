@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sklearn_rdm._network._layouts import N_AXES, Axes
+from sklearn_rdm._pairs._options import check_option
 
 __all__ = ["Pooling", "check_pooling", "state_axes", "to_features"]
 
@@ -34,8 +35,7 @@ class Pooling:
 
 def check_pooling(spatial_pooling: Any, tokens: Any) -> Pooling:
     """Return both as they are used, or raise a ValueError."""
-    if tokens not in TOKENS:
-        raise ValueError(f"tokens must be one of {[*TOKENS]}, got {tokens!r}.")
+    check_option("tokens", tokens, TOKENS)
     if spatial_pooling is None:
         return Pooling(None, tokens)
     whole = isinstance(spatial_pooling, Integral)
@@ -123,8 +123,14 @@ def to_features(activations: Tensor, axes: Axes, pooling: Pooling) -> Tensor:
     Raises
     ------
     ValueError
-        If activations are to be averaged over axes that are not known.
+        If activations are to be averaged over axes that are not known, or are complex numbers.
     """
+    if activations.is_complex():
+        raise ValueError(
+            f"the layer's activations of shape {('n_images', *activations.shape[1:])} are complex "
+            "numbers, which have no Pearson correlation of their own. Read a layer behind it that "
+            "makes them real."
+        )
     activations = activations.float()
     if axes.layout == "tokens" and pooling.tokens != "all":
         return _of_tokens(activations, axes, pooling.tokens)

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from sklearn_rdm._network._backbones import Backbone
-from sklearn_rdm._network._cut import Wanted, call_name, run_twice
+from sklearn_rdm._network._cut import Wanted, check_alone, run_twice
 from sklearn_rdm._network._hooks import Call, Calls, install_hooks, pick, pick_checked, read_calls
 from sklearn_rdm._network._layer_names import LayerNames
 from sklearn_rdm._network._tokens import see_sequences
-from sklearn_rdm._network._tracing import settings
+from sklearn_rdm._network._tracing import call_name, settings
 
 __all__ = ["HookedNetwork"]
 
@@ -29,7 +29,8 @@ class HookedNetwork:
     def __init__(self, backbone: Backbone, wanted: Wanted, photographs: Tensor) -> None:
         network = self._network = backbone.network
         calls = run_twice(network, photographs, None, backbone.name)
-        by_name = {call_name(call): call for call in calls.values if call[0]}
+        paths = dict(network.named_modules())
+        by_name = {call_name(call, paths): call for call in calls.values if call[0]}
         names = _names(backbone, calls, by_name)
         if None in wanted.layers:
             raise ValueError(
@@ -40,16 +41,17 @@ class HookedNetwork:
         self.layers = tuple(map(str, read_outs))
         self._wanted = [(by_name[read_out.name], read_out.items) for read_out in read_outs]
         self._n_trained = wanted.n_trained
-        self.frozen = _frozen(network, calls, self._wanted, wanted, names, by_name)
+        self.frozen, self.unneeded = _frozen(network, calls, self._wanted, wanted, names, by_name)
         install_hooks(network)
         sequences = see_sequences(network, calls, photographs.shape[-2:])
         self.axes = tuple(
             sequences.axes(
-                pick_checked(calls.values[call], items, call_name(call)),
-                network.get_submodule(call[0]),
+                pick_checked(calls.values[call], items, call_name(call, paths)),
+                paths[call[0]],
             )
             for call, items in self._wanted
         )
+        check_alone(self.suffix, photographs, self.layers)
 
     def prefix(self, images: Tensor) -> Tensor:
         return images
@@ -69,6 +71,12 @@ class HookedNetwork:
         calls = [call for call, _ in wanted]
         # A copy: the network may work in place on its input.
         values = read_calls(self._network, inputs.clone(), calls, stops=stops)
+        for layer, call in zip(self.layers, calls, strict=False):
+            if call not in values:
+                raise ValueError(
+                    f"the network did not call its layer {layer!r} for all images, so that some "
+                    "have no activations: read out a layer that every image passes through."
+                )
         return tuple(pick(values[call], items) for call, items in wanted)
 
     def bind(self, network: nn.Module) -> None:
@@ -117,22 +125,34 @@ def _frozen(
     wanted: Wanted,
     names: LayerNames,
     by_name: Mapping[str, Call],
-) -> set[str]:
-    """Paths of the parameters and modules that never change.
-
-    A module's own parameters are used when it is called. Those of a module that is not over yet,
-    such as position embeddings of the whole network, count as used before its layers.
-    """
+) -> tuple[set[str], set[str]]:
+    """Paths of parameters and modules that never change: those asked for, and those not needed."""
     end = max(calls.ends[call] for call, _ in read[: wanted.n_trained])
-    first = {path: calls.starts[path, 0] for path, number in calls.starts if number == 0}
-    frozen = {path for path, start in first.items() if start > end}
+    first = _first_uses(network, calls)
+    unneeded = {path for path, start in first.items() if start > end}
+    frozen: set[str] = set()
     if wanted.freeze_up_to is not None:
         limit = calls.ends[by_name[names.path(wanted.freeze_up_to)]]
-        frozen |= {"", *(path for path, start in first.items() if start < limit)}
+        frozen |= {path for path, start in first.items() if start < limit}
     if wanted.freeze_from is not None:
         limit = calls.starts[by_name[names.path(wanted.freeze_from)]]
         frozen |= {path for path, start in first.items() if start >= limit}
-    return _own_parts(network, frozen)
+    return _own_parts(network, frozen), _own_parts(network, unneeded)
+
+
+def _first_uses(network: nn.Module, calls: Calls) -> dict[str, int]:
+    """When each module's own parameters are first used, in steps.
+
+    As it is called. Those of a module that is not over yet, such as position embeddings of the
+    whole network, count as used before its layers, and so do those of its parts that are never
+    called, such as the output projection of torch's attention.
+    """
+    first = {"": -1}
+    for path, _ in network.named_modules():  # what holds others comes before these
+        if path:
+            around = first[path.rpartition(".")[0]]
+            first[path] = calls.starts.get((path, 0), around)
+    return first
 
 
 def _own_parts(network: nn.Module, paths: Collection[str]) -> set[str]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map
 
 __all__ = [
     "Call",
     "Calls",
     "all_calls",
+    "clone",
     "describe_value",
     "holds_tensors",
     "install_hooks",
@@ -53,7 +55,7 @@ class Calls:
         self.ends[call] = len(self.starts) + len(self.ends)
         if self.wanted is None or call in self.wanted:
             # At once: what follows may work in place, as most activation functions do.
-            self.values[call] = tree_map_only(Tensor, torch.clone, output)
+            self.values[call] = clone(output)
         if self.stops and self.wanted is not None and len(self.values) == len(self.wanted):
             raise _Arrived
 
@@ -144,6 +146,26 @@ class _Until(Calls):
         super().end(path, output)
         if self.until in self.values:
             raise _Arrived
+
+
+def clone(value: Any) -> Any:
+    """Copy a tensor, or all tensors of a tuple, dict or dataclass."""
+    return tree_map(_clone_leaf, value)
+
+
+def _clone_leaf(value: Any) -> Any:
+    """Copy what torch takes for one leaf, which may be a dict of another class."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, Mapping):
+        copied: Any = copy(value)
+        copied.update({name: clone(item) for name, item in value.items()})
+    elif is_dataclass(value) and not isinstance(value, type):
+        copied = copy(value)
+        vars(copied).update({name: clone(item) for name, item in vars(value).items()})
+    else:
+        return value
+    return copied
 
 
 def pick(value: Any, items: tuple[int | str, ...]) -> Any:

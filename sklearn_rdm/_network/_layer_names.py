@@ -71,6 +71,8 @@ class LayerNames:
 
     def _split(self, name: str) -> tuple[str, Items]:
         """Split "block.0[1]" or "encoder.last_hidden_state" into the layer and its items."""
+        if not isinstance(name, str):
+            raise ValueError(self.unknown(name))
         path = self.aliases.get(name, name)
         items: list[int | str] = []
         while not self._is_known(path):

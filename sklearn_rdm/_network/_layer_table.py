@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from sklearn_rdm._network._backbones import Backbone, load_backbone
-from sklearn_rdm._network._cut import call_name, run_twice, two_photographs
+from sklearn_rdm._network._cut import run_twice, two_photographs
 from sklearn_rdm._network._hooks import Calls
+from sklearn_rdm._network._tracing import call_name
 from sklearn_rdm._network._trunk import Trunk
 
 __all__ = ["list_layers"]
@@ -108,7 +109,8 @@ def list_layers(
     assert built.remake is not None
     photographs = two_photographs(built.preprocessing.size)
     calls = run_twice(built.network, photographs, None, built.name)
-    read = {call_name(call): value for call, value in calls.values.items() if call[0]}
+    paths = dict(built.network.named_modules())
+    read = {call_name(call, paths): value for call, value in calls.values.items() if call[0]}
     trained = _trained(built.remake(), read, freeze_up_to, freeze_from)
     return LayerTable(_layers(built, calls, trained))
 
@@ -128,8 +130,9 @@ def _trained(
 
 def _layers(backbone: Backbone, calls: Calls, trained: Mapping[str, bool]) -> Iterator[Layer]:
     alias = {path: name for name, path in backbone.aliases.items()}
+    paths = dict(backbone.network.named_modules())
     for call in sorted(calls.values.keys() & calls.starts.keys(), key=calls.starts.__getitem__):
-        name, module = call_name(call), backbone.network.get_submodule(call[0])
+        name, module = call_name(call, paths), paths[call[0]]
         inside = [key for key, _ in module.named_parameters(call[0])]
         frozen = not any(trained.get(key, True) for key in inside) if inside else None
         number = sum(p.numel() for p in module.parameters())

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sklearn_rdm._network._description import KNOWN, describe, is_versioned
@@ -26,7 +27,8 @@ def hash_contents(
         key.update("\n".join(lines).encode())
         for name, value in state.items():
             key.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-            key.update(value.detach().cpu().contiguous().numpy().tobytes())
+            values = value.detach().cpu().contiguous().reshape(-1)
+            key.update(values.view(torch.uint8).numpy().tobytes())
     return key.hexdigest()
 
 

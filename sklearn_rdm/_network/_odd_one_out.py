@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from sklearn_rdm._models._odd_one_out import ChoiceScoreMixin
-from sklearn_rdm._network._batches import PairBatches
+from sklearn_rdm._network._batch_orders import PairBatches
 from sklearn_rdm._network._datasets import gives_validation
 from sklearn_rdm._network._image_reader import ImageReader
 from sklearn_rdm._network._pair_training import split_by_image, weighted_rows

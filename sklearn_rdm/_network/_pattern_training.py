@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
-from sklearn_rdm._network._batches import (
-    OrderedPatternBatches,
-    PatternBatches,
-    PatternDataset,
-)
+from sklearn_rdm._network._batch_orders import OrderedPatternBatches, PatternBatches
+from sklearn_rdm._network._batches import PatternDataset
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._pair_index import has_pair, sets_of_seen
 from sklearn_rdm._pairs._unit_scale import exponents_of

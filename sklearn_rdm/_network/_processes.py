@@ -141,11 +141,8 @@ class _SharedSlices(torch.autograd.Function):
         part = torch.zeros_like(ctx.own)
         own = gradient[ctx.rows]
         part[: len(own)] = own
-        gradients = torch.autograd.grad(
-            ctx.own, ctx.parameters, part, allow_unused=True, materialize_grads=True
-        )
+        total = _joined_gradients(ctx.own, ctx.parameters, part)
         ctx.own = None
-        total = torch.cat([g.reshape(-1) for g in gradients])
         distributed.all_reduce(total)
         return (None, None, *_as_parameters(total, ctx.parameters))
 
@@ -183,30 +180,33 @@ class _SharedShards(torch.autograd.Function):
         parameters, parts = ctx.parameters, in_shards(gradient, ctx.parameters)
 
         def run(number: int) -> Tensor:
-            gradients = torch.autograd.grad(
-                ctx.own[number],
-                parameters,
-                parts[number],
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            return torch.cat([g.reshape(-1) for g in gradients])
+            return _joined_gradients(ctx.own[number], parameters, parts[number])
 
         own = dict(zip(ctx.own, map_in_threads(run, list(ctx.own)), strict=True))
-        n_weights = sum(parameter.numel() for parameter in parameters)
+        length = sum(parameter.numel() + 1 for parameter in parameters)
         total: Tensor | None = None
         for number in range(ctx.n_shards):
-            shared = _share(own.get(number), (n_weights,), gradient, number)
+            shared = _share(own.get(number), (length,), gradient, number)
             total = shared if total is None else total.add_(shared)
         assert total is not None
         ctx.own = None
         return (None, None, *_as_parameters(total, parameters))
 
 
-def _as_parameters(total: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The parts of one long vector, in the shapes of the parameters."""
-    parts = total.split([parameter.numel() for parameter in parameters])
-    return [part.view_as(p) for part, p in zip(parts, parameters, strict=True)]
+def _joined_gradients(output: Tensor, parameters: Sequence[Tensor], gradient: Tensor) -> Tensor:
+    """Gradients as one long vector, then for each parameter 1, or 0 if it gets none."""
+    gradients = torch.autograd.grad(output, parameters, gradient, allow_unused=True)
+    given = gradient.new_tensor([g is not None for g in gradients])
+    pairs = zip(gradients, parameters, strict=True)
+    filled = (torch.zeros_like(p) if g is None else g for g, p in pairs)
+    return torch.cat([*(g.reshape(-1) for g in filled), given])
+
+
+def _as_parameters(total: Tensor, parameters: Sequence[Tensor]) -> list[Tensor | None]:
+    """The parts of one long vector, in the shapes of the parameters; None without gradient."""
+    *parts, given = total.split([*(p.numel() for p in parameters), len(parameters)])
+    of_each = zip(parts, parameters, given.tolist(), strict=True)
+    return [part.view_as(p) if has_gradient else None for part, p, has_gradient in of_each]
 
 
 def _own(shards: Sequence[Tensor]) -> range:

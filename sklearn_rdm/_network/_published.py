@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn, optim
 
 from sklearn_rdm._network._siamese import SiameseRDMRegressor
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm.preprocessing import SubjectPooling
 
 __all__ = ["make_agrawal2019"]
@@ -77,8 +78,7 @@ def make_agrawal2019(model: str, **params: Any) -> SiameseRDMRegressor:
     >>> net.get_params()["optimizer__momentum"]
     0.9
     """
-    if model not in _AGRAWAL2019:
-        raise ValueError(f"model must be one of {[*_AGRAWAL2019]}, got {model!r}.")
+    check_option("model", model, _AGRAWAL2019)
     training = {
         "image_size": 224,
         "reference": None,

@@ -121,15 +121,18 @@ class _ShardedFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         def run(output: Tensor, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
-            return torch.autograd.grad(
-                output, ctx.parameters, output_gradient, allow_unused=True, materialize_grads=True
-            )
+            # None, not zeros, for what gets no gradient: optimizers would let its weights decay.
+            return torch.autograd.grad(output, ctx.parameters, output_gradient, allow_unused=True)
 
         shards = map_in_threads(run, ctx.outputs, in_shards(gradient, ctx.parameters))
         total = _to_be_summed(next(shards), gradient)
         for gradients in shards:
-            for summed, added in zip(total, gradients, strict=True):
-                summed.add_(added)
+            for number, added in enumerate(gradients):
+                summed = total[number]
+                if summed is None:  # value-dependent code may use a weight for some images only
+                    total[number] = None if added is None else added.clone()
+                elif added is not None:
+                    summed.add_(added)
         ctx.outputs = None
         return (None, None, *total)
 
@@ -141,14 +144,19 @@ def in_shards(rows: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return rows.tensor_split(-(-len(rows) // LARGE_SHARD))  # of one size: no thread waits
 
 
-def _to_be_summed(gradients: Sequence[Tensor], received: Tensor) -> list[Tensor]:
+def _to_be_summed(gradients: Sequence[Tensor | None], received: Tensor) -> list[Tensor | None]:
     """Gradients that can be added to in place: none shares its memory with another tensor."""
-    own, in_use = [], {_storage(received)}
+    own: list[Tensor | None] = []
+    in_use = {_storage(received)}
     for gradient in gradients:
+        if gradient is None:
+            own.append(None)
+            continue
         # Most are new, and a copy would take as long as the products of a large linear layer.
         alone = gradient.is_contiguous() and _storage(gradient) not in in_use
-        own.append(gradient if alone else gradient.clone())
-        in_use.add(_storage(own[-1]))
+        kept = gradient if alone else gradient.clone()
+        own.append(kept)
+        in_use.add(_storage(kept))
     return own
 
 

@@ -8,6 +8,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
@@ -16,17 +17,19 @@ import torch
 import torchvision
 from torch import fx, nn
 from torch.fx.node import map_arg
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves
 from torchvision.models.feature_extraction import NodePathTracer
 
-from sklearn_rdm._network._hooks import Call, pick
+from sklearn_rdm._network._hooks import Call, clone, pick
 
 __all__ = [
     "Trace",
     "ancestors",
+    "call_name",
     "defaults",
     "descendants",
     "last_cut",
+    "left_as_it_was",
     "operations",
     "penultimate",
     "settings",
@@ -68,6 +71,12 @@ class _Tracer(NodePathTracer):
         super().__init__(*args, **kwargs)
         self.returned: dict[Call, Any] = {}
         self._n_calls: dict[str, int] = {}
+        self.paths: Collection[str] = ()  # of modules
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        if not torch.is_grad_enabled():
+            raise ValueError("layers are run without gradients, which a graph does not keep")
+        return super().create_node(*args, **kwargs)
 
     def call_module(self, m: nn.Module, forward: Callable, args: Any, kwargs: Any) -> Any:
         path = self.path_of_module(m)
@@ -81,8 +90,18 @@ class _Tracer(NodePathTracer):
         if node.op != "call_module":
             return super()._get_node_qualname(module_qualname, node)
         # torchvision takes the end of a module's name "ln_2" for the number of a call of "ln".
-        number = self._n_calls[module_qualname] - 1
-        return f"{module_qualname}_{number}" if number else module_qualname
+        call = module_qualname, self._n_calls[module_qualname] - 1
+        return call_name(call, self.paths)
+
+
+def call_name(call: Call, paths: Collection[str]) -> str:
+    """Name a call: "conv" is the first one of a module, "conv_1" the second.
+
+    Where a module has that path itself, it is meant by it, and the call is "conv__1".
+    """
+    path, number = call
+    name = f"{path}_{number}" if number else path
+    return f"{path}__{number}" if number and name in paths else name
 
 
 def map_proxies(value: Any) -> Any:
@@ -102,11 +121,39 @@ def trace(network: nn.Module) -> Trace:
         autowrap_functions=functions,
         leaf_modules=[*LEAF_MODULES, *leaves],
     )
-    with _patched_modules:
+    tracer.paths = {path for path, _ in network.named_modules()}
+    with _patched_modules, left_as_it_was(network), torch.enable_grad():
         tracer.trace(network, concrete_args=defaults(network) or None)
     nodes = {name: node for node, name in tracer.node_to_qualname.items()}
     _pass_on_effects(tracer.graph, network)
     return Trace(nodes, tracer.returned)
+
+
+@contextmanager
+def left_as_it_was(network: nn.Module) -> Iterator[None]:
+    """Undo what a forward pass on proxies leaves in a network, such as encodings that it caches."""
+    before = [(module, dict(vars(module))) for module in network.modules()]
+    contents = [
+        (value, value.copy())
+        for _, attributes in before
+        for value in attributes.values()
+        if isinstance(value, list | dict | set)
+    ]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            added = {name: v for name, v in vars(module).items() if name not in attributes}
+            for name in (name for name, value in added.items() if _holds_proxies(value)):
+                del vars(module)[name]  # others are constants that torch.fx keeps there
+            vars(module).update(attributes)
+        for value, content in contents:
+            value.clear()
+            value.extend(content) if isinstance(value, list) else value.update(content)
+
+
+def _holds_proxies(value: Any) -> bool:
+    return any(isinstance(leaf, fx.Proxy) for leaf in tree_leaves(value))
 
 
 class _PatchedModules:
@@ -307,11 +354,6 @@ def subgraph(
         )
     )
     return graph
-
-
-def clone(value: Any) -> Any:
-    """Copy a tensor, or all tensors of a tuple or dict."""
-    return tree_map_only(torch.Tensor, torch.clone, value)
 
 
 def operations(graph: fx.GraphModule) -> Iterator[str]:

@@ -15,14 +15,8 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from sklearn_rdm._network._accelerator import reside
-from sklearn_rdm._network._batches import (
-    ImageBatches,
-    NetworkInputs,
-    OrderedBatches,
-    PairBatches,
-    PatternDataset,
-    ReadAhead,
-)
+from sklearn_rdm._network._batch_orders import ImageBatches, OrderedBatches, PairBatches
+from sklearn_rdm._network._batches import NetworkInputs, PatternDataset, ReadAhead
 from sklearn_rdm._network._checkpoint import NoCheckpoint
 from sklearn_rdm._network._datasets import gives_validation, make_dataset, own_validation
 from sklearn_rdm._network._epochs import EpochLoop

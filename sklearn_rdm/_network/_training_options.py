@@ -9,6 +9,7 @@ import numpy as np
 
 from sklearn_rdm._network._datasets import gives_validation
 from sklearn_rdm._network._preprocessing import check_photographs
+from sklearn_rdm._pairs._options import check_option
 
 __all__ = ["check_fit_params", "check_options"]
 
@@ -23,14 +24,12 @@ def check_fit_params(fit_params: dict[str, Any], besides: str) -> None:
 def check_options(net: Any, images: Any) -> None:
     """Refuse images that are no photographs, and parameters of a training that make no sense."""
     check_photographs(np.asarray(images[:1]), len(images))
-    if net.batching not in net.batchings:
-        raise ValueError(f"batching must be one of {[*net.batchings]}, got {net.batching!r}.")
+    check_option("batching", net.batching, net.batchings)
     _check_numbers(net)
     _check_parts(net)
-    if not 0 <= net.pretrained_penalty < float("inf"):
-        raise ValueError(
-            f"pretrained_penalty must be finite and 0 or more, got {net.pretrained_penalty!r}."
-        )
+    penalty = net.pretrained_penalty
+    if isinstance(penalty, str) or not 0 <= penalty < float("inf"):
+        raise ValueError(f"pretrained_penalty must be finite and 0 or more, got {penalty!r}.")
     if net.device is None:
         raise ValueError("device must name where the network runs, such as 'cpu', got None.")
     _check_train_split(net.train_split)

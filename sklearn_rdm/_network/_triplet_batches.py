@@ -12,7 +12,8 @@ from numpy.random import RandomState
 from skorch.dataset import Dataset
 from torch import Tensor
 
-from sklearn_rdm._network._batches import ImageBatches, NetworkInputs, PairBatch
+from sklearn_rdm._network._batch_orders import ImageBatches
+from sklearn_rdm._network._batches import NetworkInputs, PairBatch
 from sklearn_rdm._pairs import ImageTriplets
 from sklearn_rdm._pairs._pair_index import as_places, renumber
 from sklearn_rdm._pairs._triplets import OTHERS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -211,19 +211,20 @@ class Trunk(nn.Module):
         prune(self.network, "")
 
     def _freeze(self) -> None:
-        targets = self._way.frozen
+        frozen, unneeded = self._way.frozen, self._way.unneeded
         self._frozen_modules = {
             name
             for name, _ in self.network.named_modules()
-            if name and any(within(name, t) or within(t, name) for t in targets)
+            if name and any(within(name, t) or within(t, name) for t in frozen | unneeded)
         }
-        for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(not any(within(name, target) for target in targets))
+        for parameter, names in _names_of_parameters(self.network):
+            if _is_one_in(names, frozen) or all(_is_one_in([name], unneeded) for name in names):
+                parameter.requires_grad_(False)
 
 
 def _way_to_run(backbone: Backbone, wanted: Wanted) -> CutNetwork | HookedNetwork:
     """Cut a network where that gives its own values, else read it whole by hooks."""
-    defaults(backbone.network)  # or an error
+    _check_readable(backbone)
     photographs = two_photographs(backbone.preprocessing.size)
     try:
         return CutNetwork(backbone, wanted, photographs)
@@ -236,6 +237,34 @@ def _way_to_run(backbone: Backbone, wanted: Wanted) -> CutNetwork | HookedNetwor
             stacklevel=4,
         )
         return way
+
+
+def _check_readable(backbone: Backbone) -> None:
+    """Raise a ValueError if nothing can be read of a network, whatever the layer."""
+    defaults(backbone.network)  # or an error
+    if any(isinstance(module, torch.jit.ScriptModule) for module in backbone.network.modules()):
+        raise ValueError(
+            f"{backbone.name} has parts that torch.jit has compiled, whose layers cannot be read: "
+            "give the network that it was made of."
+        )
+    if any(t.is_meta for t in backbone.network.state_dict().values()):
+        raise ValueError(
+            f"{backbone.name} has no weights, as it was built on the device 'meta': build it on "
+            "the processor."
+        )
+
+
+def _names_of_parameters(network: nn.Module) -> Iterable[tuple[nn.Parameter, list[str]]]:
+    """All parameters, each with its names: layers may share one."""
+    found: dict[int, tuple[nn.Parameter, list[str]]] = {}
+    for path, module in network.named_modules():
+        for name, parameter in module.named_parameters(path, recurse=False):
+            found.setdefault(id(parameter), (parameter, []))[1].append(name)
+    return found.values()
+
+
+def _is_one_in(names: Sequence[str], targets: Collection[str]) -> bool:
+    return any(within(name, target) for name in names for target in targets)
 
 
 def _check_one_per_image(layer: str, output: Any, n_images: int) -> None:

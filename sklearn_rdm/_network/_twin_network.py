@@ -23,6 +23,7 @@ from sklearn_rdm._network._references import (
 )
 from sklearn_rdm._network._shards import SHARD_SIZE, map_in_threads, pad_to_shard, run_in_shards
 from sklearn_rdm._network._trunk import Trunk
+from sklearn_rdm._pairs._options import check_option
 
 __all__ = ["TwinNetwork"]
 
@@ -134,8 +135,7 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         self._check_is_trained(layer, freeze_up_to, freeze_from)
 
     def _keep_settings(self, precision: str | None, noise_ratio: float, reference: Any) -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {[*PRECISIONS]}, got {precision!r}.")
+        check_option("precision", precision, PRECISIONS)
         check_reference(reference)
         self.dtype = PRECISIONS[precision]
         self.noise_ratio = check_noise_ratio(noise_ratio)
@@ -148,8 +148,9 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
 
     def _add_read_outs(self) -> None:
         blank = torch.zeros(1, 3, *self.preprocessing.size)
-        with torch.no_grad():
+        with torch.enable_grad():
             outputs = self.trunk(blank)
+        self._has_gradient = any(value.requires_grad for value in outputs[: self.trunk.n_trained])
         node = dict(zip(self._wanted_layers, self.trunk.layers, strict=True))
         self.layer_sizes = [features.shape[1] for features in self._layer_features(outputs)]
         size = dict(zip(self.trunk.layers, self.layer_sizes, strict=True))
@@ -164,8 +165,15 @@ spatial_pooling, tokens, noise_ratio, precision, random_state
         if not self.trained_parameters():
             raise ValueError(
                 f"nothing is left to train: every layer up to {layer!r} is frozen by "
-                f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}. Train a later "
-                "layer, freeze less, or use FixedRSARegressor on LayerActivations."
+                f"freeze_up_to={freeze_up_to!r}, freeze_from={freeze_from!r}, or requires no "
+                "gradient as the backbone is made. Train a later layer, freeze less, or use "
+                "FixedRSARegressor on LayerActivations."
+            )
+        if any(p.requires_grad for p in self.trunk.parameters()) and not self._has_gradient:
+            raise ValueError(
+                f"layer {layer!r} cannot be trained: the backbone computes it without gradients, "
+                "by torch.no_grad or detach. Train another layer, or use FixedRSARegressor on "
+                "LayerActivations."
             )
 
     def _add_what_is_settled(self) -> None:

@@ -107,7 +107,7 @@ class ImagePairs:
     def from_rdms(
         cls, images: Any, rdms: Any, *, image_groups: Any = None, background: Any = None
     ) -> tuple[ImagePairs, np.ndarray]:
-        """Take the labelled pairs out of one or several dissimilarity matrices.
+        """Make pairs, and their dissimilarities, of images and dissimilarity matrices.
 
         Parameters
         ----------
@@ -247,8 +247,8 @@ class ImagePairs:
         -------
         rdms : ndarray
             Of shape ``(n_images, n_images)``, ``(n_subjects, n_images, n_images)`` or
-            ``(n_subjects, n_times, n_images, n_images)``; symmetric, zero diagonal, NaN where
-            these pairs say nothing.
+            ``(n_subjects, n_times, n_images, n_images)``; symmetric, zero diagonal, NaN for
+            pairs that are not among these.
 
         Raises
         ------

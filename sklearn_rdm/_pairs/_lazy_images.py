@@ -17,7 +17,7 @@ __all__ = ["LazyImages"]
 class LazyImages:
     """Images in an HDF5 dataset, zarr or Dask array, memory map or files, read when needed.
 
-    Stands wherever an array of images does. A slice reads nothing; one image, ``images[3]``, and
+    Use it in place of an array of images. A slice reads nothing; one image, ``images[3]``, and
     ``np.asarray(images[rows])`` read these images alone. Networks read mini-batch by mini-batch,
     in threads that run ahead of them; what frozen layers make of the images is computed once, as
     always. Estimators of features read the images they need whole.

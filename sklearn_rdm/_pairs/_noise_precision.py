@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_rdm._pairs._dissimilarities import as_numbers
+from sklearn_rdm._pairs._options import check_option
 
 SHRINKAGES = ("diagonal", "identity")
 WHITENED = ("mahalanobis", "crossnobis")
@@ -70,8 +71,7 @@ def whitener_of_residuals(
     residuals: Any, shrinkage: str, n_channels: int, subject: int
 ) -> np.ndarray:
     """``L`` of the shrunk covariance of residuals (n_observations, n_channels)."""
-    if shrinkage not in SHRINKAGES:
-        raise ValueError(f"shrinkage must be one of {SHRINKAGES}, got {shrinkage!r}.")
+    check_option("shrinkage", shrinkage, SHRINKAGES)
     residuals = as_numbers(residuals, "noise_residuals")
     shape = residuals.shape
     if residuals.dtype.kind not in "uif" or len(shape) != 2 or shape[1] != n_channels:

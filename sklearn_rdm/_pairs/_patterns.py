@@ -16,6 +16,7 @@ import numpy as np
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._lazy_rows import as_rows, is_in_memory, read_rows
 from sklearn_rdm._pairs._noise_precision import whiteners
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm._pairs._pair_index import AllPairs, renumber
 from sklearn_rdm._pairs._pattern_checks import (
     check_directions,
@@ -150,8 +151,7 @@ default="correlation"
         shrinkage: str = "diagonal",
         time_average: bool = False,
     ) -> None:
-        if metric not in METRICS:
-            raise ValueError(f"metric must be one of {METRICS}, got {metric!r}.")
+        check_option("metric", metric, METRICS)
         several = isinstance(patterns, list | tuple)  # an array is one subject
         self.patterns = [as_rows(p) for p in (patterns if several else [patterns])]
         self.metric, self.time_average = metric, bool(time_average)

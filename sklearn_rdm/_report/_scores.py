@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm._displays import RDMScoresDisplay
+from sklearn_rdm._displays._drawing import score_label
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._report._page import Section, figure, paragraph, table
 from sklearn_rdm.metrics import noise_ceiling, rdm_bootstrap, rdm_permutation_test
@@ -68,7 +69,7 @@ class Scores:
             "Scores",
             [
                 table(
-                    f"Score ({self.scoring}, mean over subjects) of these pairs",
+                    f"{score_label(self.scoring)} of these pairs, mean over subjects",
                     ["Model", "Score", "95 % interval over images", "p, images shuffled"],
                     rows,
                 ),
@@ -92,7 +93,8 @@ class Scores:
             noise_ceiling=self.ceiling,
             null=[m.chance for m in self.models],
         )
-        return display.plot(score_name=self.scoring, null_name="95th percentile of chance").figure_
+        label = score_label(self.scoring)
+        return display.plot(score_name=label, null_name="95th percentile of chance").figure_
 
 
 def compute_scores(

@@ -66,7 +66,7 @@ def choices(model: Any) -> Section | None:
         paragraph(
             f"Chosen by cross-validation, cv = {model.cv!r}: {_listed(model.best_params_)}; mean "
             f"score over folds {model.best_score_:.3f}. The best of several candidates scores too "
-            "high an estimate for new images: report the score of images that took no part in it."
+            "high for new images: report the score of images that took no part in the choice."
         )
     ]
     if hasattr(model, "best_layer_"):
@@ -118,7 +118,7 @@ def method(model: Any, scoring: str, n_draws: int, random_state: Any) -> Section
         [
             paragraph(
                 f"Scores compare predicted dissimilarities with those of each subject ({scoring}), "
-                f"then average over subjects. Intervals: {n_draws} bootstrap samples of images. p "
+                f"then average over subjects. Intervals: over images, by {n_draws} samples. p "
                 f"and chance: {n_draws} permutations of images, rows and columns together. Seed: "
                 f"{random_state!r}. The noise ceiling compares each subject with the mean of the "
                 "others (lower bound) and of all (upper bound)."

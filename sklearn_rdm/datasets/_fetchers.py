@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from sklearn.utils import Bunch
 
 from sklearn_rdm._pairs._extras import import_optional
 from sklearn_rdm._pairs._images import check_size, read_images
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm.io._mat import as_square, read_mat
 
 __all__ = ["fetch_algonauts2019", "fetch_kriegeskorte92"]
@@ -145,10 +145,10 @@ def fetch_algonauts2019(
     >>> from sklearn_rdm.datasets import fetch_algonauts2019
     >>> fetch_algonauts2019(target="fmri_v1")
     Traceback (most recent call last):
-    ValueError: target must be one of 'fmri_evc', 'fmri_it', 'meg_early', 'meg_late', got 'fmri_v1'.
+    ValueError: target must be one of ['fmri_evc', ..., 'meg_late'], got 'fmri_v1'.
     """
-    _check_choice("image_set", image_set, ALGONAUTS_SETS)
-    _check_choice("target", target, ALGONAUTS_TARGETS)
+    check_option("image_set", image_set, ALGONAUTS_SETS)
+    check_option("target", target, ALGONAUTS_TARGETS)
     folder = _data_home(data_home, "algonauts2019") / f"Training_Data/{image_set}_Image_Set"
     file, variable = ALGONAUTS_TARGETS[target]
     width = len(str(image_set))
@@ -247,9 +247,9 @@ def fetch_kriegeskorte92(
     >>> from sklearn_rdm.datasets import fetch_kriegeskorte92
     >>> fetch_kriegeskorte92("monkey_v4")
     Traceback (most recent call last):
-    ValueError: target must be one of 'human_it', ..., 'behaviour', got 'monkey_v4'.
+    ValueError: target must be one of ['human_it', ..., 'behaviour'], got 'monkey_v4'.
     """
-    _check_choice("target", target, KRIEGESKORTE_TARGETS)
+    check_option("target", target, KRIEGESKORTE_TARGETS)
     if target != "human_it" and not average_sessions:
         raise ValueError(f"target {target!r} has no sessions: leave average_sessions=True.")
     folder = _data_home(data_home, "kriegeskorte2008")
@@ -277,12 +277,6 @@ def _data_home(data_home: Any, dataset: str) -> Path:
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         data_home = os.environ.get("SKLEARN_RDM_DATA") or Path(cache) / "sklearn_rdm"
     return Path(data_home).expanduser() / dataset
-
-
-def _check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    if value not in choices:
-        valid = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {valid}, got {value!r}.")
 
 
 def _read_subjects(path: Path, variable: str, n_images: int, average_time: bool) -> np.ndarray:

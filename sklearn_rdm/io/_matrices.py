@@ -8,6 +8,7 @@ from typing import Any
 
 from sklearn.utils import Bunch
 
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm.io._budget import Budget, named
 from sklearn_rdm.io._containers import find_rdms
 from sklearn_rdm.io._labels import as_labels, check_labels, in_order
@@ -170,7 +171,6 @@ def write_rdms(
 
 
 def _check_layout(layout: str, path: Path) -> None:
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {[*LAYOUTS]}, got {layout!r}.")
+    check_option("layout", layout, LAYOUTS)
     if layout != "arrays" and path.suffix.lower() != ".mat":
         raise ValueError(f"layout={layout!r} is one of .mat files, got {str(path)!r}.")

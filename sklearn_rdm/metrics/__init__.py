@@ -15,7 +15,8 @@ from sklearn_rdm.metrics._choices import (
     choice_accuracy_scorer,
 )
 from sklearn_rdm.metrics._comparison import compare_fold_scores, compare_rdm_scores
-from sklearn_rdm.metrics._noise_ceiling import NoiseCeilingConvention, noise_ceiling
+from sklearn_rdm.metrics._conventions import NoiseCeilingConvention
+from sklearn_rdm.metrics._noise_ceiling import noise_ceiling
 from sklearn_rdm.metrics._normalized import noise_normalized_r2_score
 from sklearn_rdm.metrics._partition import rdm_partial_score, rdm_variance_partition
 from sklearn_rdm.metrics._permutation import rdm_permutation_test

@@ -72,7 +72,7 @@ def rdm_bootstrap(
     result : InferenceResult
         Prints as a small table; ``result.to_frame()`` is a DataFrame. ``score`` : float, of the
         data as they are; ``fold_scores`` : ndarray of shape (n_folds,); ``confidence_interval`` :
-        (low, high), ``score -+ t standard_error``; ``standard_error`` : float; ``dof`` : float,
+        (low, high), ``score +/- t standard_error``; ``standard_error`` : float; ``dof`` : float,
         degrees of freedom of ``t``, NaN for percentiles; ``bootstrap_distribution`` : ndarray of
         shape (n_resamples,), empty where nothing is drawn, NaN where a sample has too few distinct
         images, which is left out with an ``UndefinedMetricWarning``; a fold that has too few is

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_rdm.metrics._conventions import NoiseCeilingConvention, get_convention
 from sklearn_rdm.metrics._draws import check_inputs
 from sklearn_rdm.metrics._measures import score_columns
 from sklearn_rdm.metrics._noise_ceiling import (
     BOUNDS,
-    NoiseCeilingConvention,
     check_subjects,
-    get_convention,
     mean_ceiling,
     score_bound,
 )

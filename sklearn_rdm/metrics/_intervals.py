@@ -11,6 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 
 from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm.metrics._draws import check_inputs
 from sklearn_rdm.metrics._resampling import DrawnScores, Replicates, Scores, resample
 from sklearn_rdm.metrics._variance import (
@@ -164,10 +165,8 @@ class Estimator:
 
 
 def _check_options(over: str, method: str, confidence_level: float) -> None:
-    if over not in UNITS:
-        raise ValueError(f"over must be one of {UNITS}, got {over!r}.")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {tuple(METHODS)}, got {method!r}.")
+    check_option("over", over, UNITS)
+    check_option("method", method, METHODS)
     if method == "t-test" and over == "both":
         raise ValueError(
             "method='t-test' is over images or over subjects, not both: give over='images' or "

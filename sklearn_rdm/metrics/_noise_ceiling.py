@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
 from sklearn_rdm._pairs import ResponsePatterns
-from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm._pairs._dissimilarities import average, count_images
 from sklearn_rdm._pairs._unit_scale import to_unit_scale
 from sklearn_rdm._pairs._weights import (
     check_samples_are_pairs,
@@ -26,10 +26,9 @@ from sklearn_rdm.metrics._checks import (
     check_time_average,
     warn_undefined,
 )
+from sklearn_rdm.metrics._conventions import NoiseCeilingConvention, get_convention
 from sklearn_rdm.metrics._measures import (
-    Measure,
     average_scores,
-    get_measure,
     rank_weighted,
     score_columns,
 )
@@ -37,95 +36,7 @@ from sklearn_rdm.metrics._streamed import STREAMED
 from sklearn_rdm.metrics._streamed_ceiling import streamed_bounds
 from sklearn_rdm.metrics._strips import is_large
 
-POOLINGS = ("auto", "mean", "rank", "rms", "zscore")
-
-
-@dataclass(frozen=True)
-class NoiseCeilingConvention:
-    """The choices by which published noise ceilings differ.
-
-    Parameters
-    ----------
-    scoring : str, default="spearman"
-        Score of the pooled subjects for each subject, a name of :func:`get_rdm_scorer`.
-    pooling : {"auto", "mean", "rank", "zscore", "rms"}, default="auto"
-        How subjects are averaged: as they are, as ranks (of one range), z-scored, divided by
-        their root mean square. "auto" is what suits the score: ranks for rank correlations,
-        z-scores for Pearson, root mean square for cosine.
-    squared : bool, default=False
-        Whether the score is squared for each subject, after the mean over its time points and
-        before the mean over subjects.
-    bound : {"lower", "upper"}, default="lower"
-        Which bound normalises a score: other subjects against each subject, or all of them.
-    aggregation : {"ratio_of_means", "mean_of_ratios"}, default="mean_of_ratios"
-        For several targets: mean score over mean ceiling, or the mean of normalised scores.
-
-    Raises
-    ------
-    ValueError
-        If a choice is unknown.
-
-    See Also
-    --------
-    noise_ceiling : Uses a convention, a published one by its name.
-
-    References
-    ----------
-    .. [1] Nili, H. et al. A toolbox for representational similarity analysis. PLOS Comput. Biol.
-       10, e1003553 (2014). The two bounds, and pooling of ranks for rank correlations.
-    .. [2] Cichy, R. M. et al. The Algonauts Project: a platform for communication between the
-       sciences of biological and artificial intelligence. arXiv:1905.05675 (2019). Pooling as they
-       are, squares, and the ratio of means.
-
-    Examples
-    --------
-    >>> from sklearn_rdm.metrics import NoiseCeilingConvention, noise_ceiling
-    >>> mine = NoiseCeilingConvention(scoring="pearson", pooling="mean")
-    >>> lower, upper = noise_ceiling([[1, 2], [2, 1], [3, 3]], convention=mine)
-    >>> round(lower, 3), round(upper, 3)
-    (0.5, 0.866)
-    """
-
-    scoring: str = "spearman"
-    pooling: str = "auto"
-    squared: bool = False
-    bound: str = "lower"
-    aggregation: str = "mean_of_ratios"
-
-    def __post_init__(self) -> None:
-        get_measure(self.scoring)
-        for field, known in {
-            "pooling": POOLINGS,
-            "bound": ("lower", "upper"),
-            "aggregation": ("mean_of_ratios", "ratio_of_means"),
-        }.items():
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} must be one of {known}, got {getattr(self, field)!r}.")
-
-    @property
-    def measure(self) -> Measure:
-        """What compares a subject with the pooled subjects."""
-        return get_measure(self.scoring)
-
-    @property
-    def needs_pairs(self) -> bool:
-        """Whether it must be known which images each pair compares."""
-        return self.measure.needs_pairs
-
-    @property
-    def resolved_pooling(self) -> str:
-        """How subjects are averaged, "auto" replaced by what suits the score."""
-        return self.measure.pooling if self.pooling == "auto" else self.pooling
-
-
-CONVENTIONS = {
-    "algonauts2019": NoiseCeilingConvention(
-        pooling="mean", squared=True, bound="upper", aggregation="ratio_of_means"
-    ),
-    "brain-score": NoiseCeilingConvention(pooling="mean", bound="upper"),
-    "net2brain": NoiseCeilingConvention(pooling="mean", squared=True),
-    "rsatoolbox": NoiseCeilingConvention(),
-}
+MANY_SUBJECTS = 100
 
 
 def noise_ceiling(
@@ -192,8 +103,13 @@ ResponsePatterns
     ------
     ValueError
         If there is one subject only, or no two subjects have two pairs in common (at no time
-        point); if the convention or the score is unknown, or ``time_average`` is False and
-        ``y`` has no time axis.
+        point); if the convention or the score is unknown, ``time_average`` is False and ``y``
+        has no time axis, or ``y`` holds square matrices.
+
+    Warns
+    -----
+    UserWarning
+        If rows of ``y`` look like subjects, and columns like pairs.
 
     See Also
     --------
@@ -237,6 +153,7 @@ ResponsePatterns
         parts = [y] if folds is None else [y[rows] for rows in check_folds(folds, len(y))]
         return _mean_bounds([_ceilings_of_images(part, choices, time_average) for part in parts])
     observed = check_observed(y)
+    _warn_of_rows(observed)
     check_time_average(time_average, observed.ndim == 3)
     index = check_index(pairs, len(observed)) if choices.needs_pairs else None
     weights = check_weights(sample_weight, len(observed))
@@ -255,20 +172,16 @@ ResponsePatterns
     return _mean_bounds(by_fold)
 
 
-def get_convention(
-    convention: str | NoiseCeilingConvention, scoring: str | None = None
-) -> NoiseCeilingConvention:
-    """Choices of a named convention, or those given, with another score if one is given."""
-    if isinstance(convention, NoiseCeilingConvention):
-        choices = convention
-    elif isinstance(convention, str) and convention in CONVENTIONS:
-        choices = CONVENTIONS[convention]
-    else:
-        raise ValueError(
-            f"convention must be one of {sorted(CONVENTIONS)} or a NoiseCeilingConvention, got "
-            f"{convention!r}."
+def _warn_of_rows(observed: np.ndarray) -> None:
+    """Warn where rows look like subjects, as in rsatoolbox: no prediction shows that here."""
+    n_pairs, n_subjects = observed.shape[:2]
+    if n_subjects > max(n_pairs, MANY_SUBJECTS) and (n_images := count_images(n_subjects)):
+        warnings.warn(
+            f"y has {n_pairs} rows, taken as pairs, and {n_subjects} columns, taken as subjects. "
+            f"If rows are subjects and columns the pairs of {n_images} images, give y.T.",
+            UserWarning,
+            stacklevel=3,
         )
-    return choices if scoring is None else replace(choices, scoring=scoring)
 
 
 def check_subjects(y: Any) -> np.ndarray:

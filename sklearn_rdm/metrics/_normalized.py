@@ -17,11 +17,10 @@ from sklearn_rdm.metrics._checks import (
     to_pairs,
     warn_undefined,
 )
+from sklearn_rdm.metrics._conventions import NoiseCeilingConvention, get_convention
 from sklearn_rdm.metrics._measures import group_columns, score_columns
 from sklearn_rdm.metrics._noise_ceiling import (
-    NoiseCeilingConvention,
     check_subjects,
-    get_convention,
     keep_shared_pairs,
     mean_ceiling,
     score_bound,

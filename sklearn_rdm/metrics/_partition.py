@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs._dissimilarities import average, average_times
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm._pairs._unit_scale import to_unit_scale
 from sklearn_rdm.metrics._checks import check_observed, check_tested, to_pairs, warn_undefined
 from sklearn_rdm.metrics._measures import average_scores, rank_columns
@@ -193,8 +194,7 @@ def rdm_variance_partition(
 
 def _transform(scoring: str) -> Callable[[np.ndarray], np.ndarray]:
     """What is correlated: unit-scaled, centred columns or their ranks."""
-    if scoring not in SCORINGS:
-        raise ValueError(f"scoring must be one of {SCORINGS}, got {scoring!r}.")
+    check_option("scoring", scoring, SCORINGS)
 
     def transform(columns: np.ndarray) -> np.ndarray:
         columns = rank_columns(columns) if scoring == "spearman" else to_unit_scale(columns)

@@ -5,10 +5,8 @@ holds out images, and works in every scikit-learn tool that takes ``cv``.
 """
 
 from sklearn_rdm._pairs._leaks import ImageLeakWarning
-from sklearn_rdm.model_selection._inference import (
-    cross_val_bootstrap,
-    cross_val_permutation_test,
-)
+from sklearn_rdm.model_selection._bootstrap import cross_val_bootstrap
+from sklearn_rdm.model_selection._permutation import cross_val_permutation_test
 from sklearn_rdm.model_selection._progress import search_progress
 from sklearn_rdm.model_selection._splitters import (
     GroupImageKFold,

@@ -98,7 +98,7 @@ class KFoldSplitter(ImageSplitter):
         self.test_pairs = test_pairs
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
-        """Return the number of folds; the arguments, which scikit-learn gives, are not read."""
+        """Return the number of folds; the arguments, which scikit-learn passes, are ignored."""
         return as_count("n_splits", self.n_splits)
 
 

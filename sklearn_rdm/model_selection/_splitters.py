@@ -30,9 +30,9 @@ class ImageKFold(KFoldSplitter):
     each are dropped: of a complete design with ``k`` folds, a split trains on about
     ``(1 - 1/k)^2`` of the pairs and tests on ``1/k^2``; ``1/k`` of them are tested in some split.
 
-    Image sets that share no pair are cut each, so that every fold holds out a share of each set.
-    A set of fewer than ``2 * n_splits`` images, which cannot give a pair to every fold, is held
-    out whole.
+    Image sets that share no pair are split separately, so that every fold holds out a share of
+    each set. A set of fewer than ``2 * n_splits`` images, which cannot give a pair to every fold,
+    is held out whole.
 
     Parameters
     ----------

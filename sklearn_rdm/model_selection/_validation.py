@@ -28,6 +28,7 @@ from sklearn_rdm.model_selection._image_splits import (
     pairs_of,
     shuffled_images,
 )
+from sklearn_rdm.model_selection._splitters import ImageKFold
 
 __all__ = ["cross_val_rdm", "image_train_test_split", "pairs_report"]
 
@@ -52,7 +53,7 @@ def image_train_test_split(
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         Only images that occur in one of these pairs are split.
     *arrays : array-likes of length n_pairs
-        Dissimilarities, weights, ..., cut alike.
+        Dissimilarities, weights, ..., split the same way.
     test_size : float or int, default=None
         Share (0 to 1) or number of *images* to hold out, at least 3; with ``groups``, of groups.
         None is what ``train_size`` leaves, or 0.25.
@@ -127,8 +128,9 @@ def pairs_report(cv: Any, X: Any, y: Any = None) -> Bunch:
 
     Parameters
     ----------
-    cv : splitter or iterable of (train, test)
-        A splitter of this module; any other is reported too, with the test pairs that it leaks.
+    cv : int, splitter or iterable of (train, test)
+        A splitter of this module, an int is ``ImageKFold(cv)``; any other is reported too, with
+        the test pairs that it leaks.
         Parts may be row numbers or boolean masks of the pairs.
     X : ImagePairs of n_pairs, or array that ``ImagePairs.from_arrays`` takes
         The pairs to split; or the images, if ``y`` is :class:`~sklearn_rdm.ResponsePatterns`.
@@ -161,6 +163,7 @@ or ResponsePatterns, default=None
     per split: trained on 276 (63%), tested 15 (3%) of 6 images, dropped 144 (33%)
     over all splits: 75 pairs tested (17%), 360 never tested (83%)
     """
+    cv = ImageKFold(int(cv)) if isinstance(cv, int | np.integer) else cv
     X, y, cv = of_pairs_and_cv(X, y, cv)
     pairs = check_split_pairs(X, "pairs_report")
     y = None if y is None else check_dissimilarities(y, len(pairs))

@@ -19,6 +19,7 @@ from sklearn_rdm._pairs._dissimilarities import (
     check_varying,
 )
 from sklearn_rdm._pairs._image_pairs import ImagePairs
+from sklearn_rdm._pairs._options import check_option
 from sklearn_rdm._pairs._unit_scale import exponents_of, to_unit_scale
 from sklearn_rdm._pairs._weights import check_weights, take_weights
 from sklearn_rdm.preprocessing._alignment import align, evidence
@@ -277,8 +278,7 @@ class SubjectPooling(TransformerMixin, BaseEstimator):
 
     def _check_parameters(self, n_subjects: int) -> np.ndarray | None:
         """Return the subjects' weights; None if they are learned."""
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {METHODS}, got {self.method!r}.")
+        check_option("method", self.method, METHODS)
         if self.subject_weight is None:
             return np.ones(n_subjects)
         if isinstance(self.subject_weight, str) and self.subject_weight == "reliability":

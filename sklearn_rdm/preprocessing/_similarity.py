@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs._dissimilarities import as_real, check_symmetric
+from sklearn_rdm._pairs._options import check_option
 
 __all__ = ["to_dissimilarity"]
 
@@ -59,8 +60,7 @@ def to_dissimilarity(similarity: Any, method: str = "one_minus") -> np.ndarray:
             f"similarity must have shape (n_images, n_images) or (..., n_images, n_images), got "
             f"{similarity.shape}."
         )
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {[*METHODS]}, got {method!r}.")
+    check_option("method", method, METHODS)
     check_symmetric(similarity, "similarity")
     dissimilarity = METHODS[method](similarity)
     n_images = similarity.shape[-1]

@@ -115,11 +115,11 @@ def test_missing_algonauts_data_say_what_to_do(home, monkeypatch):
 
 
 def test_unknown_names_list_the_valid_ones():
-    with pytest.raises(ValueError, match=r"image_set must be one of 92, 118, got 78"):
+    with pytest.raises(ValueError, match=r"image_set must be one of \[92, 118\], got 78"):
         fetch_algonauts2019(78)
-    with pytest.raises(ValueError, match="'fmri_evc', 'fmri_it', 'meg_early', 'meg_late', got 'x'"):
+    with pytest.raises(ValueError, match=r"'fmri_it', 'meg_early', 'meg_late'\], got 'x'"):
         fetch_algonauts2019(target="x")
-    with pytest.raises(ValueError, match="'human_it', .*'behaviour', got 'x'"):
+    with pytest.raises(ValueError, match=r"'human_it', .*'behaviour'\], got 'x'"):
         fetch_kriegeskorte92("x")
 
 

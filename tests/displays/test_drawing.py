@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sklearn_rdm._displays._drawing import image_style, legend_above, one_axes
+from sklearn_rdm._displays._drawing import image_style, legend_above, one_axes, score_label
 
 
 def test_given_axes_are_drawn_on_and_none_makes_a_figure():
@@ -29,3 +29,11 @@ def test_a_legend_has_as_many_rows_as_its_width_needs(width, rows):
     columns = ax.get_legend()._ncols
     assert -(-4 // columns) == rows
     assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1 - 1
+
+
+@pytest.mark.parametrize(
+    ("scoring", "label"),
+    [("spearman", "Spearman's r"), ("rdm_rho_a", "rho-a"), ("cosine", "cosine"), ("mine", "mine")],
+)
+def test_scores_have_names_for_readers(scoring, label):
+    assert score_label(scoring) == label

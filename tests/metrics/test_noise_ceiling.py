@@ -12,7 +12,7 @@ from sklearn_rdm.metrics import (
     noise_ceiling,
     rdm_whitened_pearson_score,
 )
-from sklearn_rdm.metrics._noise_ceiling import CONVENTIONS
+from sklearn_rdm.metrics._conventions import CONVENTIONS
 from sklearn_rdm.model_selection import ImageKFold
 from tests.references import CEILINGS, RSATOOLBOX_NAMES
 
@@ -133,6 +133,14 @@ def test_missing_pairs_are_pooled_over_the_subjects_that_have_them():
     pools = [np.nanmean(pool, axis=1) for pool in others]
     assert upper == pytest.approx(np.mean([score(s, np.nanmean(ranks, axis=1)) for s in range(3)]))
     assert lower == pytest.approx(np.mean([score(s, pools[s]) for s in range(3)]))
+
+
+def test_warns_of_subjects_in_rows():
+    y = np.random.default_rng(0).random((15, 105))  # rsatoolbox's: 15 subjects, 15 images
+    with pytest.warns(UserWarning, match=r"15 rows, taken as pairs.*pairs of 15 images, give y.T"):
+        noise_ceiling(y)
+    noise_ceiling(y.T)
+    noise_ceiling(y[:, :104])  # no number of pairs
 
 
 def test_a_subject_without_pairs_is_left_out():

@@ -6,8 +6,8 @@ import pytest
 from sklearn_rdm import ResponsePatterns
 from sklearn_rdm.datasets import fetch_algonauts2019
 from sklearn_rdm.metrics import NoiseCeilingConvention, _rank_bins, _strips, noise_ceiling
+from sklearn_rdm.metrics._conventions import POOLINGS
 from sklearn_rdm.metrics._measures import MEASURES
-from sklearn_rdm.metrics._noise_ceiling import POOLINGS
 from sklearn_rdm.metrics._streamed import STREAMED
 
 N_IMAGES = 64  # a power of two: means of whole numbers are exact

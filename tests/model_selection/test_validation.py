@@ -149,6 +149,7 @@ def test_image_train_test_split_by_label():
 def test_report_counts_what_the_definition_says():
     pairs = make_pairs(50)[0]
     report = pairs_report(ImageKFold(5), pairs)
+    assert pairs_report(5, pairs).description == report.description
     assert report.n_pairs == 1225
     assert report.n_train.tolist() == [40 * 39 // 2] * 5
     assert report.n_test.tolist() == [45] * 5

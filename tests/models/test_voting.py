@@ -126,6 +126,7 @@ def test_transform_is_there_if_all_members_have_it(features):
         ([], "at least one"),
         ([MEMBERS[0], MEMBERS[0]], "not unique"),
         ([("a__b", FixedRSARegressor())], "__"),
+        ([FixedRSARegressor()], r"list of \(name, estimator\)"),
         ([("weights", FixedRSARegressor())], "conflict"),
     ],
 )

@@ -327,6 +327,23 @@ def test_factories_and_module_classes_are_called_once_each(backbone):
     assert load_backbone(backbone, image_size=(32, 48)).preprocessing.size == (32, 48)
 
 
+def test_lazy_layers_are_filled_by_the_random_state():
+    def lazy():
+        return nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(2))
+
+    def plain():
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, 2))
+
+    first, second = (
+        load_backbone(factory, None, image_size=16, random_state=0).network.state_dict()
+        for factory in (lazy, plain)
+    )
+    assert first.keys() == second.keys()
+    again = load_backbone(lazy, None, image_size=16, random_state=0).network.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(first[name].shape == second[name].shape for name in first)
+
+
 def test_a_factory_loads_its_own_weights_and_returns_a_network():
     with pytest.raises(ValueError, match="'IMAGENET1K_V1' is not known for a user-given factory"):
         load_backbone(TwoLayers, "IMAGENET1K_V1")

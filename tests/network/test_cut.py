@@ -9,7 +9,7 @@ from sklearn_rdm._network._cut import (
     CannotCutError,
     CutNetwork,
     Wanted,
-    call_name,
+    check_alone,
     run_twice,
     same,
     two_photographs,
@@ -48,7 +48,7 @@ def test_what_is_frozen_kept_and_needed():
         f"{layer}.{name}" for layer in ("conv1", "bn1") for name in ("weight", "bias")
     }
     assert {"conv1", "bn1"} <= parts.frozen
-    assert "conv2" not in parts.frozen
+    assert "conv2" not in parts.frozen | parts.unneeded
     assert "fc" not in parts.needed
     _, parts = cut(freeze=(None, "conv3"))
     assert {"conv3"} <= parts.frozen
@@ -97,7 +97,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize(
     ("factory", "layer", "reason"),
     [
-        (Augmented, "last", "does not see all that its code does in place"),
+        (Augmented, "last", "does not see all that its code does"),
         (OnInput, "conv", "works in place on its input"),
         (Branching, "conv", "torch.fx cannot follow"),
     ],
@@ -157,11 +157,6 @@ def test_equal_but_for_rounding(value, other, expected):
     assert same(value, other) is expected
 
 
-def test_names_of_calls():
-    assert call_name(("a.b", 0)) == "a.b"
-    assert call_name(("a.b", 2)) == "a.b_2"
-
-
 class SharedWeight(nn.Module):
     """A weight of its own on both sides of a layer."""
 
@@ -177,7 +172,101 @@ class SharedWeight(nn.Module):
 
 def test_a_weight_that_is_used_on_both_sides_of_the_layer_is_trained():
     _, parts = cut(SharedWeight, ("relu",))
-    assert parts.frozen == {"last"}
+    assert (parts.frozen, parts.unneeded) == (set(), {"last"})
     _, parts = cut(SharedWeight, ("mul_1",), freeze=("relu", None))
     assert {"alpha", "conv"} <= parts.frozen
-    assert "last" not in parts.frozen
+    assert "last" not in parts.frozen | parts.unneeded
+
+
+class Sum(nn.Module):
+    def forward(self, x):
+        return 2 * (x + 1)
+
+
+class SameNames(nn.Module):
+    """Modules that are called as torch.fx calls functions, and other modules' second calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.add, self.conv = Sum(), nn.Conv2d(3, 3, 1)
+        self.conv_1 = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+
+    def forward(self, x):
+        x = self.add(self.conv_1(x) + 3)
+        return self.conv(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("add", ("add", 0)),
+        ("conv_1", ("conv_1", 0)),
+        ("conv_0", ("conv", 0)),
+        ("conv__1", ("conv", 1)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:SameNames calls its layer")
+def test_a_modules_name_means_what_a_hook_sees(name, call):
+    network, parts = cut(SameNames, (name,))
+    images = two_photographs((48, 48))
+    right = run_twice(network, images, None, "it").values[call]
+    assert same(parts.suffix(parts.prefix(images))[0], right)
+    assert cut(SameNames, ("conv__1",), freeze=("add", None))[1].cut == "add.mul"
+
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.conv(x), x
+
+
+def test_a_module_that_returns_a_tuple_can_be_frozen():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.both, self.last = Both(), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return self.last(self.both(x)[0])
+
+    _, parts = cut(Network, ("last",), freeze=("both", None))
+    assert (parts.frozen, parts.cut) == ({"both.conv"}, "both.conv")
+
+
+def batch_statistics(x):
+    return nn.functional.batch_norm(x, None, None, training=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [batch_statistics, lambda x: x - x.mean(0), lambda x: x / x.abs().max(), lambda x: len(x) * x],
+)
+def test_what_sees_other_images_of_its_batch_raises_an_error(function):
+    images = two_photographs((8, 8))
+    check_alone(lambda x: [x, x.mean(1), None], images, ["all", "mean", "none"])
+    with pytest.raises(ValueError, match="layer 'mixed' gives an image other .* by itself"):
+        check_alone(lambda x: [x, function(x)], images, ["all", "mixed"])
+
+
+def test_what_takes_no_single_image_raises_an_error():
+    with pytest.raises(ValueError, match="no single image .*Expected more than 1 .* fixed numbers"):
+        check_alone(lambda x: [batch_statistics(x.mean((2, 3)))], two_photographs((8, 8)), ["mean"])
+
+
+class Overlapping(nn.Module):
+    """torch.fx takes what comes first of several inputs for the first image."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 2, 3), nn.Linear(2 * 46 * 46, 2)
+
+    def forward(self, *inputs):
+        return self.last(self.conv(inputs[0]).flatten(1))
+
+
+def test_a_graph_that_cannot_be_run_is_refused():
+    with pytest.raises(CannotCutError, match="what cannot be run"):
+        cut(Overlapping, ("last",))

@@ -65,7 +65,7 @@ def test_forward_subtracts_references():
 
 def test_forward_of_more_pairs_than_fit_a_mini_batch(monkeypatch):
     net, pairs, _ = fitted()
-    monkeypatch.setattr("sklearn_rdm._network._batches.PAIRS_AT_ONCE", 5)
+    monkeypatch.setattr("sklearn_rdm._network._batch_orders.PAIRS_AT_ONCE", 5)
     parts = list(net.forward_iter(pairs))
     assert [len(part) for part in parts] == [5] * 5 + [3]
     np.testing.assert_allclose(torch.cat(parts), net.predict(pairs), atol=ROUNDING)

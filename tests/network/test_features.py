@@ -56,6 +56,11 @@ def test_what_is_unknown_or_of_another_kind_is_refused(shape, axes, pooling, mat
         to_features(torch.zeros(shape), axes, pooling)
 
 
+def test_complex_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"shape \('n_images', 5\) are complex numbers"):
+        to_features(torch.ones(2, 5, dtype=torch.complex64), Axes(2, "vector"), Pooling())
+
+
 def test_vectors_stay_as_they_are():
     vectors = torch.rand(3, 5)
     for pooling in (Pooling((1, 1)), Pooling(tokens="cls"), Pooling((2, 2), "mean")):

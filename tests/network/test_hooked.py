@@ -97,6 +97,61 @@ def test_frozen_layers_get_no_gradient_and_later_ones_are_not_run():
     assert not trunk.has_prefix
 
 
+class Attending(nn.Module):
+    """Parts that are used but never called, and a weight that two layers share."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder, self.stem = nn.Linear(4, 4), nn.Conv2d(3, 4, 8, 8)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.norm, self.encoder = nn.LayerNorm(4), nn.Linear(4, 4)
+        self.encoder.weight = self.decoder.weight
+
+    def forward(self, x):
+        x = self.stem.forward(x).flatten(2).transpose(1, 2)
+        if x.sum() > 1e9:
+            return x
+        x = self.norm(self.attention(x, x, x)[0])
+        return self.decoder(self.encoder(x))
+
+
+ATTENTION = {f"attention.{name}" for name in ("in_proj_weight", "in_proj_bias")} | {
+    f"attention.out_proj.{name}" for name in ("weight", "bias")
+}
+AFTER = {"norm.weight", "norm.bias", "decoder.weight", "encoder.bias"}
+
+
+@pytest.mark.filterwarnings("ignore:Attending cannot be cut")
+@pytest.mark.parametrize(
+    ("frozen", "trained"),
+    [
+        ({}, {"stem.weight", "stem.bias", *ATTENTION, *AFTER}),
+        ({"freeze_up_to": "attention"}, AFTER),
+        ({"freeze_from": "attention"}, {"stem.weight", "stem.bias"}),
+        ({"freeze_up_to": "encoder"}, set()),
+    ],
+)
+def test_parts_that_are_never_called_are_frozen_with_what_uses_them(frozen, trained):
+    trunk = build(Attending, "encoder", **frozen)
+    assert {n for n, p in trunk.network.named_parameters() if p.requires_grad} == trained
+
+
+class Rarely(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.bright = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        return self.stem(x) if x.mean() > 1 else self.bright(self.stem(x))
+
+
+@pytest.mark.filterwarnings("ignore:Rarely cannot be cut")
+def test_a_layer_that_some_images_do_not_reach_raises_an_error():
+    trunk = build(Rarely, "bright")
+    with pytest.raises(ValueError, match="did not call its layer 'bright' for all images"):
+        trunk(X + 9)
+
+
 @pytest.mark.filterwarnings("ignore:Branching cannot be cut")
 def test_layers_are_frozen_from_one_on():
     trunk = build(Branching, "head", freeze_from="block")

@@ -1,12 +1,13 @@
 """Hooks hear each call of each module, clone what they hear, and stop a network in time."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
-from sklearn_rdm._network._hooks import all_calls, install_hooks, pick, read_calls
+from sklearn_rdm._network._hooks import all_calls, clone, install_hooks, pick, read_calls
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
@@ -81,6 +82,31 @@ def test_items_are_picked_by_number_key_and_attribute():
     value = {"a": (1, Named((2, 3)))}
     assert pick(value, ("a", 1, "hidden")) == 3
     assert pick(value, ()) is value
+
+
+@dataclass
+class Activations:
+    hidden: torch.Tensor
+    index: int = 3
+
+
+class Named(dict):
+    """A dict that torch takes for one leaf."""
+
+
+def test_copies_share_no_tensor():
+    tensors = [torch.full((2,), float(number)) for number in range(4)]
+    value = {"a": (Activations(tensors[0]), 1), "b": Named(c=[tensors[1], None]), "d": tensors[2]}
+    copied = clone(value)
+    for tensor in tensors:
+        tensor.add_(10)
+    assert isinstance(copied["b"], Named)
+    assert copied["a"][0].index == 3
+    assert copied["a"][1] == 1
+    assert copied["b"]["c"][1] is None
+    read = [copied["a"][0].hidden, copied["b"]["c"][0], copied["d"]]
+    assert [v.tolist() for v in read] == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
+    assert value["a"][0].hidden is tensors[0]
 
 
 class Catching(nn.Module):

@@ -56,7 +56,7 @@ def test_a_layer_that_is_called_twice_is_warned_of_unless_a_paper_names_it():
 
 
 @pytest.mark.parametrize(
-    "name", ["conf", "pair.0", "conv.state", "nothing[0]", "[0]", "", "conv_0"]
+    "name", ["conf", "pair.0", "conv.state", "nothing[0]", "[0]", "", "conv_0", 2]
 )
 def test_what_is_no_layer(name):
     with pytest.raises(ValueError, match="Net has no layer .* Valid names: conv1, twice, conv"):

@@ -8,7 +8,7 @@ from skorch.callbacks import Freezer, Unfreezer
 
 from sklearn_rdm import SiameseRDMRegressor
 from tests.network.textbook import _names
-from tests.networks import TinyNetwork, make_pairs, same_bits, tiny_net, weights
+from tests.networks import TinyNetwork, changed, make_pairs, same_bits, tiny_net, weights
 
 
 def test_parameter_groups_name_layers():
@@ -65,6 +65,34 @@ def test_a_cut_that_cannot_be_moved_leaves_the_network_as_it_was():
         net.set_params(freeze_up_to="relu3").partial_fit(pairs, y)
     np.testing.assert_array_equal(net.predict(pairs), before)
     net.set_params(freeze_up_to=None).partial_fit(pairs, y)
+
+
+class Detached(TinyNetwork):
+    """Its first layers have an influence, but no gradient."""
+
+    def forward(self, x):
+        x = self.relu1(self.bn1(self.conv1(x))).detach()
+        x = self.relu2(self.bn2(self.conv2(x)))
+        return self.fc(self.relu3(self.conv3(self.drop(x))).flatten(1))
+
+
+class Withheld(TinyNetwork):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+@pytest.mark.filterwarnings("ignore:Withheld cannot be cut")
+def test_weights_without_a_gradient_do_not_decay():
+    pairs, y = make_pairs()
+    given = {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.1}
+    net = tiny_net(backbone=Detached, **given).initialize()
+    before = weights(net)
+    moved = changed(before, weights(net.fit(pairs, y)))
+    assert _names(moved) >= {"bn2.weight", "bn2.bias", "conv3.weight", "conv3.bias"}
+    assert not any("conv1" in name or "bn1" in name for name in moved)
+    with pytest.raises(ValueError, match="'relu3' cannot be trained: .* without gradients"):
+        tiny_net(backbone=Withheld).fit(pairs, y)
 
 
 def assert_same_weights(net, expected):

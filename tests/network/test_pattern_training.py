@@ -6,7 +6,7 @@ import pytest
 from sklearn.model_selection import KFold, ShuffleSplit, cross_val_score
 
 from sklearn_rdm import LazyImages, ResponsePatterns
-from sklearn_rdm._network import _batches
+from sklearn_rdm._network import _batch_orders
 from sklearn_rdm._pairs._pair_index import image_sets, sets_of_seen
 from sklearn_rdm.losses import CorrelationLoss
 from sklearn_rdm.metrics import _rank_bins, _strips
@@ -97,7 +97,7 @@ def test_scikit_learns_splitter_validates_on_images():
 
 
 def test_many_validation_images_are_validated_part_by_part(monkeypatch):
-    monkeypatch.setattr(_batches, "PAIRS_AT_ONCE", 10)
+    monkeypatch.setattr(_batch_orders, "PAIRS_AT_ONCE", 10)
     images, y = make_data(N_IMAGES).images, make_patterns(overlapping())
     split = ImageShuffleSplit(1, test_size=0.5, random_state=0)
     assert np.isfinite(tiny_net(train_split=split).fit(images, y).history[-1, "valid_loss"])

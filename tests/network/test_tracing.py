@@ -12,9 +12,11 @@ from torch import fx, nn
 from sklearn_rdm._network import _tracing
 from sklearn_rdm._network._tracing import (
     ancestors,
+    call_name,
     defaults,
     descendants,
     last_cut,
+    left_as_it_was,
     operations,
     penultimate,
     settings,
@@ -203,6 +205,66 @@ assert (slow.fit(pairs, y).predict(pairs) == expected).all()  # the parent's tra
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_child_that_is_forked_while_another_thread_traces():
     subprocess.run([sys.executable, "-c", FORKED_WHILE_TRACING], check=True, cwd=ROOT, timeout=120)
+
+
+def test_names_of_calls():
+    assert call_name(("a.b", 0), ()) == "a.b"
+    assert call_name(("a.b", 2), ("a.b_1",)) == "a.b_2"
+    assert call_name(("a.b", 1), ("a.b_1",)) == "a.b__1"
+    assert call_name(("a.b_1", 0), ("a.b_1",)) == "a.b_1"
+
+
+class Caching(nn.Module):
+    """Keeps values of its forward pass, as networks do with position encodings."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.encoding, self.kept, self.by_name = nn.Conv2d(3, 4, 3), None, [], {}
+
+    def forward(self, x):
+        x = self.conv(x)
+        if self.encoding is None:
+            self.encoding = torch.arange(x.shape[-1]).float()
+        if "mean" not in self.by_name:
+            self.by_name["mean"] = x.mean() * 0 + 5
+        self.kept.append(x)
+        self.last = x
+        return x + self.encoding + self.by_name["mean"] + torch.tensor([[1.0], [2.0]]).sum()
+
+
+def test_a_trace_leaves_the_network_as_it_was():
+    network = Caching().eval()
+    graph = fx.GraphModule(network, next(iter(trace(network).nodes.values())).graph)
+    assert (network.encoding, network.kept, network.by_name) == (None, [], {})
+    assert not hasattr(network, "last")
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(graph(x), network(x))
+
+
+def test_constants_of_the_graph_stay_in_the_network():
+    network = nn.Linear(1, 1)
+    with left_as_it_was(network):
+        network.constant, network.bias = torch.ones(1), None
+    assert network.constant == 1
+    assert network.bias is not None
+
+
+class Withheld(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.stem(x)
+        return self.last(x)
+
+
+def test_a_network_that_withholds_gradients_is_not_traced():
+    with pytest.raises(ValueError, match="without gradients"):
+        trace(Withheld())
+    with torch.no_grad():  # around the trace, this says nothing of the network
+        assert "0" in trace(nn.Sequential(nn.Linear(2, 2))).nodes
 
 
 def test_all_public_functions_are_tested_here():

@@ -21,6 +21,7 @@ def test_keywords_that_would_do_nothing_are_refused(method, keyword):
     [
         ("lr", "0.001", "lr must be a number, got '0.001'"),
         ("max_epochs", "10", "max_epochs must be a whole number, 0 or more, got '10'"),
+        ("pretrained_penalty", "1", "pretrained_penalty must be finite and 0 or more, got '1'"),
         ("max_epochs", 1.5, "max_epochs must be a whole number"),
         ("criterion", "mse", "criterion must be a class, such as torch.nn.MSELoss, got 'mse'"),
         ("optimizer", "adam", "optimizer must be a class, such as torch.optim.Adam, got 'adam'"),

@@ -280,6 +280,48 @@ def test_what_torch_fx_cannot_follow_is_refused():
         blocks(factory=nn.ReLU)
 
 
+def scripted():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), torch.jit.script(nn.ReLU()))
+
+
+def without_weights():
+    with torch.device("meta"):
+        return Small()
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [(scripted, "torch.jit has compiled.*made of"), (without_weights, "'meta': build it on the p")],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")
+def test_a_network_whose_layers_cannot_be_read_raises_an_error(factory, message):
+    with pytest.raises(ValueError, match=message):
+        blocks("0", factory=factory)
+
+
+def test_what_the_factory_freezes_stays_frozen():
+    def factory():
+        network = Small()
+        network.first.requires_grad_(False)
+        return network
+
+    trunk = blocks("second", factory=factory)
+    assert trained(trunk) == {"second.weight", "second.bias"}
+
+
+def test_a_network_of_bfloat16_gives_its_own_values():
+    class Half(Small):
+        def forward(self, x):
+            return super().forward(x.bfloat16())
+
+    trunk = blocks("second", factory=lambda: Half().bfloat16())
+    network = trunk.network
+    with torch.no_grad():
+        right = network.second(network.first(X.bfloat16()).relu())
+    assert torch.equal(values(trunk)[0], right)
+    assert trunk.key("whole") != blocks("first", factory=lambda: Half().bfloat16()).key("whole")
+
+
 # Cutting
 
 
