@@ -15,6 +15,7 @@ from sklearn_rdm._pairs._dissimilarities import average, with_subjects
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._rounding import TIE
+from sklearn_rdm.metrics._draws import average_folds
 from sklearn_rdm.metrics._results import InferenceResult
 from sklearn_rdm.metrics._scorers import columns_of
 from sklearn_rdm.model_selection._cv import check_pairs_and_cv
@@ -117,7 +118,8 @@ def cross_val_permutation_test(
         delayed(score)(y if order is None else _relabel(pairs, y, order))
         for order in (None, *orders)
     )
-    value, null_scores = float(np.mean(fold_scores)), np.mean(null, axis=1)
+    value = float(average_folds(fold_scores[np.newaxis], ["the estimator"])[0])
+    null_scores = np.mean(null, axis=1)
     pvalue = float((1 + np.sum(~(null_scores < value - TIE))) / (1 + n_permutations))
     expected = float(average(null_scores))
     row = {"score": value, "expected_score": expected, "pvalue": pvalue}
