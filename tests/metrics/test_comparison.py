@@ -12,16 +12,7 @@ from sklearn_rdm.metrics import (
     rdm_bootstrap,
     rdm_spearman_score,
 )
-from tests.simulated import simulate
-
-
-def constant_in_fold_0():
-    pairs, y_true, y_pred = simulate(n_images=18, noise=0.3)
-    first, second = (pairs % 3).T
-    folds = [np.flatnonzero((first == fold) & (second == fold)) for fold in range(3)]
-    failed = y_pred.copy()
-    failed[folds[0]] = 1
-    return pairs, y_true, y_pred, failed, folds
+from tests.simulated import constant_in_fold_0, simulate
 
 
 def models_of(pairs, y_pred):
