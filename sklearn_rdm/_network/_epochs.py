@@ -48,7 +48,13 @@ class EpochLoop(NeuralNetRegressor):
         return True
 
     def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
-        """Refuse to train on kept activations of layers that a callback has unfrozen."""
+        """Refuse to train on kept activations of layers that a callback has unfrozen.
+
+        Raises
+        ------
+        ValueError
+            If a callback has unfrozen such a layer, or if callbacks have frozen every layer.
+        """
         if training:
             self.module_.trunk.check_frozen()
             if not self.module_.trained_parameters():
