@@ -51,6 +51,11 @@ class EpochLoop(NeuralNetRegressor):
         """Refuse to train on kept activations of layers that a callback has unfrozen."""
         if training:
             self.module_.trunk.check_frozen()
+            if not self.module_.trained_parameters():
+                raise ValueError(
+                    "nothing is left to train: callbacks have frozen every layer. Let them leave "
+                    "one, such as Freezer('*conv1*')."
+                )
         super().run_single_epoch(iterator, training, *args, **kwargs)
 
     def on_epoch_begin(self, net: Any, *datasets: Any, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNetRegressor
 from skorch.utils import to_device
 
-from sklearn_rdm._network._param_groups import expand_param_groups
+from sklearn_rdm._network._param_groups import check_group_options, expand_param_groups
 from sklearn_rdm._network._processes import agreed
 from sklearn_rdm._network._twin_network import TwinNetwork
 from sklearn_rdm._pairs._process import ONE_AT_A_TIME
@@ -19,9 +19,8 @@ __all__ = ["NetworkBuilding"]
 
 FREEZING = ("freeze_up_to", "freeze_from")  # may change between calls of partial_fit
 # Parameters that are the network's: read off it, so that they are listed once.
-NETWORK_OPTIONS = [
-    name for name in signature(TwinNetwork).parameters if name not in ("random_state", "candidates")
-]
+DEFAULTS = {name: p.default for name, p in signature(TwinNetwork).parameters.items()}
+NETWORK_OPTIONS = [name for name in DEFAULTS if name not in ("random_state", "candidates")]
 
 
 class NetworkBuilding(NeuralNetRegressor):
@@ -29,6 +28,30 @@ class NetworkBuilding(NeuralNetRegressor):
 
     rng_: RandomState
     module_: TwinNetwork
+
+    def set_params(self, **kwargs: Any) -> NetworkBuilding:
+        """Set parameters; what was learned stays until the next ``fit``, whatever is set.
+
+        skorch would put an untrained network in its place for ``module__...``, and apply
+        ``optimizer__...`` to the present optimizer only.
+        """
+        if not self._has_learned():
+            return super().set_params(**kwargs)
+        of_part = {name: name.split("__")[0] for name in kwargs}
+        anew = [n for n in kwargs if n in ("optimizer", "optimizer__param_groups")]
+        waiting = [*anew, *(n for n, part in of_part.items() if part in ("module", "compile"))]
+        super().set_params(**{n: value for n, value in kwargs.items() if n not in waiting})
+        of_optimizer = [n for n, part in of_part.items() if part == "optimizer"]
+        for name in {*waiting, *(n for n in of_optimizer if "param_groups__" not in n)}:
+            setattr(self, name, kwargs[name])
+            self._params_to_validate.add(name)
+        if anew:
+            self._initialize_optimizer()
+        return self
+
+    def _has_learned(self) -> bool:
+        """Whether weights were trained or loaded, which training on would change in place."""
+        return self.initialized_ and bool(self.history or self.module_.is_settled)
 
     def initialize(self) -> NetworkBuilding:
         """Load the network and start the random numbers anew (called by ``fit``)."""
@@ -52,6 +75,7 @@ class NetworkBuilding(NeuralNetRegressor):
         if prefix == "optimizer" and params.get("param_groups"):
             trunk = self.module_.trunk
             groups = expand_param_groups(self.module_, trunk, params["param_groups"])
+            check_group_options(self.optimizer, groups)
             params["param_groups"] = groups
         return params
 
@@ -75,8 +99,9 @@ class NetworkBuilding(NeuralNetRegressor):
     def _changed_options(self) -> dict[str, tuple[Any, Any]]:
         """Options of the network that are not what it was built with, and both values."""
         now = self.get_params_for("module")
+        defaults = {name: DEFAULTS.get(name) for name in now}
         changed = {}
-        for name, built in self.network_options_.items():
+        for name, built in {**defaults, **self.network_options_}.items():
             given = now[name] if name in now else getattr(self, name, None)
             if given is not built and repr(given) != repr(built):
                 changed[name] = built, given

@@ -98,6 +98,7 @@ class TwinTraining(NetworkBuilding, TrainingLoss, EpochLoop):
         with showing_progress(self.verbose):
             reader = open_images(self.module_, X, rows, memory=self.memory, device=self.device)
         assert reader.kept is not None
+        self.module_.trunk.note_kept()
         inputs, places = reader.kept.values, reader.kept.places
         if not self.get_params_for("iterator_train").get("num_workers"):  # they fork: no GPU there
             inputs, places = reside(inputs, places, self.device)
@@ -187,10 +188,6 @@ class TwinTraining(NetworkBuilding, TrainingLoss, EpochLoop):
             for part, state in zip(trained, states, strict=True):
                 part.load_state_dict(state)
             raise
-
-    def _has_learned(self) -> bool:
-        """Whether weights were trained or loaded, which training on would change in place."""
-        return self.initialized_ and bool(self.history or self.module_.is_settled)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -27,6 +27,7 @@ def check_options(net: Any, images: Any) -> None:
     check_option("batching", net.batching, net.batchings)
     _check_numbers(net)
     _check_parts(net)
+    _check_frozen(net)
     penalty = net.pretrained_penalty
     if isinstance(penalty, str) or not 0 <= penalty < float("inf"):
         raise ValueError(f"pretrained_penalty must be finite and 0 or more, got {penalty!r}.")
@@ -55,6 +56,14 @@ def _check_parts(net: Any) -> None:
         if not callable(getattr(net, name)):
             raise TypeError(
                 f"{name} must be a class, such as {example}, got {getattr(net, name)!r}."
+            )
+
+
+def _check_frozen(net: Any) -> None:
+    for name in ("freeze_up_to", "freeze_from"):
+        if not isinstance(getattr(net, name), str | None):
+            raise ValueError(
+                f"{name} must be None or the name of one layer, got {getattr(net, name)!r}."
             )
 
 

@@ -87,6 +87,7 @@ class Trunk(nn.Module):
         self.network = backbone.network
         self.aliases = backbone.aliases
         self._remake = backbone.remake
+        self._kept_versions: list[int] | None = None
         self.freeze_batch_norm = freeze_batch_norm
         self.dropout = dropout
         self.n_trained = n_trained
@@ -181,10 +182,16 @@ class Trunk(nn.Module):
         return made.network.eval()
 
     def check_frozen(self) -> None:
-        """Raise a ValueError if a layer whose activations are kept would be trained.
+        """Raise a ValueError if a layer whose activations are kept changes, or would be trained.
 
         That is so if its parameters require gradients, because a callback or a user unfroze them.
         """
+        if self._kept_versions not in (None, self._versions()):
+            raise ValueError(
+                "weights of frozen layers have been changed in training, by a callback. "
+                f"Activations up to {self.cut!r} are computed only once, before. Change weights "
+                "of layers after freeze_up_to only."
+            )
         thawed = [name for name, p in self._way.kept_parameters() if p.requires_grad]
         if thawed:
             raise ValueError(
@@ -193,6 +200,14 @@ class Trunk(nn.Module):
                 "not be trained. Unfreeze it by net.set_params(freeze_up_to=...) and continue with "
                 "partial_fit; callbacks may freeze and unfreeze layers after freeze_up_to."
             )
+
+    def note_kept(self) -> None:
+        """Remember that activations of the prefix are kept, made with the present weights."""
+        self._kept_versions = self._versions()
+
+    def _versions(self) -> list[int]:
+        """How often each weight of the prefix was changed in place."""
+        return [p._version for _, p in self._way.kept_parameters()]
 
     def _remove_unneeded(self) -> None:
         needed = self._way.needed

@@ -14,9 +14,13 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from sklearn_rdm._pairs._dissimilarities import average, check_dissimilarities, varies
+from sklearn_rdm._pairs._dissimilarities import (
+    average,
+    check_dissimilarities,
+    varies,
+    with_subjects,
+)
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, of_pairs
-from sklearn_rdm.metrics._checks import check_observed
 from sklearn_rdm.metrics._draws import repeat_pairs
 from sklearn_rdm.metrics._results import InferenceResult
 from sklearn_rdm.metrics._scorers import columns_of
@@ -129,7 +133,7 @@ def cross_val_bootstrap(
     _check_numbers(n_folds, n_assignments, n_resamples, confidence_level)
     X, y = of_pairs(X, y)
     pairs = as_pairs(X)
-    columns = check_observed(check_dissimilarities(y, len(pairs)))
+    columns = with_subjects(check_dissimilarities(y, len(pairs)))
     images, n_subjects = pairs.used_images, columns.shape[1]
     if len(images) < MIN_IMAGES * n_folds:
         raise ValueError(

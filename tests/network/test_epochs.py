@@ -15,6 +15,7 @@ from skorch.callbacks import (
     EarlyStopping,
     EpochScoring,
     Freezer,
+    Initializer,
     ProgressBar,
     Unfreezer,
 )
@@ -98,8 +99,8 @@ def test_search_over_epochs_shows_its_best_score(pairs_and_dissim, capsys):
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
-def test_activations_are_counted(pairs_and_dissim, capsys, verbose):
-    pairs, y = pairs_and_dissim
+def test_activations_are_counted(capsys, verbose):
+    pairs, y = make_pairs(20)  # two shards after the first: one needs no bar
     net = tiny_net(verbose=verbose).fit(pairs, y)
     capsys.readouterr()
     features = LayerActivations(TinyNetwork, "relu1", image_size=48, verbose=verbose).fit(pairs)
@@ -173,6 +174,23 @@ def test_a_kept_layer_that_is_unfrozen_raises_an_error(tmp_path, memory):
         parameter.requires_grad_(True)
     with pytest.raises(ValueError, match="requires a gradient"):
         net.partial_fit(pairs, y)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_weights_whose_activations_are_kept_may_not_be_changed(at):
+    pairs, y = make_pairs()
+    changing = Initializer("*conv1.weight", torch.nn.init.zeros_, at=at)
+    with pytest.raises(ValueError, match="weights of frozen layers have been changed .*'conv2'"):
+        tiny_net(freeze_up_to="conv2", max_epochs=3, callbacks=[changing]).fit(pairs, y)
+    tiny_net(freeze_up_to="bn1", max_epochs=3, callbacks=[Initializer("*conv2*", at=at)]).fit(
+        pairs, y
+    )
+
+
+def test_callbacks_that_freeze_everything_raise_an_error():
+    pairs, y = make_pairs()
+    with pytest.raises(ValueError, match="callbacks have frozen every layer"):
+        tiny_net(callbacks=[Freezer("*")]).fit(pairs, y)
 
 
 def test_layers_behind_the_frozen_ones_may_be_unfrozen():

@@ -7,6 +7,7 @@ from sklearn.base import clone
 from skorch.callbacks import Freezer, Unfreezer
 
 from sklearn_rdm import SiameseRDMRegressor
+from sklearn_rdm.losses import CorrelationLoss
 from tests.network.textbook import _names
 from tests.networks import TinyNetwork, changed, make_pairs, same_bits, tiny_net, weights
 
@@ -65,6 +66,50 @@ def test_a_cut_that_cannot_be_moved_leaves_the_network_as_it_was():
         net.set_params(freeze_up_to="relu3").partial_fit(pairs, y)
     np.testing.assert_array_equal(net.predict(pairs), before)
     net.set_params(freeze_up_to=None).partial_fit(pairs, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "continues"),
+    [
+        ({"module__dropout": True}, False),
+        ({"module__freeze_batch_norm": False, "lr": 0.01}, False),
+        ({"optimizer": torch.optim.Adam, "lr": 0.01}, True),
+        ({"optimizer": torch.optim.Adam, "optimizer__betas": (0.5, 0.9)}, True),
+        ({"optimizer__momentum": 0.9, "optimizer__nesterov": True}, True),
+        ({"optimizer__param_groups": [("conv3", {"lr": 0.0})]}, True),
+        ({"criterion": CorrelationLoss}, True),
+        ({"criterion": torch.nn.SmoothL1Loss, "criterion__beta": 0.5}, True),
+    ],
+)
+def test_what_is_set_leaves_the_trained_network_as_it_is(params, continues):
+    pairs, y = make_pairs()
+    net = tiny_net().fit(pairs, y)
+    trained = weights(net)
+    net.set_params(**params)
+    assert same_bits(net, trained)
+    if continues:
+        assert not same_bits(net.partial_fit(pairs, y), trained)
+    else:
+        with pytest.raises(ValueError, match="was (True|False) when the network was built"):
+            net.partial_fit(pairs, y)
+    assert same_bits(net.fit(pairs, y), tiny_net(**params).fit(pairs, y))
+
+
+def test_what_is_set_before_training_builds_the_network_anew():
+    net = tiny_net().initialize().set_params(module__dropout=True)
+    assert net.module_.trunk.dropout
+    groups = [("conv3", {"lr": 0.0})]
+    net.fit(*make_pairs()).set_params(optimizer__param_groups=groups)
+    assert net.get_params()["optimizer__param_groups"] is groups
+    net.set_params(optimizer__param_groups__0__lr=0.5)
+    assert net.optimizer_.param_groups[0]["lr"] == 0.5
+
+
+def test_an_unknown_option_of_the_network_raises_once_it_is_built():
+    pairs, y = make_pairs()
+    net = tiny_net().fit(pairs, y).set_params(module__dropot=True)
+    with pytest.raises(TypeError, match="dropot"):
+        net.fit(pairs, y)
 
 
 class Detached(TinyNetwork):

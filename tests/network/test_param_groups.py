@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from sklearn_rdm._network._backbones import load_backbone
-from sklearn_rdm._network._param_groups import expand_param_groups
+from sklearn_rdm._network._param_groups import check_group_options, expand_param_groups
 from sklearn_rdm._network._trunk import Trunk
 
 
@@ -31,6 +31,23 @@ def test_layers_stand_for_their_parameters(trunk, pattern, layers):
 def test_a_pattern_that_matches_nothing_raises(trunk):
     with pytest.raises(ValueError, match=r"'conv9\*' matches no layer"):
         expand_param_groups(trunk, trunk, [("conv9*", {})])
+
+
+@pytest.mark.parametrize(
+    "groups", ["conv1", {"conv1": {"lr": 0.1}}, [("conv1", 0.1)], [("conv1",)]]
+)
+def test_what_is_no_list_of_groups_raises(trunk, groups):
+    with pytest.raises(ValueError, match="must be a list of patterns of layers with their options"):
+        expand_param_groups(trunk, trunk, groups)
+
+
+def test_options_that_the_optimizer_would_not_notice_raise():
+    check_group_options(torch.optim.SGD, [("conv1.weight", {"lr": 0.1, "momentum": 0.9})])
+    check_group_options(lambda params, **options: None, [("conv1.weight", {"own": 0.1})])
+    with pytest.raises(
+        ValueError, match="SGD has no option 'lrr', as given for 'conv1.weight'.* lr"
+    ):
+        check_group_options(torch.optim.SGD, [("conv1.weight", {"lrr": 0.1})])
 
 
 def test_the_exported_network_is_whole_and_tuned():

@@ -592,7 +592,7 @@ def test_module_parameters_and_iterator_parameters(pairs, y):
     net = tiny_net(module__layer="relu2", iterator_train__batch_size=3).fit(pairs, y)
     assert net.module_.trunk.layers == ("relu2",)
     assert net.history[-1, "train_batch_count"] == 4
-    net.set_params(module__layer="relu1")
+    net.set_params(module__layer="relu1").fit(pairs, y)
     assert net.module_.trunk.layers == ("relu1",)
 
 

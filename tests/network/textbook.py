@@ -110,6 +110,12 @@ REFUSED = {
         "no layer 'relu9'. Did you mean .* Valid",
     ),
     "unknown frozen": ({"freeze_up_to": "pool"}, None, ValueError, "no layer 'pool'"),
+    "freeze_up_to": (
+        {"freeze_up_to": ["conv1"]},
+        None,
+        ValueError,
+        r"freeze_up_to must be None or the name of one layer, got \['conv1'\]",
+    ),
     "all frozen": ({"freeze_up_to": "relu3"}, None, ValueError, "nothing is left to train"),
     "all frozen behind": ({"freeze_from": "conv1"}, None, ValueError, "nothing is left to train"),
     "unknown backbone": ({"backbone": "alexnot"}, None, ValueError, "unknown backbone 'alexnot'"),
