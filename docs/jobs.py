@@ -1,7 +1,8 @@
 """The ten jobs of a new user: the example that does each, and its lines of code, before and now.
 
 A line counts if it holds code that is no import; the cells of an example that make its data, and
-those that only draw what is not asked for, do not count. ``before/`` tells what *before* is.
+those that only draw what is not asked for, do not count. ``before/README.md`` says what *before*
+is.
 """
 
 import ast

@@ -115,7 +115,7 @@ the challenge's ceiling) of the other image set. *none*: EfficientNet-Lite0, 224
 defaults for 5 epochs, one network trained on fMRI EVC and early MEG (read at `block7`, trained
 behind `block4`, maps of 7 x 7), one on IT and late MEG (`block14`, behind `block10`, 2 x 2). Each
 other row changes one setting. One seed; *other seed* shows how much is nothing: about one percent
-for early vision, two to four for late vision. IT of the 118 images is near chance.
+for early vision, up to three for late vision. IT of the 118 images is near chance.
 The ceiling of MEG is that of matrices averaged over time.
 """
 PENALTY_TEXT = """
@@ -123,7 +123,7 @@ As in the table of ingredients, with `pretrained_penalty`: the loss plus this st
 mean squared difference between predicted and untrained dissimilarities. *chosen by folds*: the
 strength with the best mean score of five folds over the training images, of those below it, which
 were written down before any was tried. One seed; another one changes about one percent for early
-vision, two to four for late vision. The ceiling of MEG is that of matrices averaged over time.
+vision, up to three for late vision. The ceiling of MEG is that of matrices averaged over time.
 Command: `python benchmarks/accuracy/ingredients.py penalty`.
 """
 TRIALS_TEXT = """

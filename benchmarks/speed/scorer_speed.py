@@ -25,7 +25,7 @@ COLUMNS = ("scorer", "alternative", "its milliseconds", "ours", "ratio")
 TEXT = """
 Mean score of {n_subjects} subjects, {n_pairs:,} pairs, the scorer called with a model whose
 predictions are ready; median of {rounds} interleaved rounds, scores equal to 1e-12. *Missing*:
-every subject lacks another tenth of the pairs. Predictions are ranked once for all subjects, and
+each subject misses another tenth of the pairs. Predictions are ranked once for all subjects, and
 columns by a vectorised sort. Kendall's tau is scipy's own function in both.
 """
 

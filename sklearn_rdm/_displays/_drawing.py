@@ -54,11 +54,6 @@ def panels(
     return axes[:n_panels]
 
 
-def hide_frame(ax: Any, *sides: str) -> None:
-    for side in sides:
-        ax.spines[side].set_visible(False)
-
-
 def image_style() -> dict[str, Any]:
     cmap = pyplot().get_cmap("viridis").with_extremes(bad=NEUTRAL)
     return {"cmap": cmap, "interpolation": "nearest"}

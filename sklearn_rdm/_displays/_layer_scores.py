@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._displays._drawing import hide_frame, one_axes, panels
+from sklearn_rdm._displays._drawing import one_axes, panels
 from sklearn_rdm._displays._embedding import GROUP_COLORS
 
 COLUMNS = ("target", "layer", "score", "ceiling_lower", "ceiling_upper", "chance")
@@ -133,5 +133,5 @@ def _draw(ax: Any, target: Any, rows: Any) -> tuple[Any, Any, Any]:
     ax.set_xticks(at, list(map(str, rows["layer"])), rotation=60, ha="right", fontsize="small")
     for text in ax.get_xticklabels():
         text.set_rotation_mode("anchor")
-    hide_frame(ax, "top", "right")
+    ax.spines[["top", "right"]].set_visible(False)
     return line, ceiling, chance

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._displays._drawing import hide_frame, legend_above, one_axes, pyplot
+from sklearn_rdm._displays._drawing import legend_above, one_axes, pyplot
 from sklearn_rdm._pairs._dissimilarities import as_real, average
 
 
@@ -342,7 +342,7 @@ def _draw_differences(
     grid.set_yticks(range(len(names)), names)
     _name_bars(grid, names)
     grid.tick_params(axis="both", length=0)
-    hide_frame(grid, "left")
+    grid.spines["left"].set_visible(False)
     ax.tick_params(axis="x", labelbottom=False)
 
 
@@ -357,5 +357,5 @@ def _name_bars(ax: Any, names: list[str]) -> None:
         ax.tick_params(axis="x", labelrotation=30)
         for text in ax.get_xticklabels():
             text.set(ha="right", rotation_mode="anchor")
-    hide_frame(ax, "top", "right", "bottom")
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
     ax.tick_params(axis="x", length=0)

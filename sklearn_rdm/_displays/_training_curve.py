@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._displays._drawing import hide_frame, one_axes
+from sklearn_rdm._displays._drawing import one_axes
 from sklearn_rdm._displays._embedding import GROUP_COLORS
 
 STYLES = ("o-", "s--", "^:", "D-.")  # told apart without colours
@@ -151,7 +151,7 @@ class TrainingCurveDisplay:
         self.ax_.set(xlabel="epoch", ylabel=score_name)
         self.ax_.locator_params(axis="x", integer=True, min_n_ticks=1)
         self.ax_.legend(frameon=False, fontsize="small")
-        hide_frame(self.ax_, "top", "right")
+        self.ax_.spines[["top", "right"]].set_visible(False)
         return self
 
 

@@ -272,6 +272,11 @@ def count_images(n_pairs: int) -> int | None:
     return n_images if n_images > 1 and n_images * (n_images - 1) // 2 == n_pairs else None
 
 
+def with_subjects(y: np.ndarray) -> np.ndarray:
+    """View of y as (n_pairs, n_subjects[, n_times])."""
+    return y[:, np.newaxis] if y.ndim == 1 else y
+
+
 def with_times(y: np.ndarray) -> np.ndarray:
     """View of y as (n_pairs, n_subjects, n_times)."""
     return y.reshape(*y.shape, *[1] * (3 - y.ndim))

@@ -1,4 +1,4 @@
-"""What is checked of response patterns: their axes, what was seen, gaps, and pairs of images."""
+"""What is checked of response patterns: their axes, what was seen, and gaps."""
 
 from __future__ import annotations
 
@@ -110,20 +110,3 @@ def check_directions(
                 f"the pattern of image {rows[undefined.argmax()]} of subject {subject} is {what}: "
                 f"it has {other}. Make its row NaN, or use metric='euclidean'."
             )
-
-
-def check_pairs(index: Any, n_images: int) -> np.ndarray:
-    index = np.asarray(index)
-    if index.ndim != 2 or index.shape[1] != 2 or index.dtype.kind not in "ui":
-        raise ValueError(
-            "index must be whole numbers of shape (n_pairs, 2), the two images of each pair, got "
-            f"{index.dtype} of shape {index.shape}."
-        )
-    wrong = ((index < 0) | (index >= n_images)).any(axis=1) | (index[:, 0] == index[:, 1])
-    if wrong.any():
-        pair = int(wrong.argmax())
-        raise ValueError(
-            f"pair {pair} is {index[pair].tolist()}: it must be two different images from 0 to "
-            f"{n_images - 1}."
-        )
-    return index.astype(np.intp)

@@ -17,12 +17,11 @@ from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._lazy_rows import as_rows, is_in_memory, read_rows
 from sklearn_rdm._pairs._noise_precision import whiteners
 from sklearn_rdm._pairs._options import check_option
-from sklearn_rdm._pairs._pair_index import AllPairs, renumber
+from sklearn_rdm._pairs._pair_index import AllPairs, check_index, renumber
 from sklearn_rdm._pairs._pattern_checks import (
     check_directions,
     check_gaps,
     check_layout,
-    check_pairs,
     check_seen,
     check_shapes,
 )
@@ -185,6 +184,8 @@ default="correlation"
 
         Raises
         ------
+        TypeError
+            If the index holds other than integers.
         ValueError
             If the index is not of this shape or range, or joins an image with itself.
         """
@@ -192,7 +193,7 @@ default="correlation"
             index = places = np.asarray(AllPairs(len(self)))
             used = np.arange(len(self))
         else:
-            index = check_pairs(index, len(self))
+            index = check_index(index, len(self))
             used, places = renumber(index)
         columns = [
             [_pairs_of(features, known, places) for features in courses]

@@ -31,6 +31,8 @@ def find_rdms(
         return _participants(arrays, path, budget)
     value = _choose(arrays, variable, path)
     rdms, subjects = unpack(value, str(path))
+    if subjects is not None and len(subjects) != (len(rdms) if rdms.ndim > 2 else 1):
+        subjects = None  # one struct of several matrices, whose name is that of the area
     names = _find_names(arrays, names_variable, rdms.shape[-1], path)
     subjects = _first_texts(arrays, SUBJECT_KEYS) or subjects
     participant = MEADOWS_FILE.match(path.name)

@@ -38,7 +38,17 @@ def read_parts(path: Path, names: Sequence[str], budget: Budget) -> dict[str, An
     """
     h5py = import_optional("h5py", "data")
     with h5py.File(path) as file:
-        return {name: _read(file, name, budget, 0) for name in names}
+        return {name: _read(file, _present(file, name), budget, 0) for name in names}
+
+
+def _present(file: Any, name: str) -> str:
+    """The name of what is there."""
+    if name not in file:
+        raise ValueError(
+            f"it has no {name!r}, only {sorted(file)[:9]}: HDF5 files are read as rsatoolbox "
+            "writes them. Save arrays of another one as .npz or .mat"
+        )
+    return name
 
 
 def _read(parent: Any, name: str, budget: Budget, depth: int) -> Any:

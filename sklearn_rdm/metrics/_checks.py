@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm._pairs import ImagePairs
-from sklearn_rdm._pairs._dissimilarities import as_real, count_images, level
+from sklearn_rdm._pairs._dissimilarities import as_real, count_images, level, with_subjects
 from sklearn_rdm._pairs._image_pairs import pairs_within
 from sklearn_rdm._pairs._weights import check_samples_are_pairs
 
@@ -59,7 +59,7 @@ def check_observed(y_true: Any) -> np.ndarray:
     if np.isinf(y_true).any():
         pair = np.isinf(y_true).reshape(len(y_true), -1).any(axis=1).argmax()
         raise ValueError(f"y_true of pair {pair} is infinite.")
-    return level(y_true[:, np.newaxis] if y_true.ndim == 1 else y_true)
+    return level(with_subjects(y_true))
 
 
 def _check_not_matrices(y_true: np.ndarray) -> None:

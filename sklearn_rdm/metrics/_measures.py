@@ -363,7 +363,9 @@ def check_covariance(covariance: Any, index: np.ndarray) -> np.ndarray | None:
             f"pattern_covariance must be ({n_images}, {n_images}) or ({n_images},), one row per "
             f"image of pairs, got {covariance.shape}."
         )
-    if not (np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)):
+    rounding = 1e-8 * np.abs(covariance).max()
+    symmetric = np.allclose(covariance, covariance.T, atol=rounding)
+    if not (np.isfinite(covariance).all() and symmetric):
         raise ValueError("pattern_covariance must be finite and symmetric.")
     return covariance
 

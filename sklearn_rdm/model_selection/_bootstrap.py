@@ -14,9 +14,13 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from sklearn_rdm._pairs._dissimilarities import average, check_dissimilarities
+from sklearn_rdm._pairs._dissimilarities import (
+    average,
+    check_dissimilarities,
+    varies,
+    with_subjects,
+)
 from sklearn_rdm._pairs._image_pairs import ImagePairs, as_pairs, of_pairs
-from sklearn_rdm.metrics._checks import check_observed
 from sklearn_rdm.metrics._draws import repeat_pairs
 from sklearn_rdm.metrics._results import InferenceResult
 from sklearn_rdm.metrics._scorers import columns_of
@@ -129,7 +133,7 @@ def cross_val_bootstrap(
     _check_numbers(n_folds, n_assignments, n_resamples, confidence_level)
     X, y = of_pairs(X, y)
     pairs = as_pairs(X)
-    columns = check_observed(check_dissimilarities(y, len(pairs)))
+    columns = with_subjects(check_dissimilarities(y, len(pairs)))
     images, n_subjects = pairs.used_images, columns.shape[1]
     if len(images) < MIN_IMAGES * n_folds:
         raise ValueError(
@@ -153,7 +157,8 @@ def cross_val_bootstrap(
     if known.sum() < 2:
         raise ValueError(
             f"{known.sum()} of {n_resamples} samples have {MIN_IMAGES * n_folds} distinct images "
-            f"and a score in each of {n_folds} folds: take fewer folds."
+            f"and a score in each of {n_folds} folds: take fewer folds. Constant predictions have "
+            "no score."
         )
     n_fits = n_folds * n_assignments * (1 + full.shape[1] * known.sum())
     interval = _interval(full, scores[known], n_subjects, len(images), confidence_level)
@@ -253,6 +258,18 @@ def _score_sample(
     return np.broadcast_to(scores, (n_assignments, 3))
 
 
+def _fit(estimator: Any, pairs: ImagePairs, y: np.ndarray) -> Any:
+    """The estimator fitted to subjects whose values vary and the pairs that these have.
+
+    Of subjects that saw some images only, those that are drawn may lack pairs, or have copies of
+    one alone. None if fewer than three images are left.
+    """
+    y = np.where(varies(y), y, np.nan)
+    known = ~np.isnan(y).all(axis=tuple(range(1, y.ndim)))
+    pairs, y = pairs[known], y[known]
+    return clone(estimator).fit(pairs, y) if len(pairs.used_images) >= MIN_IMAGES else None
+
+
 def _assign(counts: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.ndarray:
     """Fold of each image that was drawn, of sizes that differ by one; -1 of others."""
     present = np.flatnonzero(counts)
@@ -278,7 +295,9 @@ def _cross_validate(
         train = np.flatnonzero((first >= 0) & (second >= 0) & (first != fold) & (second != fold))
         test = np.flatnonzero((first == fold) & (second == fold))
         rows, _ = repeat_pairs(pairs.index[train], counts)
-        model = clone(estimator).fit(pairs[train[rows]], columns[train[rows]])
+        model = _fit(estimator, pairs[train[rows]], columns[train[rows]])
+        if model is None:
+            return np.nan
         predicted = np.reshape(model.predict(pairs[test]), (-1, 1))
         rows, copies = repeat_pairs(pairs.index[test], counts)
         scores.append(average(score(columns[test][rows], predicted[rows], copies))[0])

@@ -11,11 +11,11 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from sklearn_rdm._pairs._dissimilarities import average
+from sklearn_rdm._pairs._dissimilarities import average, with_subjects
 from sklearn_rdm._pairs._image_pairs import ImagePairs
 from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._rounding import TIE
-from sklearn_rdm.metrics._checks import check_observed
+from sklearn_rdm.metrics._draws import average_folds
 from sklearn_rdm.metrics._results import InferenceResult
 from sklearn_rdm.metrics._scorers import columns_of
 from sklearn_rdm.model_selection._cv import check_pairs_and_cv
@@ -111,14 +111,15 @@ def cross_val_permutation_test(
         raise ValueError(f"n_permutations must be at least 1, got {n_permutations}.")
     pairs, y, splits = check_pairs_and_cv(X, y, cv)
     _check_complete(pairs)
-    score = partial(_score_splits, estimator, pairs, splits, columns_of(scoring, check_observed(y)))
+    score = partial(_score_splits, estimator, pairs, splits, columns_of(scoring, with_subjects(y)))
     rng = check_random_state(random_state)
     orders = [_shuffle_images(pairs, rng) for _ in range(n_permutations)]
     fold_scores, *null = Parallel(n_jobs=n_jobs, verbose=verbose)(
         delayed(score)(y if order is None else _relabel(pairs, y, order))
         for order in (None, *orders)
     )
-    value, null_scores = float(np.mean(fold_scores)), np.mean(null, axis=1)
+    value = float(average_folds(fold_scores[np.newaxis], ["the estimator"])[0])
+    null_scores = np.mean(null, axis=1)
     pvalue = float((1 + np.sum(~(null_scores < value - TIE))) / (1 + n_permutations))
     expected = float(average(null_scores))
     row = {"score": value, "expected_score": expected, "pvalue": pvalue}
@@ -167,7 +168,7 @@ def _score_splits(
     estimator: Any, pairs: ImagePairs, splits: list, score: Callable, y: np.ndarray
 ) -> np.ndarray:
     """Score of each fold."""
-    columns, scores = check_observed(y), []
+    columns, scores = with_subjects(y), []
     for train, test in splits:
         predicted = clone(estimator).fit(pairs[train], y[train]).predict(pairs[test])
         each = score(columns[test], np.reshape(predicted, (-1, 1)), pairs.index[test])

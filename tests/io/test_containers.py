@@ -152,3 +152,10 @@ def test_an_empty_cell_is_named(tmp_path):
     cells[0] = [SQUARE[0], np.zeros((0, 0)), SQUARE[2]]
     with pytest.raises(ValueError, match=r"entry 2 holds no numbers, shape \(0, 0\)"):
         read_rdms(save(tmp_path, c=cells))
+
+
+def test_one_struct_of_several_subjects_names_none(tmp_path):
+    struct = {"RDM": np.moveaxis(SQUARE, 0, -1), "name": "hIT"}
+    data = read_rdms(save(tmp_path, RDMs=struct))
+    np.testing.assert_array_equal(data.rdms, SQUARE)
+    assert data.subjects is None

@@ -57,3 +57,10 @@ def test_a_dataset_without_a_value_is_none(tmp_path):
     parts = read_parts(tmp_path / "x.h5", ["empty", "full"], Budget(tmp_path / "x.h5"))
     assert parts["empty"] is None
     np.testing.assert_array_equal(parts["full"], [0, 1, 2])
+
+
+def test_an_hdf5_file_of_another_kind_is_told(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["my_rdm"] = RDM
+    with pytest.raises(ValueError, match=r"no 'dissimilarities', only \['my_rdm'\].*as rsatoolbox"):
+        read_rdms(tmp_path / "x.h5")

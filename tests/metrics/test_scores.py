@@ -264,8 +264,11 @@ def test_whitening_says_what_it_needs():
         rdm_whitened_cosine_score(y_true, y_pred, pairs=all_pairs(4)[:5])
     with pytest.raises(ValueError, match=r"pattern_covariance must be \(4, 4\) or \(4,\)"):
         rdm_whitened_cosine_score(y_true, y_pred, pattern_covariance=np.eye(3))
-    with pytest.raises(ValueError, match="finite and symmetric"):
-        rdm_whitened_cosine_score(y_true, y_pred, pattern_covariance=np.triu(np.ones((4, 4))))
+    for unit in (1, 1e-20):
+        with pytest.raises(ValueError, match="finite and symmetric"):
+            rdm_whitened_cosine_score(
+                y_true, y_pred, pattern_covariance=unit * np.triu(np.ones((4, 4)))
+            )
     with pytest.raises(ValueError, match="singular"):
         rdm_whitened_cosine_score(y_true, y_pred, pattern_covariance=np.zeros((4, 4)))
     with pytest.raises(ValueError, match="negative eigenvalue"):

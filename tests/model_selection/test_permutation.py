@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import KFold
 
 from sklearn_rdm import FixedRSARegressor, ImagePairs, ResponsePatterns
@@ -11,7 +12,7 @@ from sklearn_rdm.model_selection import (
     cross_val_rdm,
 )
 from sklearn_rdm.model_selection._permutation import _relabel
-from tests.model_selection.refits import MODEL, simulate
+from tests.model_selection.refits import MODEL, Constant, simulate
 
 CV = ImageKFold(3, shuffle=True, random_state=0)
 
@@ -97,3 +98,11 @@ def test_no_permutation_is_no_test():
         cross_val_permutation_test(
             FixedRSARegressor(), pairs, np.arange(36.0), cv=3, n_permutations=0
         )
+
+
+def test_constant_predictions_have_no_score():
+    pairs, dissim, _ = simulate(12)
+    with pytest.warns(UndefinedMetricWarning, match=r"none in 2 of 2 fold\(s\)"):
+        result = cross_val_permutation_test(Constant(), pairs, dissim, cv=2, n_permutations=3)
+    assert np.isnan(result.score)
+    assert result.pvalue == 1

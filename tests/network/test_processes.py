@@ -96,18 +96,22 @@ def run_the_script_of_the_guide(folder, *command):
     """The network that it saves."""
     shutil.copy(ROOT / "docs" / "_static" / "train.py", folder)
     assert start(*command, folder / "train.py", folder=folder).wait(timeout=200) == 0
-    saved = torch.load(folder / "network.pt")
-    (folder / "network.pt").unlink()
-    return saved
+    return torch.load(folder / "network.pt")
+
+
+@pytest.fixture(scope="module")
+def trained_by_the_script(tmp_path_factory):
+    return run_the_script_of_the_guide(tmp_path_factory.mktemp("alone"), *TORCHRUN, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
-def test_the_script_of_the_guide_trains_the_bits_of_one_process(tmp_path, launcher):
+def test_the_script_of_the_guide_trains_the_bits_of_one_process(
+    trained_by_the_script, tmp_path, launcher
+):
     if launcher is ACCELERATE:
         pytest.importorskip("accelerate")
-    alone = run_the_script_of_the_guide(tmp_path, *TORCHRUN, 1)
-    assert same_bits(alone, run_the_script_of_the_guide(tmp_path, *launcher, 2))
+    assert same_bits(trained_by_the_script, run_the_script_of_the_guide(tmp_path, *launcher, 2))
 
 
 def test_one_process_is_the_first_and_agrees_with_itself():

@@ -46,7 +46,16 @@ def test_only_real_numbers():
             ResponsePatterns(array)
 
 
-@pytest.mark.parametrize("index", [[[0, 5]], [[1, 1]], [[-1, 0]], [[0.0, 1.0]], [0, 1]])
-def test_wrong_pairs_are_refused(index):
-    with pytest.raises(ValueError, match=r"pair 0 is|index must be whole numbers"):
+@pytest.mark.parametrize(
+    ("index", "error", "message"),
+    [
+        ([[0, 5]], ValueError, r"pair 0 is \[0, 5\], but there are 5 images"),
+        ([[1, 1]], ValueError, "pair 0 joins image 1 with itself"),
+        ([[-1, 0]], ValueError, r"pair 0 is \[-1, 0\]"),
+        ([[0.0, 1.0]], TypeError, "index must hold integers"),
+        ([0, 1], ValueError, r"index must have shape \(n_pairs, 2\)"),
+    ],
+)
+def test_wrong_pairs_are_refused(index, error, message):
+    with pytest.raises(error, match=message):
         ResponsePatterns(X[0]).dissimilarities(index)
