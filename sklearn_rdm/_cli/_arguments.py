@@ -50,6 +50,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for name, what in NEEDED.items():
         if getattr(arguments, name, "") is None:
             of_command[arguments.name].error(f"{name} is missing: give {what}")
+    if getattr(arguments, "jobs", None) == 0:
+        of_command[arguments.name].error("--jobs must be 1 or more, or -1 for all processors")
     if len(getattr(arguments, "columns", [])) not in (0, 3, 4):
         of_command[arguments.name].error("--columns needs three names, or four with the subject's")
     return arguments

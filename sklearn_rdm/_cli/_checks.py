@@ -16,10 +16,11 @@ from sklearn.model_selection import ParameterGrid
 
 import sklearn_rdm
 
-__all__ = ["check_candidates", "check_layers", "check_output"]
+__all__ = ["check_candidates", "check_layers", "check_names", "check_output"]
 
 # Names of layers must fit each other, so all their combinations are tried
 TOGETHER = ("backbone", "layer", "read_out", "freeze_up_to", "freeze_from")
+OPTIONS = ("backbone", "layer", "weights", "random_state", "device")  # of the command line itself
 # What torch, skorch and downloads raise for a network that cannot be had has no common type
 FAULTS = (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -57,10 +58,39 @@ def check_layers(activations: Any, background: Any) -> None:
         clone(activations).fit_transform(_noise(background)[0])
 
 
+def check_names(fixed: Any, search: Any) -> None:
+    """Raise an error if a parameter is said twice; both are mappings, or pairs of names and values.
+
+    Raises
+    ------
+    ValueError
+        It is named, with what to do.
+    """
+    names = [name for given in (fixed, search) for name, _ in _pairs(given)]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"{twice[0]} is given more than once by --set and --search: give it once, with all its "
+            f"candidates, as in --search {twice[0]}=A,B."
+        )
+    for name, _ in _pairs(fixed):
+        if name in OPTIONS:
+            option = name.replace("_", "-")
+            raise ValueError(f"{name} cannot be given by --set: give it as --{option}.")
+        if name in ("memory", "checkpoint"):
+            raise ValueError(f"{name} cannot be given: it is a folder within that of --out.")
+
+
+def _pairs(given: Any) -> list[tuple[str, Any]]:
+    return list(given.items() if isinstance(given, Mapping) else given)
+
+
 def check_output(path: str, suffixes: tuple[str, ...]) -> None:
     """Raise an error if no file of these kinds can be written under this name."""
     if Path(path).suffix.lower() not in suffixes:
         raise ValueError(f"the file to write, {path!r}, must end in {', '.join(suffixes)}.")
+    if Path(path).is_dir():
+        raise ValueError(f"{path!r} cannot be written: it is a folder. Give another name.")
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise ValueError(f"{path!r} cannot be written: there is no folder {str(folder)!r}.")

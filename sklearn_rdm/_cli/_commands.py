@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import sklearn_rdm
-from sklearn_rdm._cli._checks import check_candidates, check_layers, check_output
+from sklearn_rdm._cli._checks import check_candidates, check_layers, check_names, check_output
 from sklearn_rdm._cli._settings import read_settings, settings_text
 from sklearn_rdm._displays._drawing import score_label
 from sklearn_rdm._pairs._images import list_images
@@ -87,6 +87,7 @@ def evaluate(arguments: Namespace) -> None:
 
 def fit(arguments: Namespace) -> None:
     out = Path(arguments.out)
+    check_names(arguments.set, arguments.search)
     search = _search(arguments, out)
     paths, rdms = _match(arguments)
     check_candidates(search.estimator, dict(arguments.set), search.param_grid, arguments.background)
@@ -277,7 +278,14 @@ def _read_model(folder: str) -> tuple[Any, Namespace]:
     path = Path(folder) / MODEL
     if not path.exists():
         raise ValueError(f"{folder} holds no finished model ({MODEL}): run sklearn-rdm fit first.")
-    return joblib.load(path), read_settings(Path(folder) / SETTINGS)
+    settings = read_settings(Path(folder) / SETTINGS)
+    try:
+        return joblib.load(path), settings
+    except Exception as error:  # unpickling raises whatever the bytes lead it to
+        raise ValueError(
+            f"{path} cannot be read: {error or type(error).__name__}. If the file was cut off or "
+            "written by other versions of the packages, run sklearn-rdm fit again."
+        ) from error
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -175,8 +176,7 @@ default="auto"
         ImportError
             If the extra that holds the backbone, or reads the weights file, is not installed.
         """
-        one = self.layers is None or isinstance(self.layers, str)
-        layers = [self.layers] if one else list(self.layers)
+        layers = _as_list(self.layers)
         check_reference(self.reference)
         pooling = check_pooling(self.spatial_pooling, self.tokens)
         if not layers:
@@ -277,6 +277,17 @@ default="auto"
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _as_list(layers: Any) -> list[str | None]:
+    names = [layers] if not isinstance(layers, Iterable) or isinstance(layers, str) else [*layers]
+    if not all(isinstance(name, str | None) for name in names):
+        raise ValueError(
+            f"layers must be None, the name of a layer, or names of several, got {layers!r}."
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(f"layers names a layer twice: {layers!r}. Give each once.")
+    return names
 
 
 def _pairs_or_images(X: Any) -> Any:

@@ -48,12 +48,12 @@ class EpochLoop(NeuralNetRegressor):
         return True
 
     def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
-        """Refuse to train on kept activations of layers that a callback has unfrozen.
+        """Train or validate for one epoch, as skorch does.
 
         Raises
         ------
         ValueError
-            If a callback has unfrozen such a layer, or if callbacks have frozen every layer.
+            If callbacks have frozen every layer, or have unfrozen one whose activations are kept.
         """
         if training:
             self.module_.trunk.check_frozen()

@@ -136,7 +136,9 @@ def _frozen(
         frozen |= {path for path, start in first.items() if start < limit}
     if wanted.freeze_from is not None:
         limit = calls.starts[by_name[names.path(wanted.freeze_from)]]
-        frozen |= {path for path, start in first.items() if start >= limit}
+        # Also a module that is called before it as well: its weights are used by frozen calls.
+        frozen |= {path for (path, _), start in calls.starts.items() if limit <= start <= end}
+        frozen |= {path for path, start in first.items() if limit <= start <= end}
     return _own_parts(network, frozen), _own_parts(network, unneeded)
 
 

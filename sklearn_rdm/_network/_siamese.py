@@ -47,6 +47,7 @@ class SiameseRDMRegressor(
         :class:`torch.nn.Module`. timm's networks see images as timm prepares them. Other
         networks of your own see images resized to 224 x 224 (or ``image_size``) and scaled by
         ImageNet's mean and standard deviation, unless their ``pretrained_cfg`` says otherwise.
+        Parameters that they freeze (``requires_grad=False``) stay frozen.
         :func:`list_layers` lists the layers.
     layer : str or sequence of str, default=None
         Layer whose distances are trained to predict: a node name as in torchvision's feature

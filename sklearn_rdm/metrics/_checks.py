@@ -114,7 +114,7 @@ def index_of_pairs(pairs: Any, n_pairs: int) -> np.ndarray:
     if not isinstance(pairs, ImagePairs):
         index = np.asarray(pairs)
         n_images = int(index.max(initial=0)) + 1 if index.dtype.kind in "ui" else 1
-        pairs = ImagePairs(np.zeros((n_images, 1)), index)
+        pairs = ImagePairs(np.zeros((n_images, 1)), pairs)
     if len(pairs) != n_pairs:
         raise ValueError(f"got {len(pairs)} pairs for {n_pairs} dissimilarities.")
     return pairs.index

@@ -15,6 +15,7 @@ from sklearn_rdm._cli._arguments import parse
         ["fit", "images", "rdm.npy"],
         ["fit", "images", "rdm.npy", "--out", "m", "--set", "lr"],
         ["fit", "--settings", "no_file.toml"],
+        ["fit", "images", "rdm.npy", "--out", "m", "--jobs", "0"],
         ["fit", "images", "rdm.npy", "--out", "m", "--background", "pink"],
         ["evaluate", "images", "rdm.npy"],
         ["evaluate", "images", "a.csv", "--layers", "fc", "--columns", "image_1", "image_2"],

@@ -6,7 +6,13 @@ from PIL import Image
 
 import sklearn_rdm
 from sklearn_rdm._cli import _commands, main
-from sklearn_rdm._cli._checks import _candidates, check_candidates, check_layers, check_output
+from sklearn_rdm._cli._checks import (
+    _candidates,
+    check_candidates,
+    check_layers,
+    check_names,
+    check_output,
+)
 from sklearn_rdm.io import write_rdms
 
 NETWORK = ["--backbone", "alexnet", "--weights", "none"]
@@ -54,6 +60,11 @@ def error_of(capsys, *given):
         (["--search", "freeze_up_to=conv1,conv2"], "freeze_up_to=conv2 cannot be used: "),
         (["--search", "subject_pooling=zscore,abc"], "subject_pooling=abc cannot be used: "),
         (["--layer", "conv9"], "has no layer 'conv9'"),
+        (["--search", "lr=1e-3", "lr=1e-4"], "lr is given more than once by --set and --search"),
+        (["--search", "lr=1e-3,1e-4", "--set", "lr=0.1"], "lr is given more than once"),
+        (["--set", "layer=conv1"], "layer cannot be given by --set: give it as --layer"),
+        (["--set", "random_state=1"], "give it as --random-state"),
+        (["--set", "memory=here"], "memory cannot be given: it is a folder within that of --out"),
         (["--backbone", "alexnett"], "alexnett"),
         (["--weights", "none.pth"], "none.pth"),
         (["--device", "no_device"], "no_device"),
@@ -121,11 +132,23 @@ def test_data_that_do_not_fit_are_named(study, capsys, command, spoil, message):
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("rdm.xlsx", "'rdm.xlsx', must end in .mat"), ("no/rdm.mat", "there is no folder")],
+    [
+        ("rdm.xlsx", "'rdm.xlsx', must end in .mat"),
+        ("no/rdm.mat", "there is no folder"),
+        ("folder.mat", "'folder.mat' cannot be written: it is a folder"),
+    ],
 )
 def test_a_prediction_that_cannot_be_written_is_not_computed(study, capsys, out, message):
+    (study / "folder.mat").mkdir()
     assert message in error_of(capsys, "predict", "model", "images", "--out", out)
     assert ".html" in error_of(capsys, "report", "model", "--out", "report.pdf")
+
+
+def test_names_are_given_once_in_a_mapping_too():
+    check_names({"lr": 0.1}, {"layer": ["conv1", "conv2"]})
+    check_names([("lr", 0.1)], [("freeze_up_to", [None])])
+    with pytest.raises(ValueError, match="lr is given more than once"):
+        check_names({"lr": 0.1}, {"lr": [0.1]})
 
 
 def test_every_value_is_tried_and_layers_together():

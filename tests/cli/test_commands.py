@@ -128,6 +128,22 @@ def test_report_of_other_data_is_refused(study, model, tmp_path, capsys):
     assert "has changed since the model was fitted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("keep", [0, 4, 2000])
+def test_a_model_that_was_cut_off_is_named(model, tmp_path, capsys, keep):
+    copied = tmp_path / "model"
+    shutil.copytree(model[0], copied)
+    content = (copied / "search.joblib").read_bytes()
+    (copied / "search.joblib").write_bytes(content[:keep])
+    for command in (
+        ["predict", copied, tmp_path, "--out", tmp_path / "rdm.npz"],
+        ["report", copied],
+    ):
+        assert main(list(map(str, command))) == 1
+        (error,) = capsys.readouterr().err.splitlines()
+        assert "search.joblib cannot be read: " in error
+        assert "run sklearn-rdm fit again" in error
+
+
 def test_evaluate_reads_tables_and_matrices_alike(study, tmp_path, capsys):
     folder, data = study
     tables = []

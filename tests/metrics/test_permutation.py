@@ -3,6 +3,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.spatial.distance import squareform
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm import ImagePairs
@@ -287,3 +288,18 @@ def test_a_score_function_takes_time_courses():
             pairs, timed, y_pred, scoring=make_rdm_scorer(function), **draw
         )
         assert_allclose(named.null_distribution, given.null_distribution)
+
+
+def test_a_masked_matrix_predicts_nothing_there():
+    rng = np.random.default_rng(0)
+    rdm = squareform(rng.random(28))
+    pairs, y = ImagePairs.from_rdms(np.eye(8), rdm + squareform(rng.random(28)))
+    part = np.sort(rng.permutation(28)[:20])
+    hidden = np.isin(np.arange(28), part, invert=True) & (np.arange(28) % 2 == 0)
+    missing = np.where(squareform(hidden), np.nan, rdm)
+    masked = np.ma.masked_array(np.where(squareform(hidden), -999, rdm), mask=squareform(hidden))
+    nulls = [
+        rdm_permutation_test(pairs[part], y[part], each, n_permutations=20).null_distribution
+        for each in (missing, masked)
+    ]
+    np.testing.assert_array_equal(*nulls)

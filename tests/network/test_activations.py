@@ -72,6 +72,19 @@ def test_no_layer_is_refused(layers):
         features_of(layers).fit(None)
 
 
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (3, "must be None, the name of a layer, or names of several, got 3"),
+        (["second", 3], "names of several, got"),
+        (["second", "first", "second"], "names a layer twice"),
+    ],
+)
+def test_layers_that_are_no_names_raise_an_error(layers, message):
+    with pytest.raises(ValueError, match=message):
+        features_of(layers).fit(make_images(2))
+
+
 def test_pairs_become_the_same_pairs_of_features():
     images = make_images(12)
     groups = np.array(list("aabbccddeeff"))

@@ -136,6 +136,28 @@ def test_parts_that_are_never_called_are_frozen_with_what_uses_them(frozen, trai
     assert {n for n, p in trunk.network.named_parameters() if p.requires_grad} == trained
 
 
+class Thrice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.again = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        if x.sum() > 1e9:
+            return x
+        return self.again(self.again(self.again(x)))
+
+
+@pytest.mark.filterwarnings("ignore:Thrice cannot be cut")
+@pytest.mark.parametrize("frozen", [{"freeze_from": "again_1"}, {"freeze_from": "again"}])
+def test_a_module_with_a_frozen_call_is_frozen(frozen):
+    trunk = build(Thrice, "again_2", **frozen)
+    named = dict(trunk.network.named_parameters())
+    assert {n for n, p in named.items() if p.requires_grad} == {"stem.weight", "stem.bias"}
+    behind = build(Thrice, "again_1", freeze_from="again_2")
+    assert all(p.requires_grad for p in behind.network.parameters())
+
+
 class Rarely(nn.Module):
     def __init__(self):
         super().__init__()
