@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sklearn_rdm._network._accelerator import BATCH_SIZE, is_host
-from sklearn_rdm._network._preprocessing import Preprocessing
+from sklearn_rdm._network._preprocessing import Preprocessing, check_photographs
 from sklearn_rdm._network._shards import SHARD_SIZE, map_in_threads, pad_to_shard
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._images import (
@@ -49,6 +49,8 @@ class Photographs:
     def __init__(self, source: Any, preprocessing: Preprocessing) -> None:
         self.images = _images_of(source)
         self.preprocessing = preprocessing
+        if not are_paths(self.images):  # here, as a shard has another shape than what was given
+            check_photographs(np.asarray(self.images[:1]), len(self.images))
 
     def __len__(self) -> int:
         return len(self.images)
