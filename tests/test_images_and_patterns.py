@@ -148,7 +148,6 @@ def of_epochs(p):
     return network().partial_fit(p.X, p.y).transform(p.pairs.images)
 
 
-cv_of_images = KFold(3, shuffle=True, random_state=0)
 PHOTOGRAPHS = {"SiameseRDMRegressor", "LayerEpochSearchCV", "LayerActivations", "score_layers"}
 SCORES = [name for name in metrics.__all__ if name.endswith("_score") and "choice" not in name]
 SCORERS = [name for name in metrics.__all__ if name.endswith("_scorer") and name[:3] == "rdm"]

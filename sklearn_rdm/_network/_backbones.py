@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -312,27 +312,27 @@ def _paper_names(network: nn.Module) -> dict[str, str]:
 def _number_layers(network: Any, of_layer: str, of_pool: str) -> dict[str, str]:
     """Names by the number of the convolution, of its block, and of its place in the block."""
     names, block, place, layer = {}, 1, 0, 0
-    for position, module in enumerate(network.features):
-        kind = _kind(module)
+    for position, kind in _kinds(network.features):
         if kind == "conv":
             place, layer = place + 1, layer + 1
-        number = (of_pool if kind == "pool" else of_layer).format(
-            block=block, place=place, layer=layer
-        )
+        form = of_pool if kind == "pool" else of_layer
+        number = form.format(block=block, place=place, layer=layer)
         names[f"{kind}{number}"] = f"features.{position}"
         if kind == "pool":
             block, place = block + 1, 0
     linear = 5
-    for position, module in enumerate(network.classifier):
-        kind = _kind(module)
+    for position, kind in _kinds(network.classifier):
         linear += kind == "fc"
-        if kind:
-            names[f"{kind}{linear}"] = f"classifier.{position}"
+        names[f"{kind}{linear}"] = f"classifier.{position}"
     return names
 
 
-def _kind(module: nn.Module) -> str:
-    return next((kind for cls, kind in PAPER_KINDS.items() if isinstance(module, cls)), "")
+def _kinds(layers: Iterable[nn.Module]) -> Iterator[tuple[int, str]]:
+    """Positions and kinds of those layers that papers name."""
+    for position, layer in enumerate(layers):
+        for cls, kind in PAPER_KINDS.items():
+            if isinstance(layer, cls):
+                yield position, kind
 
 
 class _ConvolutionalClassifier(nn.Module):

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from sklearn_rdm._network._backbones import Backbone
 from sklearn_rdm._network._hooks import Call, Calls, all_calls, install_hooks, pick_checked
 from sklearn_rdm._network._input_sizes import taken_size
-from sklearn_rdm._network._layer_names import LayerNames, ReadOut
+from sklearn_rdm._network._layer_names import LayerNames, NamedLayer
 from sklearn_rdm._network._layouts import Axes
 from sklearn_rdm._network._network_key import network_key
 from sklearn_rdm._network._tokens import see_sequences
@@ -141,7 +141,7 @@ class CutNetwork:
             self._read_outs = [
                 self._names.read_out(layer)
                 if layer
-                else ReadOut(penultimate(nodes, backbone.network))
+                else NamedLayer(penultimate(nodes, backbone.network))
                 for layer in wanted.layers
             ]
         except ValueError as error:

@@ -48,7 +48,13 @@ class EpochLoop(NeuralNetRegressor):
         return True
 
     def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
-        """Refuse to train on kept activations of layers that a callback has unfrozen."""
+        """Train or validate for one epoch, as skorch does.
+
+        Raises
+        ------
+        ValueError
+            If callbacks have frozen every layer, or have unfrozen one whose activations are kept.
+        """
         if training:
             self.module_.trunk.check_frozen()
             if not self.module_.trained_parameters():

@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["LayerNames", "ReadOut"]
+__all__ = ["LayerNames", "NamedLayer"]
 
 Items = tuple[int | str, ...]
 ITEM = re.compile(r"""^(.+)\[['"]?([^\[\]'"]+)['"]?\]$""")  # a layer and its item
 
 
 @dataclass(frozen=True)
-class ReadOut:
+class NamedLayer:
     """One layer that is read: a node or a call by its name, and which item of its value."""
 
     name: str
@@ -53,7 +53,7 @@ class LayerNames:
     n_calls: Mapping[str, int] = field(default_factory=dict)
     with_items: Collection[str] = ()
 
-    def read_out(self, name: str) -> ReadOut:
+    def read_out(self, name: str) -> NamedLayer:
         """Find the layer that a name means, and warn if it is called several times.
 
         Raises
@@ -63,7 +63,7 @@ class LayerNames:
         """
         path, items = self._split(name)
         self._warn_of_calls(path)
-        return ReadOut(self.known[self._first_call(path)], items)
+        return NamedLayer(self.known[self._first_call(path)], items)
 
     def path(self, name: str) -> str:
         """Path of the module, or name of the node, that is meant by a name to freeze up to."""

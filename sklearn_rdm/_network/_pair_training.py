@@ -13,7 +13,7 @@ from sklearn_rdm._network._pattern_training import in_float32
 from sklearn_rdm._network._weighted_loss import check_takes_weights
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._weights import take_weights
-from sklearn_rdm.model_selection._image_splits import as_rows, leaks
+from sklearn_rdm.model_selection._image_splits import leaks, row_numbers
 from sklearn_rdm.preprocessing._pooling import fit_pooling
 
 __all__ = ["split_by_image", "split_pairs", "weighted_rows"]
@@ -52,7 +52,7 @@ def split_by_image(net: Any, X: Any, y: Any) -> tuple[Any, np.ndarray | None]:
     if net._splitter is None:
         return slice(None), None
     split = next(iter(net._splitter.split(X, y)))
-    train, valid = (as_rows(part, len(X)) for part in split)
+    train, valid = (row_numbers(part, len(X)) for part in split)
     _check_no_leak(X, train, valid)
     return train, valid
 

@@ -13,7 +13,7 @@ from sklearn_rdm._network._batches import PatternDataset
 from sklearn_rdm._pairs import ImagePairs, ResponsePatterns
 from sklearn_rdm._pairs._pair_index import has_pair, sets_of_seen
 from sklearn_rdm._pairs._unit_scale import exponents_of
-from sklearn_rdm.model_selection._image_splits import as_rows
+from sklearn_rdm.model_selection._image_splits import row_numbers
 from sklearn_rdm.preprocessing._pattern_pooling import pool_patterns, target_of_patterns
 
 __all__ = ["batches_of_patterns", "in_float32", "pattern_dataset", "split_patterns"]
@@ -106,7 +106,7 @@ def _split_images(
     if train_split is None:
         return every, None
     split = next(iter(train_split.split(X.images, y)))
-    train, valid = (np.sort(as_rows(part, len(y))) for part in split)
+    train, valid = (np.sort(row_numbers(part, len(y))) for part in split)
     both = np.intersect1d(train, valid)
     if len(both):
         raise ValueError(

@@ -362,7 +362,8 @@ def warn_of_similarity(rdms: np.ndarray, source: str = "rdms") -> None:
     """Warn if square matrices (..., n, n) look like similarities, or like negative distances."""
     alike = (_looks_like_similarity(rdms[place]) for place in np.ndindex(rdms.shape[:-2]))
     # All of them: a crossvalidated distance of images that do not differ is often below 0.
-    if any(alike) or np.fmin.reduce(rdms, axis=None) < 0 >= np.fmax.reduce(rdms, axis=None):
+    low, high = (most.reduce(rdms, axis=None, initial=0) for most in (np.fmin, np.fmax))
+    if any(alike) or low < 0 >= high:
         warnings.warn(
             f"{source} look like similarities: images have their largest values with themselves. "
             "A dissimilarity is 0 there, and large for images that differ. Convert them with "

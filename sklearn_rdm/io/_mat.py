@@ -79,6 +79,8 @@ def _make_square(rdms: np.ndarray, source: str) -> np.ndarray:
         return rdms
     if rdms.ndim >= 3 and rdms.shape[0] == rdms.shape[1]:  # MATLAB's habit: subjects last
         return np.ascontiguousarray(rdms.T)
+    if rdms.ndim == 3 and len(rdms) == 1 and rdms.shape[1] > rdms.shape[2]:
+        rdms = rdms[0].T  # 1 x pairs x subjects, as the MATLAB toolbox's vectorizeRDMs has them
     if rdms.ndim > 2 or count_images(rdms.shape[-1]) is None:
         raise ValueError(
             f"{source} must have shape (n, n), (n_subjects, n, n), (n_subjects, n_times, n, n), "

@@ -101,7 +101,7 @@ def check_predicted(y_pred: Any, n_pairs: int) -> np.ndarray:
     return level(y_pred)
 
 
-def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
+def index_of_pairs(pairs: Any, n_pairs: int) -> np.ndarray:
     """Image rows (n_pairs, 2) of ImagePairs, of an index, or of a complete set (None)."""
     if pairs is None:
         n_images = count_images(n_pairs)
@@ -114,7 +114,7 @@ def check_index(pairs: Any, n_pairs: int) -> np.ndarray:
     if not isinstance(pairs, ImagePairs):
         index = np.asarray(pairs)
         n_images = int(index.max(initial=0)) + 1 if index.dtype.kind in "ui" else 1
-        pairs = ImagePairs(np.zeros((n_images, 1)), index)
+        pairs = ImagePairs(np.zeros((n_images, 1)), pairs)
     if len(pairs) != n_pairs:
         raise ValueError(f"got {len(pairs)} pairs for {n_pairs} dissimilarities.")
     return pairs.index
@@ -145,6 +145,15 @@ def check_tested(
     given = [as_real(y, "y_pred") for y in y_preds]
     columns = [np.where(untested, 0, y) if y.shape == (n_pairs,) else y for y in given]
     return np.column_stack([check_predicted(y, n_pairs) for y in columns]), tests
+
+
+def nobody_to_agree_with(n_subjects: int) -> ValueError:
+    """The error where no two subjects share the pairs that a noise ceiling needs."""
+    return ValueError(
+        f"a noise ceiling needs two or more subjects with {MIN_PAIRS} or more pairs in common, and "
+        f"no two of these {n_subjects} have them: with nobody to agree with, it would be 1 "
+        "whatever the noise. Give subjects that were measured with the same images."
+    )
 
 
 def warn_undefined(scores: np.ndarray) -> None:

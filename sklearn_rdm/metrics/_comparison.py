@@ -222,7 +222,7 @@ def compare_fold_scores(
             "fold_scores must be finite and have shape (n_models, n_folds), two or more of both, "
             f"got {values.shape}."
         )
-    if n_train < 1 or n_test < 1:
+    if not (n_train >= 1 and n_test >= 1):  # of NaN neither holds
         raise ValueError(f"n_train and n_test must be positive, got {n_train} and {n_test}.")
     couples = list(combinations(range(len(values)), 2))
     estimates = [_estimate_folds(values[i] - values[j], n_test / n_train) for i, j in couples]

@@ -18,9 +18,9 @@ from sklearn_rdm._pairs._pair_index import image_sets, renumber
 from sklearn_rdm._pairs._progress import collect
 from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,
-    check_index,
     check_observed,
     check_tested,
+    index_of_pairs,
     to_pairs,
 )
 
@@ -57,7 +57,7 @@ def check_inputs(
     """Check pairs, measurements and predictions, and leave out the pairs that are in no fold."""
     pairs, y_true, y_preds, folds = to_pairs(pairs, y_true, y_preds, folds)
     observed = check_observed(y_true)
-    index = check_index(pairs, len(observed))
+    index = index_of_pairs(pairs, len(observed))
     predicted, tests = check_tested(y_preds, folds, len(observed))
     tested = np.unique(np.concatenate(tests))
     images, places = renumber(index[tested])

@@ -21,9 +21,10 @@ from sklearn_rdm._pairs._weights import (
 from sklearn_rdm.metrics._checks import (
     MIN_PAIRS,
     check_folds,
-    check_index,
     check_observed,
     check_time_average,
+    index_of_pairs,
+    nobody_to_agree_with,
     warn_undefined,
 )
 from sklearn_rdm.metrics._conventions import NoiseCeilingConvention, get_convention
@@ -155,7 +156,7 @@ ResponsePatterns
     observed = check_observed(y)
     _warn_of_rows(observed)
     check_time_average(time_average, observed.ndim == 3)
-    index = check_index(pairs, len(observed)) if choices.needs_pairs else None
+    index = index_of_pairs(pairs, len(observed)) if choices.needs_pairs else None
     weights = check_weights(sample_weight, len(observed))
     if folds is None:
         return _ceilings(observed, index, weights, choices, time_average)
@@ -195,11 +196,7 @@ def check_subjects(y: Any) -> np.ndarray:
         )
     shared = keep_shared_pairs(observed)
     if np.isnan(shared).all():
-        raise ValueError(
-            f"a noise ceiling needs two or more subjects with {MIN_PAIRS} or more pairs in common, "
-            f"and no two of these {observed.shape[1]} have them: with nobody to agree with, it "
-            "would be 1 whatever the noise. Give subjects that were measured with the same images."
-        )
+        raise nobody_to_agree_with(observed.shape[1])
     return shared
 
 

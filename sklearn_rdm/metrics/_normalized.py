@@ -11,9 +11,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn_rdm._pairs._dissimilarities import average, average_times
 from sklearn_rdm._pairs._weights import check_weights, keep_weighted
 from sklearn_rdm.metrics._checks import (
-    check_index,
     check_predicted,
     check_time_average,
+    index_of_pairs,
     to_pairs,
     warn_undefined,
 )
@@ -108,7 +108,7 @@ def noise_normalized_r2_score(
     squares, ceilings = [], []
     for given_pairs, observed, predicted in _targets(pairs, y_true, y_pred, sample_weight):
         check_time_average(time_average, observed.ndim == 3)
-        index = check_index(given_pairs, len(observed)) if choices.needs_pairs else None
+        index = index_of_pairs(given_pairs, len(observed)) if choices.needs_pairs else None
         weights = check_weights(sample_weight, len(observed))
         given = keep_weighted(weights, observed, predicted[:, np.newaxis], index)
         observed, columns, index, weights = given

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_rdm._pairs._dissimilarities import as_real, average, check_symmetric
+from sklearn_rdm._pairs._dissimilarities import as_numbers, average, check_symmetric
 from sklearn_rdm._pairs._pair_index import image_sets
 from sklearn_rdm._pairs._rounding import TIE
 from sklearn_rdm.metrics._draws import average_folds, check_inputs, run_batches, score_folds
@@ -217,7 +217,7 @@ def _read(
 
 
 def _check_rdm(y_pred: Any) -> np.ndarray:
-    rdm = y_pred if isinstance(y_pred, np.ndarray) else as_real(y_pred, "y_pred")
+    rdm = as_numbers(y_pred, "y_pred")
     check_symmetric(rdm, "y_pred")
     return rdm
 

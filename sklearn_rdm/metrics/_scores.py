@@ -9,10 +9,10 @@ import numpy as np
 
 from sklearn_rdm._pairs._weights import check_weights, keep_weighted
 from sklearn_rdm.metrics._checks import (
-    check_index,
     check_observed,
     check_predicted,
     check_time_average,
+    index_of_pairs,
     to_pairs,
     warn_undefined,
 )
@@ -490,7 +490,7 @@ def _score(
     predicted = check_predicted(y_pred, len(observed))[:, np.newaxis]
     weights = check_weights(sample_weight, len(observed))
     if measure.needs_pairs:
-        index = check_index(pairs, len(observed))
+        index = index_of_pairs(pairs, len(observed))
         options = {"covariance": check_covariance(pattern_covariance, index)}
     given = keep_weighted(weights, observed, predicted, index)
     scores = score_columns(measure, *given, **options)[0]

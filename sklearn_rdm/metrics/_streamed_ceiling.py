@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_rdm._pairs import ResponsePatterns
-from sklearn_rdm.metrics._checks import MIN_PAIRS
+from sklearn_rdm.metrics._checks import MIN_PAIRS, nobody_to_agree_with
 from sklearn_rdm.metrics._measures import Measure
 from sklearn_rdm.metrics._rank_bins import RankBins
 from sklearn_rdm.metrics._streamed import STREAMED
@@ -53,11 +53,7 @@ def _shared_images(y: ResponsePatterns) -> np.ndarray:
     in_common = seen.astype(float) @ seen.T
     np.fill_diagonal(in_common, 0)
     if y.n_subjects < 2 or in_common.max() * (in_common.max() - 1) / 2 < MIN_PAIRS:
-        raise ValueError(
-            f"a noise ceiling needs two or more subjects with {MIN_PAIRS} or more pairs in common, "
-            f"and no two of these {y.n_subjects} have them: with nobody to agree with, it would be "
-            "1 whatever the noise. Give subjects that were measured with the same images."
-        )
+        raise nobody_to_agree_with(y.n_subjects)
     return seen.sum(axis=0) > 1
 
 

@@ -11,7 +11,7 @@ from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._dissimilarities import check_dissimilarities
 from sklearn_rdm._pairs._image_pairs import as_pairs, pairs_within
 from sklearn_rdm._pairs._weights import check_samples_are_pairs
-from sklearn_rdm.model_selection._image_splits import Rows, as_rows, leaks
+from sklearn_rdm.model_selection._image_splits import Rows, leaks, row_numbers
 from sklearn_rdm.model_selection._image_splitter import ImageSplitter
 from sklearn_rdm.model_selection._splitters import ImageKFold
 
@@ -23,7 +23,7 @@ def check_image_cv(cv: Any, pairs: ImagePairs, y: np.ndarray) -> list[Rows]:
     if cv is None or isinstance(cv, int | np.integer):
         cv = ImageKFold(5 if cv is None else int(cv))
     splits = [
-        (as_rows(train, len(pairs)), as_rows(test, len(pairs)))
+        (row_numbers(train, len(pairs)), row_numbers(test, len(pairs)))
         for train, test in check_cv(cv).split(pairs, y)
     ]
     if not splits:

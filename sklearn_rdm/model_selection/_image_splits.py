@@ -84,7 +84,7 @@ def _check_test_pairs(test_pairs: Any) -> None:
         raise ValueError(f"test_pairs must be 'both' or 'any', got {test_pairs!r}.")
 
 
-def as_rows(part: Any, n_pairs: int) -> np.ndarray:
+def row_numbers(part: Any, n_pairs: int) -> np.ndarray:
     """Rows of pairs, from their numbers or from a mask of all pairs."""
     part = np.asarray(part)
     return np.arange(n_pairs)[part] if part.size else np.empty(0, dtype=np.intp)

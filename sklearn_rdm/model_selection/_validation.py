@@ -18,7 +18,6 @@ from sklearn_rdm.model_selection._cv import (
     of_pairs_and_cv,
 )
 from sklearn_rdm.model_selection._image_splits import (
-    as_rows,
     check_split,
     check_split_pairs,
     grouped_images,
@@ -26,6 +25,7 @@ from sklearn_rdm.model_selection._image_splits import (
     leaks,
     no_labels,
     pairs_of,
+    row_numbers,
     shuffled_images,
 )
 from sklearn_rdm.model_selection._splitters import ImageKFold
@@ -168,7 +168,7 @@ or ResponsePatterns, default=None
     pairs = check_split_pairs(X, "pairs_report")
     y = None if y is None else check_dissimilarities(y, len(pairs))
     splits = [
-        tuple(as_rows(part, len(pairs)) for part in split)
+        tuple(row_numbers(part, len(pairs)) for part in split)
         for split in (cv.split(pairs, y) if hasattr(cv, "split") else cv)
     ]
     times_trained, times_tested = np.zeros((2, len(pairs)), dtype=np.intp)

@@ -184,3 +184,16 @@ def test_columns_of_subjects_are_told_from_rows(shape):
         warnings.simplefilter("error")
         as_square(vectors.T, "x")
         as_square(vectors[:5], "x")
+
+
+def test_vectors_of_the_matlab_toolbox_are_one_row_of_pairs_by_subjects():
+    vectors = np.random.default_rng(0).random((3, 10))
+    expected = np.array([squareform(vector) for vector in vectors])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(as_square(vectors.T[np.newaxis], "x"), expected)
+    for shape in ((1, 10, 4), (1, 15, 1)):
+        assert len(as_square(np.ones(shape), "x")) == shape[2]
+    for shape in ((1, 3, 10), (2, 10, 3), (1, 11, 3)):
+        with pytest.raises(ValueError, match=r"x must have shape \(n, n\)"):
+            as_square(np.ones(shape), "x")

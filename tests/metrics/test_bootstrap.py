@@ -18,7 +18,7 @@ from sklearn_rdm.metrics import (
     rdm_whitened_cosine_score,
     rdm_whitened_pearson_score,
 )
-from tests.simulated import all_pairs, simulate
+from tests.simulated import all_pairs, constant_in_fold_0, simulate
 
 METRICS = ["spearman", "rdm_pearson", "kendall_tau_a", "whitened_pearson", "noise_normalized_r2"]
 
@@ -97,20 +97,6 @@ def test_a_metric_that_cannot_be_used_is_refused():
             function(*data, scoring=covariance)
         with pytest.raises(ValueError, match="needs a convention that squares"):
             function(*data, scoring=unsquared)
-
-
-def folds_of(pairs, n_folds=3):
-    """Pairs of two images of the same fold; every n_folds-th image is in the same."""
-    first, second = (pairs % n_folds).T
-    return [np.flatnonzero((first == fold) & (second == fold)) for fold in range(n_folds)]
-
-
-def constant_in_fold_0():
-    pairs, y_true, y_pred = simulate(n_images=18, noise=0.3)
-    folds = folds_of(pairs)
-    failed = y_pred.copy()
-    failed[folds[0]] = 1
-    return pairs, y_true, y_pred, failed, folds
 
 
 @pytest.mark.parametrize("over", ["images", "subjects", "both"])

@@ -21,10 +21,10 @@ from sklearn_rdm.metrics import (
 )
 from sklearn_rdm.metrics._checks import (
     check_folds,
-    check_index,
     check_observed,
     check_predicted,
     check_time_average,
+    index_of_pairs,
     warn_undefined,
 )
 
@@ -80,17 +80,17 @@ def test_predictions_are_finite_and_one_per_pair():
 
 def test_index_of_all_pairs_of_an_array_and_of_image_pairs():
     every = [[0, 1], [0, 2], [1, 2]]
-    np.testing.assert_array_equal(check_index(None, 3), every)
-    np.testing.assert_array_equal(check_index(np.array(every[:2]), 2), every[:2])
+    np.testing.assert_array_equal(index_of_pairs(None, 3), every)
+    np.testing.assert_array_equal(index_of_pairs(np.array(every[:2]), 2), every[:2])
     pairs = ImagePairs(np.zeros((5, 1)), np.array([[3, 4]]))
-    np.testing.assert_array_equal(check_index(pairs, 1), [[3, 4]])
+    np.testing.assert_array_equal(index_of_pairs(pairs, 1), [[3, 4]])
 
 
 def test_wrong_index():
     with pytest.raises(ValueError, match="4 pairs are not all pairs of some images"):
-        check_index(None, 4)
+        index_of_pairs(None, 4)
     with pytest.raises(ValueError, match="got 1 pairs for 2 dissimilarities"):
-        check_index(np.array([[0, 1]]), 2)
+        index_of_pairs(np.array([[0, 1]]), 2)
 
 
 @pytest.mark.parametrize(

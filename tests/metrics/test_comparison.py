@@ -12,16 +12,7 @@ from sklearn_rdm.metrics import (
     rdm_bootstrap,
     rdm_spearman_score,
 )
-from tests.simulated import simulate
-
-
-def constant_in_fold_0():
-    pairs, y_true, y_pred = simulate(n_images=18, noise=0.3)
-    first, second = (pairs % 3).T
-    folds = [np.flatnonzero((first == fold) & (second == fold)) for fold in range(3)]
-    failed = y_pred.copy()
-    failed[folds[0]] = 1
-    return pairs, y_true, y_pred, failed, folds
+from tests.simulated import constant_in_fold_0, simulate
 
 
 def models_of(pairs, y_pred):
@@ -187,5 +178,6 @@ def test_fold_scores_that_cannot_be_compared_are_refused():
     for scores in ([[1, 2]], [[1], [2]], [[1, np.nan], [1, 2]], [1, 2]):
         with pytest.raises(ValueError, match="fold_scores must be finite and have shape"):
             compare_fold_scores(scores, n_train=4, n_test=2)
-    with pytest.raises(ValueError, match="n_train and n_test must be positive"):
-        compare_fold_scores(np.ones((2, 3)), n_train=0, n_test=2)
+    for n_train in (0, np.nan):
+        with pytest.raises(ValueError, match="n_train and n_test must be positive"):
+            compare_fold_scores(np.ones((2, 3)), n_train=n_train, n_test=2)

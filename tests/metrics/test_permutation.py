@@ -3,6 +3,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.spatial.distance import squareform
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_rdm import ImagePairs
@@ -14,7 +15,7 @@ from sklearn_rdm.metrics import (
     rdm_spearman_score,
 )
 from sklearn_rdm.metrics._permutation import _members_of_folds
-from tests.simulated import all_pairs, simulate
+from tests.simulated import all_pairs, constant_in_fold_0, folds_of, simulate
 
 METRICS = ["spearman", "rdm_pearson", "kendall_tau_a", "whitened_pearson", "noise_normalized_r2"]
 
@@ -112,12 +113,6 @@ def test_image_pairs_and_their_index_give_the_same():
     holder = ImagePairs(np.zeros((20, 1)), pairs * 3)  # other numbers of the same images
     by_pairs = rdm_permutation_test(holder, y_true, y_pred, **draw)
     assert_array_equal(by_index.null_distribution, by_pairs.null_distribution)
-
-
-def folds_of(pairs, n_folds=3):
-    """Pairs of two images of the same fold; every n_folds-th image is in the same."""
-    first, second = (pairs % n_folds).T
-    return [np.flatnonzero((first == fold) & (second == fold)) for fold in range(n_folds)]
 
 
 def test_folds_have_the_null_of_relabelled_images_of_each_fold():
@@ -255,14 +250,6 @@ def test_constant_predictions_are_told_to_be_no_evidence():
     assert result.pvalue == 1
 
 
-def constant_in_fold_0():
-    pairs, y_true, y_pred = simulate(n_images=18, noise=0.3)
-    folds = folds_of(pairs)
-    failed = y_pred.copy()
-    failed[folds[0]] = 1
-    return pairs, y_true, y_pred, failed, folds
-
-
 def test_a_fold_without_a_score_is_not_passed_over_in_the_permutation_test():
     pairs, y_true, _, failed, folds = constant_in_fold_0()
     with pytest.warns(UndefinedMetricWarning, match=r"1 of 3 fold\(s\), first fold 0"):
@@ -301,3 +288,18 @@ def test_a_score_function_takes_time_courses():
             pairs, timed, y_pred, scoring=make_rdm_scorer(function), **draw
         )
         assert_allclose(named.null_distribution, given.null_distribution)
+
+
+def test_a_masked_matrix_predicts_nothing_there():
+    rng = np.random.default_rng(0)
+    rdm = squareform(rng.random(28))
+    pairs, y = ImagePairs.from_rdms(np.eye(8), rdm + squareform(rng.random(28)))
+    part = np.sort(rng.permutation(28)[:20])
+    hidden = np.isin(np.arange(28), part, invert=True) & (np.arange(28) % 2 == 0)
+    missing = np.where(squareform(hidden), np.nan, rdm)
+    masked = np.ma.masked_array(np.where(squareform(hidden), -999, rdm), mask=squareform(hidden))
+    nulls = [
+        rdm_permutation_test(pairs[part], y[part], each, n_permutations=20).null_distribution
+        for each in (missing, masked)
+    ]
+    np.testing.assert_array_equal(*nulls)

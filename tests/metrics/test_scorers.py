@@ -17,7 +17,7 @@ from sklearn_rdm.metrics import (
 from sklearn_rdm.metrics._scorers import _score_each
 from sklearn_rdm.model_selection import ImageKFold
 from tests.metrics.averager import Averager
-from tests.simulated import all_pairs
+from tests.simulated import all_pairs, simulate_times
 
 NAMES = [
     "cosine",
@@ -85,13 +85,6 @@ def test_scorer_names_and_options(problem):
             pattern_covariance=variances,
         )
     )
-
-
-def simulate_times(n_images=7, n_subjects=3, n_times=4, seed=0):
-    rng = np.random.default_rng(seed)
-    signal = rng.random(n_images * (n_images - 1) // 2)
-    noise = rng.standard_normal((len(signal), n_subjects, n_times))
-    return signal[:, None, None] + np.linspace(0.1, 1, n_times) * noise, signal
 
 
 @pytest.mark.parametrize("name", [*NAMES, "noise_normalized_r2"])

@@ -17,7 +17,7 @@ from sklearn_rdm.metrics import (
     rdm_whitened_pearson_score,
 )
 from tests.references import RSATOOLBOX_NAMES
-from tests.simulated import all_pairs
+from tests.simulated import all_pairs, simulate_times
 
 NAMES = [
     "cosine",
@@ -301,13 +301,6 @@ def test_fifteen_subjects_cost_less_than_a_loop_of_scipy():
     loop = best_time(lambda: [spearmanr(column, y_pred).statistic for column in y_true.T])
     # Measured: 4 times as fast; the margin is for busy machines and other processors.
     assert best_time(lambda: rdm_spearman_score(y_true, y_pred)) < loop / 1.5
-
-
-def simulate_times(n_images=7, n_subjects=3, n_times=4, seed=0):
-    rng = np.random.default_rng(seed)
-    signal = rng.random(n_images * (n_images - 1) // 2)
-    noise = rng.standard_normal((len(signal), n_subjects, n_times))
-    return signal[:, None, None] + np.linspace(0.1, 1, n_times) * noise, signal
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,6 @@ import pytest
 from sklearn_rdm import ImagePairs, ResponsePatterns
 from sklearn_rdm.model_selection import ImageKFold
 from sklearn_rdm.model_selection._image_splits import (
-    as_rows,
     check_split,
     grouped_images,
     image_labels,
@@ -14,6 +13,7 @@ from sklearn_rdm.model_selection._image_splits import (
     leaks,
     no_labels,
     pairs_of,
+    row_numbers,
     shuffled_images,
 )
 
@@ -52,9 +52,9 @@ def test_a_pair_leaks_if_both_its_images_are_trained_on(pairs):
 
 
 def test_rows_may_be_numbers_a_mask_or_nothing():
-    assert as_rows([3, 1], 5).tolist() == [3, 1]
-    assert as_rows(np.array([True, False, True]), 3).tolist() == [0, 2]
-    assert as_rows([], 3).tolist() == []
+    assert row_numbers([3, 1], 5).tolist() == [3, 1]
+    assert row_numbers(np.array([True, False, True]), 3).tolist() == [0, 2]
+    assert row_numbers([], 3).tolist() == []
 
 
 @pytest.mark.parametrize(

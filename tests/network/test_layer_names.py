@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from sklearn_rdm._network._layer_names import LayerNames, ReadOut
+from sklearn_rdm._network._layer_names import LayerNames, NamedLayer
 
 NAMES = LayerNames(
     "Net",
@@ -23,15 +23,15 @@ NAMES = LayerNames(
 @pytest.mark.parametrize(
     ("name", "read_out"),
     [
-        ("conv", ReadOut("conv")),
-        ("conv1", ReadOut("conv")),
-        ("block", ReadOut("block.add")),
-        ("relu_0", ReadOut("relu")),
-        ("relu_1", ReadOut("relu_1")),
-        ("pair[0]", ReadOut("pair", (0,))),
-        ("pair[1][state]", ReadOut("pair", (1, "state"))),
-        ("pair['state']", ReadOut("pair", ("state",))),
-        ("pair.state", ReadOut("pair", ("state",))),
+        ("conv", NamedLayer("conv")),
+        ("conv1", NamedLayer("conv")),
+        ("block", NamedLayer("block.add")),
+        ("relu_0", NamedLayer("relu")),
+        ("relu_1", NamedLayer("relu_1")),
+        ("pair[0]", NamedLayer("pair", (0,))),
+        ("pair[1][state]", NamedLayer("pair", (1, "state"))),
+        ("pair['state']", NamedLayer("pair", ("state",))),
+        ("pair.state", NamedLayer("pair", ("state",))),
     ],
 )
 def test_names_of_layers_calls_and_items(name, read_out):
@@ -41,18 +41,18 @@ def test_names_of_layers_calls_and_items(name, read_out):
 
 
 def test_a_read_out_is_named_as_it_can_be_given():
-    read_out = ReadOut("pair", (1, "state"))
+    read_out = NamedLayer("pair", (1, "state"))
     assert str(read_out) == "pair[1][state]"
     assert NAMES.read_out(str(read_out)) == read_out
 
 
 def test_a_layer_that_is_called_twice_is_warned_of_unless_a_paper_names_it():
     with pytest.warns(UserWarning, match=r"'relu' 2 times .* Say 'relu_0' .* or 'relu_1'"):
-        assert NAMES.read_out("relu") == ReadOut("relu")
+        assert NAMES.read_out("relu") == NamedLayer("relu")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert NAMES.path("relu") == "relu"  # to freeze up to: no call is read
-        assert NAMES.read_out("twice") == ReadOut("norm")
+        assert NAMES.read_out("twice") == NamedLayer("norm")
 
 
 @pytest.mark.parametrize(

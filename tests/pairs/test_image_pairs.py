@@ -317,6 +317,7 @@ def spoiled(*entries):
         ),
         (np.full((4, 4), "a"), TypeError, "rdms must be real numbers"),
         (np.full((4, 4), np.nan), ValueError, "no dissimilarity at all"),
+        (np.zeros((0, 4, 4)), ValueError, "no dissimilarity at all"),
         (None, TypeError, "rdms must be real numbers"),
     ],
 )

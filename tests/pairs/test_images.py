@@ -4,13 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy.spatial.distance import squareform
 
 import sklearn_rdm._pairs._images as images_module
 from sklearn_rdm import ImagePairs, read_images
 from sklearn_rdm._pairs._images import are_paths, check_images, image_digests, list_images
-
-SQUARE = squareform(np.arange(1.0, 7.0))  # pairs 01 02 03 12 13 23
 
 
 def as_objects(images):
