@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sklearn_rdm._network._accelerator import BATCH_SIZE, is_host
-from sklearn_rdm._network._preprocessing import Preprocessing, check_photographs
+from sklearn_rdm._network._preprocessing import Preprocessing
 from sklearn_rdm._network._shards import SHARD_SIZE, map_in_threads, pad_to_shard
 from sklearn_rdm._pairs import ImagePairs
 from sklearn_rdm._pairs._images import (
@@ -49,8 +49,6 @@ class Photographs:
     def __init__(self, source: Any, preprocessing: Preprocessing) -> None:
         self.images = _images_of(source)
         self.preprocessing = preprocessing
-        if not are_paths(self.images):  # here, as a shard has another shape than what was given
-            check_photographs(np.asarray(self.images[:1]), len(self.images))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,7 +63,7 @@ class Photographs:
         if are_paths(self.images):  # of any size each
             return torch.cat([self.preprocessing(self._photograph(i)[None]) for i in rows])
         check_not_cut(self.images)
-        return self.preprocessing(np.asarray(self.images[rows]))
+        return self.preprocessing(np.asarray(self.images[rows]), len(self.images))
 
     def digests(self, rows: np.ndarray) -> list[bytes]:
         """What tells images apart by their content."""
