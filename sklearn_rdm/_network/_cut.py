@@ -146,7 +146,8 @@ class CutNetwork:
             ]
         except ValueError as error:
             paths = dict(backbone.network.named_modules())
-            modules = [layer.partition("[")[0] for layer in wanted.layers if layer]
+            given = [layer for layer in wanted.layers if layer]  # "block[0]", "block.hidden"
+            modules = [p for n in given for p in (n.partition("[")[0], n.rpartition(".")[0])]
             if any(path in paths and path not in self._names.known for path in modules):
                 raise CannotCutError("torch.fx does not see all layers that are read") from error
             raise

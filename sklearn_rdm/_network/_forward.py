@@ -63,7 +63,7 @@ class Photographs:
         if are_paths(self.images):  # of any size each
             return torch.cat([self.preprocessing(self._photograph(i)[None]) for i in rows])
         check_not_cut(self.images)
-        return self.preprocessing(np.asarray(self.images[rows]))
+        return self.preprocessing(np.asarray(self.images[rows]), len(self.images))
 
     def digests(self, rows: np.ndarray) -> list[bytes]:
         """What tells images apart by their content."""

@@ -30,9 +30,12 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: InterpolationMode = InterpolationMode.BILINEAR
 
-    def __call__(self, images: np.ndarray) -> Tensor:
-        """Return (n, 3, *size) float32 for (n, height, width, 3) uint8 or float in 0..1."""
-        check_photographs(images)
+    def __call__(self, images: np.ndarray, n_images: int | None = None) -> Tensor:
+        """Return (n, 3, *size) float32 for (n, height, width, 3) uint8 or float in 0..1.
+
+        They may be some of ``n_images`` that the user gave.
+        """
+        check_photographs(images, n_images)
         channels_first = np.array(np.asarray(images).transpose(0, 3, 1, 2), order="C")
         pixels = torch.from_numpy(channels_first)
         return self.prepare(pixels.float() if pixels.is_floating_point() else pixels)
@@ -51,7 +54,7 @@ class Preprocessing:
 
 
 def check_photographs(images: np.ndarray, n_images: int | None = None) -> None:
-    """Refuse what no network of photographs can see; these may be the first of ``n_images``."""
+    """Refuse what no network of photographs can see; these may be some of ``n_images``."""
     if images.ndim != 4 or images.shape[-1] != 3:
         shape = (n_images or len(images), *images.shape[1:])
         raise ValueError(

@@ -104,3 +104,9 @@ def test_features_over_the_budget_are_the_same(monkeypatch, tmp_path):
     blank = features_of().fit_transform(np.full_like(images[:1], 255))
     white = features_of(reference="white").fit_transform(images)
     assert np.array_equal(white, expected - blank)
+
+
+@pytest.mark.parametrize("shape", [(12, 24, 24), (24, 24, 3), (12, 3, 24, 24)])
+def test_the_error_names_the_shape_that_was_given(shape):
+    with pytest.raises(ValueError, match=r"RGB images .*, got \(" + ", ".join(map(str, shape))):
+        features_of().fit(make_images(2)).transform(np.zeros(shape, np.uint8))

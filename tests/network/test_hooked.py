@@ -254,6 +254,27 @@ def test_a_network_that_works_on_its_input_gives_its_own_values():
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be cut")
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block, self.last = Block(), nn.Conv2d(4, 2, 1)
+        self.stem = nn.Conv2d(3, 4, 4, 4)
+
+    def forward(self, x):
+        return self.last(self.block(self.stem(x))["hidden"])
+
+
+@pytest.mark.filterwarnings("ignore:Named cannot be cut")
+def test_an_item_is_read_by_its_name_also_where_torch_fx_goes_through():
+    hidden = build(Named, "block.hidden")(X)[0]
+    assert torch.equal(hidden, build(Named, "block[hidden]")(X)[0])
+    assert torch.equal(
+        hidden, build(Named, "last").network.block.conv(build(Named, "stem")(X)[0]).relu()
+    )
+    with pytest.raises(ValueError, match=r"no item \[conf\].*'block\[hidden\]', 'block\[input\]'"):
+        build(Named, "block.conf")
+
+
 def test_an_item_of_a_module_that_torch_fx_goes_through_can_be_read():
     images = make_images(4)
     for item in (0, 1):

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sklearn_rdm._network._processes import agreed, are_all_equal, is_first_process
+from sklearn_rdm._network._processes import (
+    _as_parameters,
+    _joined_gradients,
+    agreed,
+    are_all_equal,
+    is_first_process,
+)
 from tests.networks import same_bits
 
 ROOT = Path(__file__).parents[2]
@@ -118,3 +124,15 @@ def test_one_process_is_the_first_and_agrees_with_itself():
     assert is_first_process()
     assert are_all_equal(3)
     assert agreed("value") == "value"
+
+
+def test_gradients_that_processes_sum_stay_none_where_there_are_none():
+    used, unused = torch.ones(2, 3, requires_grad=True), torch.ones(4, requires_grad=True)
+    inputs = torch.arange(6.0).view(2, 3)
+    parts = [
+        _joined_gradients((inputs * used).sum(1) * scale, [used, unused], torch.ones(2))
+        for scale in (1, 2)
+    ]
+    of_used, of_unused = _as_parameters(parts[0] + parts[1], [used, unused])
+    assert torch.equal(of_used, 3 * inputs)
+    assert of_unused is None
