@@ -174,13 +174,13 @@ class ImageTriplets:
     def __getitem__(self, key: Any) -> ImageTriplets:
         if isinstance(key, tuple) and key and all(k is Ellipsis for k in key[1:]):
             key = key[0]  # scikit-learn asks for X[rows, ...]
-        if not isinstance(key, slice):
+        if not isinstance(key, slice | tuple):
             key = np.asarray(key) if np.size(key) else np.empty(0, dtype=np.intp)
-            if key.ndim != 1:
-                raise TypeError(
-                    "ImageTriplets has one axis, its triplets: use triplets[3:4] for one, a list "
-                    f"of rows or a mask for several, got {key!r}."
-                )
+        if not isinstance(key, slice) and (isinstance(key, tuple) or key.ndim != 1):
+            raise TypeError(
+                "ImageTriplets has one axis, its triplets: use triplets[3:4] for one, a list of "
+                f"rows or a mask for several, got {key!r}."
+            )
         subset = copy.copy(self)
         subset.index = self.index[key]
         return subset

@@ -65,6 +65,14 @@ def test_wrong_alternatives_raise_an_error(chosen):
         ImageTriplets.from_references(IMAGES, [5, 6], [[1, 2], [3, 0]], chosen)
 
 
+@pytest.mark.parametrize("key", [(0, 1), (), ([0], 1)])
+def test_a_key_of_several_axes_is_an_error(key):
+    triplets = ImageTriplets(IMAGES, [[0, 1, 2], [1, 2, 3]])
+    with pytest.raises(TypeError, match="one axis"):
+        triplets[key]
+    np.testing.assert_array_equal(triplets[[0], ...].index, [[0, 1, 2]])
+
+
 def test_an_estimator_of_pairs_says_what_to_do():
     triplets = ImageTriplets(IMAGES, [[0, 1, 2]])
     with pytest.raises(TypeError, match="no array and no pairs"):
