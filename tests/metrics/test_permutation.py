@@ -303,3 +303,12 @@ def test_a_masked_matrix_predicts_nothing_there():
         for each in (missing, masked)
     ]
     np.testing.assert_array_equal(*nulls)
+
+
+def test_a_prediction_that_only_a_permutation_reads_must_be_finite():
+    rng = np.random.default_rng(0)
+    pairs = ImagePairs(rng.random((8, 3)))
+    y, rdm = rng.random(len(pairs) - 1), squareform(rng.random(len(pairs)))
+    rdm[0, 1] = rdm[1, 0] = np.inf  # the first pair, which was not measured
+    with pytest.raises(ValueError, match="infinite for some pairs"):
+        rdm_permutation_test(pairs[1:], y, rdm)

@@ -275,3 +275,9 @@ def test_some_of_the_subjects(rng):
     some = y._of_subjects(np.array([2, 0]))[[5, 1, 2]]
     assert (some.n_subjects, some.n_channels) == (2, [6, 4])
     np.testing.assert_array_equal(some.to_rdms(), y[[5, 1, 2]].to_rdms()[[2, 0]])
+
+
+def test_pairs_that_nobody_has_seen_are_an_error():
+    images = np.random.default_rng(0).random((5, 3))
+    with pytest.raises(ValueError, match="there is no dissimilarity"):
+        ResponsePatterns(images, seen=np.arange(5) == 0).to_pairs(images)
